@@ -1,0 +1,87 @@
+"""The network as an ASE calculator: a thin adapter from atoms to results."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from numpy.typing import NDArray
+
+from tdncalc.checkpoint import DEFAULT_MODEL, load_model
+from tdncalc.geometry.graph import AtomicGraph, make_graph
+from tdncalc.geometry.neighbors import SkinNeighborList
+from tdncalc.potential import Potential, split_results
+from tdncalc.structures import check, check_elements
+
+__all__ = ["TDNCalculator"]
+
+
+class TDNCalculator(Calculator):  # type: ignore[misc]
+    """ASE calculator of a tensor decomposition network.
+
+    Energies in eV, forces in eV/Å, stress in eV/Å³ with ASE's sign (positive under tension) and Voigt
+    order. Only what is asked for is computed; unchanged atoms are never computed again. Results do not
+    depend on the history of the calculator.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model, or path of a model folder.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:n``.
+    dtype
+        Precision of the network, ``float32`` or ``float64``; results are float64.
+    skin
+        Å; the neighbor list is made this much larger than the cutoff, and kept until an atom has moved
+        more than half of it. It changes the speed only.
+
+    Raises
+    ------
+    ModelNotFoundError, DamagedModelError, OptionError
+        As :func:`tdncalc.checkpoint.load_model`.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        device: str = "auto",
+        dtype: str = "float32",
+        skin: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.potential: Potential = load_model(model, device=device, dtype=dtype)
+        self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute the properties of the atoms into ``results``; energies always come along."""
+        super().calculate(atoms, properties, system_changes)
+        if "stress" in properties and self.atoms.cell.rank < 3:
+            raise PropertyNotImplementedError("stress needs a cell with three independent vectors")
+        graph = self._graph(self.atoms)
+        wanted = {"energies", *properties}
+        results = self.potential.compute(graph, forces="forces" in wanted, stress="stress" in wanted)
+        (self.results,) = split_results(graph, results, wanted)
+
+    def get_hessian(self, atoms: Atoms) -> NDArray[np.float64]:
+        """Return the analytic second derivatives of the energy, (3N, 3N) in eV/Å²."""
+        return self.potential.hessian(self._graph(atoms)).cpu().numpy()
+
+    def get_descriptors(self, atoms: Atoms) -> NDArray[np.float64]:
+        """Return the invariant features of every atom, (N, C)."""
+        return self.potential.descriptors(self._graph(atoms)).cpu().numpy()
+
+    def _graph(self, atoms: Atoms) -> AtomicGraph:
+        check(atoms)
+        check_elements(atoms.numbers, self.potential.elements, self.potential.name, "structure")
+        cell = atoms.cell.array
+        edges = self.neighbors.update(atoms.positions, cell, atoms.pbc)
+        return make_graph(atoms.numbers, atoms.positions, cell, *edges)

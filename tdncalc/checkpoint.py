@@ -1,0 +1,204 @@
+"""Model folders: weights as safetensors beside a card, bundled with the package or anywhere."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+
+from tdncalc.errors import ConfigError, DamagedModelError, ModelNotFoundError, OptionError, OutputError
+from tdncalc.nn.coupling import Coupling, CPFactors
+from tdncalc.potential import Potential
+from tdncalc.tdn import TDN, TDNConfig
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "bundled_models",
+    "load_model",
+    "load_network",
+    "model_folder",
+    "read_card",
+    "save_model",
+    "verify",
+]
+
+DEFAULT_MODEL = "organic"
+FORMAT = 1
+_WEIGHTS, _CARD = "model.safetensors", "card.json"
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def load_model(
+    model: str | Path = DEFAULT_MODEL, *, device: str = "auto", dtype: str = "float32"
+) -> Potential:
+    """Load a bundled model or a model folder, ready to evaluate.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model, or path of a model folder.
+    device
+        ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:n``.
+    dtype
+        ``float32`` or ``float64``.
+
+    Raises
+    ------
+    ModelNotFoundError
+        No bundled model and no folder has this name.
+    DamagedModelError
+        The folder's files are incomplete, or do not match their card.
+    OptionError
+        The device or the dtype is not one of the above, or not on this machine.
+    """
+    if dtype not in _DTYPES:
+        raise OptionError(f"dtype {dtype!r} is not known; allowed: {', '.join(_DTYPES)}")
+    place = _device(device)
+    folder = model_folder(model)
+    card = read_card(folder)
+    return Potential(load_network(folder), card, device=place, dtype=_DTYPES[dtype])
+
+
+def load_network(model: str | Path) -> TDN:
+    """Load the network of a model, in the dtype of its weights, on the CPU."""
+    folder = model_folder(model)
+    card = read_card(folder)
+    state = _read_weights(folder, card)
+    try:
+        factors = CPFactors(
+            **{name: state.pop(f"coupling.{name}") for name in "abc"},
+            residual=float(card["coupling_residual"]),
+        )
+        coupling = Coupling(tensor=state.pop("coupling.tensor"), factors=factors)
+        network = TDN(TDNConfig.from_dict(card["config"]), coupling)
+        network.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError, TypeError, ConfigError) as error:
+        reason = " ".join(str(error).split())
+        raise DamagedModelError(f"{folder / _WEIGHTS}: does not fit its card ({reason})") from error
+    return network
+
+
+def bundled_models() -> list[str]:
+    """Return the names of the models inside the package."""
+    root = _bundled_root()
+    return sorted(card.parent.name for card in root.glob(f"*/{_CARD}"))
+
+
+def model_folder(model: str | Path) -> Path:
+    """Return the folder of a bundled model or a path; ModelNotFoundError if there is none."""
+    if isinstance(model, str) and model in bundled_models():
+        return _bundled_root() / model
+    if (folder := Path(model)).is_dir():
+        return folder
+    names = ", ".join(bundled_models())
+    raise ModelNotFoundError(
+        f"no model {str(model)!r}: neither bundled ({names}) nor a folder; see 'tdn models list'"
+    )
+
+
+def read_card(model: str | Path) -> dict[str, Any]:
+    """Read what is known about a model: elements, theory, cutoff, errors, licence, checksum."""
+    path = model_folder(model) / _CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DamagedModelError(f"{path}: no readable model card ({error})") from error
+    missing = {"name", "elements", "config", "sha256", "format"} - set(card)
+    if missing:
+        raise DamagedModelError(f"{path}: the card lacks {', '.join(sorted(missing))}")
+    if card["format"] != FORMAT:
+        raise DamagedModelError(
+            f"{path}: format {card['format']}, but this version reads format {FORMAT}; update tdncalc"
+        )
+    return dict(card)
+
+
+def verify(model: str | Path) -> None:
+    """Check that a model's files are complete, match their card, and load; DamagedModelError if not."""
+    load_network(model)
+
+
+def save_model(folder: str | Path, network: TDN, card: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a network and its card as a model folder, replacing one that is there.
+
+    Returns
+    -------
+    dict
+        The card as written: with elements, configuration, format, number of parameters and checksum.
+    """
+    folder = Path(folder)
+    coupling = network.coupling
+    state = dict(network.state_dict()) | {
+        "coupling.tensor": coupling.tensor,
+        **{f"coupling.{name}": getattr(coupling.factors, name) for name in "abc"},
+    }
+    data = dump_tensors({name: _plain(tensor) for name, tensor in state.items()})
+    written = dict(card) | {
+        "format": FORMAT,
+        "elements": list(network.config.elements),
+        "cutoff_A": network.config.cutoff,
+        "n_parameters": sum(p.numel() for p in network.parameters()),
+        "coupling_residual": coupling.factors.residual,
+        "config": network.config.to_dict(),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / _WEIGHTS, data)
+        _replace(folder / _CARD, (json.dumps(written, indent=1) + "\n").encode())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write the model ({error})") from error
+    return written
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def _read_weights(folder: Path, card: dict[str, Any]) -> dict[str, Tensor]:
+    path = folder / _WEIGHTS
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DamagedModelError(f"{path}: cannot be read ({error.strerror})") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != card["sha256"]:
+        raise DamagedModelError(
+            f"{path}: checksum {found[:12]}… is not the card's {str(card['sha256'])[:12]}…; "
+            "the weights are damaged, install the model again"
+        )
+    try:
+        return load_tensors(data)
+    except SafetensorError as error:
+        raise DamagedModelError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _bundled_root() -> Path:
+    """Return the folder of bundled models: package data, or ``models`` of a source checkout."""
+    inside = Path(str(files("tdncalc"))) / "models"
+    return inside if inside.is_dir() else inside.parent.parent / "models"
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise OptionError(f"device {device!r} is not known; allowed: auto, cpu, cuda, cuda:n")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"device {device!r} is not on this machine; use cpu or auto")
+    return torch.device(device)

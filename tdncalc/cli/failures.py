@@ -1,0 +1,101 @@
+"""How ``tdn`` ends: its exit codes, and every failure told in one line."""
+
+import enum
+import os
+import sys
+import traceback
+import warnings
+from dataclasses import dataclass
+from typing import TextIO
+
+import click
+
+from tdncalc.errors import OptionError, TDNError
+
+
+class ExitCode(enum.IntEnum):
+    """What the exit code of ``tdn`` means."""
+
+    DONE = 0
+    ERROR = 1
+    USAGE = 2
+    NOT_CONVERGED = 3
+    GUARD = 4
+    INTERRUPTED = 130
+
+
+@dataclass
+class Console:
+    """What the way out must know of the options.
+
+    Attributes
+    ----------
+    verbose
+        Whether a failure shows its traceback.
+    """
+
+    verbose: bool = False
+
+
+def fail(error: BaseException, *, verbose: bool) -> ExitCode:
+    """Tell of an error in one line on standard error and give its exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return ExitCode.USAGE
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has left (``tdn energy ... | head``): nobody is there to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.ERROR
+    if verbose:
+        traceback.print_exception(error)
+    message, code = _describe(error)
+    complain(message)
+    return code
+
+
+def complain(message: str) -> None:
+    """Write ``Error: message`` as one line on standard error."""
+    click.echo(f"Error: {one_line(message)}", err=True)
+
+
+def one_line(text: str) -> str:
+    """Put a text on one line."""
+    return " ".join(text.split())
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a Python warning as one line, without the place in the code that users cannot read."""
+    if not issubclass(category, DeprecationWarning | FutureWarning):
+        click.echo(f"Warning: {one_line(str(message))}", err=True)
+
+
+def _describe(error: BaseException) -> tuple[str, ExitCode]:
+    match error:
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx else "tdn"
+            return f"{error.format_message().rstrip('.')}; see '{path} --help'", ExitCode.USAGE
+        case click.ClickException():
+            return error.format_message(), ExitCode.ERROR
+        case KeyboardInterrupt() | click.Abort():
+            return "interrupted", ExitCode.INTERRUPTED
+        case OptionError():
+            return str(error), ExitCode.USAGE
+        case TDNError():
+            return str(error), ExitCode.ERROR
+        case MemoryError():
+            return "out of memory; try a smaller structure or fewer at once", ExitCode.ERROR
+        case OSError(strerror=str(reason)):
+            return f"{error.filename}: {reason}" if error.filename else reason, ExitCode.ERROR
+    what = f"unexpected {type(error).__name__}: {error}"
+    return f"{what}; the option -v shows where", ExitCode.ERROR
+
+
+# ``warnings.showwarning`` is assigned in ``main``: this keeps its signature honest.
+_: type[warnings.WarningMessage] = warnings.WarningMessage

@@ -1,0 +1,82 @@
+"""The structures of a command line: those that cannot be used are told of and passed over."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from tdncalc.cli.failures import complain, one_line
+from tdncalc.errors import StructureError, TDNError
+from tdncalc.structures import Source, read_inputs
+
+
+class Inputs:
+    """Structures one by one, as they are read.
+
+    Parameters
+    ----------
+    specs
+        What the user typed: files, ``FILE@INDEX``, folders, ``-``.
+
+    Attributes
+    ----------
+    failed
+        What could not be used, in one line each.
+    """
+
+    def __init__(self, specs: Sequence[str]) -> None:
+        self._specs = specs
+        self._sources = self._read()
+        self.failed: list[str] = []
+
+    def __iter__(self) -> Iterator[Source]:
+        return self._sources
+
+    def only(self) -> Source | None:
+        """Give the structure if the user means just one, without taking it away."""
+        if len(self._specs) > 1 or Path(self._specs[0]).is_dir():
+            return None
+        first = self._peek(2)
+        return first[0] if len(first) == 1 and not self.failed else None
+
+    def any(self) -> bool:
+        """Whether there is a structure left that can be read."""
+        return bool(self._peek(1))
+
+    def pass_over(self, error: TDNError) -> None:
+        """Tell of a structure that cannot be used, and remember it."""
+        complain(str(error))
+        self.failed.append(one_line(str(error)))
+
+    def _peek(self, count: int) -> list[Source]:
+        first = list(itertools.islice(self._sources, count))
+        self._sources = itertools.chain(first, self._sources)
+        return first
+
+    def _read(self) -> Iterator[Source]:
+        for spec in self._specs:
+            sources = iter(read_inputs([spec], stdin=click.get_text_stream("stdin")))
+            while True:
+                try:
+                    yield next(sources)
+                except StopIteration:
+                    break
+                except StructureError as error:
+                    self.pass_over(error)
+
+
+def read_one(spec: str) -> Source:
+    """Read the one structure that a command works on.
+
+    Raises
+    ------
+    StructureError
+        It cannot be used, or there are several.
+    """
+    sources = iter(read_inputs([spec], stdin=click.get_text_stream("stdin")))
+    first = list(itertools.islice(sources, 2))
+    if len(first) > 1:
+        hint = "give one of its files" if Path(spec).is_dir() else f"pick one, like {spec}@-1"
+        raise StructureError(f"{spec}: holds several structures; {hint}")
+    return first[0]

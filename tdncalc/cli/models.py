@@ -1,0 +1,92 @@
+"""``tdn models``: what models are bundled, and whether they are intact."""
+
+from typing import Any
+
+import click
+
+from tdncalc.cli.failures import ExitCode, complain
+from tdncalc.cli.options import ReportOptions, report_options
+from tdncalc.cli.outputs import print_json
+from tdncalc.errors import DamagedModelError
+
+
+@click.group("models", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> ExitCode | None:
+    """List the bundled models, show one, or verify their files."""
+    if ctx.invoked_subcommand is None:
+        return ExitCode(ctx.invoke(list_models))
+    return None
+
+
+@command.command("list")
+@report_options
+def list_models(report: ReportOptions) -> ExitCode:
+    """List the bundled models: elements, cutoff, level of theory, licence."""
+    from tdncalc.checkpoint import bundled_models, read_card
+
+    cards = [read_card(name) for name in bundled_models()]
+    if report.as_json:
+        print_json({"models": cards})
+        return ExitCode.DONE
+    for card in cards:
+        click.echo(f"{card['name']:12} {_elements(card)}  cutoff {card['cutoff_A']} Å  {_about(card)}")
+    return ExitCode.DONE
+
+
+@command.command("show")
+@click.argument("name")
+@report_options
+def show(name: str, report: ReportOptions) -> ExitCode:
+    """Show all that is known of a model, bundled or in a folder."""
+    from tdncalc.checkpoint import read_card
+
+    card = read_card(name)
+    if report.as_json:
+        print_json(card)
+        return ExitCode.DONE
+    _print_entries(card, indent=0)
+    return ExitCode.DONE
+
+
+@command.command("verify")
+@click.argument("names", nargs=-1, metavar="[NAME|PATH]...")
+@report_options
+def verify(names: tuple[str, ...], report: ReportOptions) -> ExitCode:
+    """Check that models load and that their weights are those of their cards (default: all)."""
+    from tdncalc import checkpoint
+
+    results: list[dict[str, Any]] = []
+    for name in names or checkpoint.bundled_models():
+        try:
+            checkpoint.verify(name)
+        except DamagedModelError as error:
+            complain(str(error))
+            results.append({"model": name, "intact": False, "error": str(error)})
+            continue
+        sha256 = checkpoint.read_card(name)["sha256"]
+        results.append({"model": name, "intact": True, "sha256": sha256})
+        if not report.as_json:
+            click.echo(f"{name}: intact, sha256 {sha256}")
+    if report.as_json:
+        print_json({"models": results})
+    return ExitCode.DONE if all(model["intact"] for model in results) else ExitCode.ERROR
+
+
+def _elements(card: dict[str, Any]) -> str:
+    return " ".join(card["elements"])
+
+
+def _about(card: dict[str, Any]) -> str:
+    return "  ".join(str(card[key]) for key in ("theory", "licence") if key in card)
+
+
+def _print_entries(entries: dict[str, Any], *, indent: int) -> None:
+    """Print a card as indented lines."""
+    for key, value in entries.items():
+        if isinstance(value, dict):
+            click.echo(f"{'':{indent}}{key}:")
+            _print_entries(value, indent=indent + 2)
+            continue
+        text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        click.echo(f"{'':{indent}}{key}: {text}")

@@ -1,0 +1,64 @@
+"""Where results go: names, the check that nothing is in the way, and JSON."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tdncalc.cli.options import OutputOptions
+from tdncalc.errors import OutputError
+from tdncalc.structures import require_new
+
+
+def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = False) -> None:
+    """Refuse to start if a result could not be written; nothing is made yet.
+
+    Parameters
+    ----------
+    paths
+        Every file that the run will write.
+    output
+        The output folder may still be missing.
+    replace
+        The files are those of the run that goes on.
+
+    Raises
+    ------
+    OutputError
+        A file exists already, or its folder is missing or cannot be written.
+    """
+    folder = output.output_dir
+    missing = not folder.exists()
+    if missing:
+        _require_writable(next(parent for parent in folder.absolute().parents if parent.exists()))
+    waiting = [path for path in paths if not (missing and path.parent == folder)]
+    require_new(waiting, overwrite=output.overwrite or replace)
+
+
+def make_folder(output: OutputOptions) -> None:
+    """Make the output folder if it is not there."""
+    output.output_dir.mkdir(parents=True, exist_ok=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write one JSON object, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on standard output."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _require_writable(folder: Path) -> None:
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise OutputError(f"{folder}: is not a folder that can be written; choose --output-dir")

@@ -1,0 +1,112 @@
+"""``--dry-run``: what would be done, and what it would take, from one measured evaluation."""
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tdncalc.cli.outputs import print_json
+from tdncalc.cli.progress import duration
+from tdncalc.cli.session import naming, provenance
+from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.structures import Source, check_elements
+
+if TYPE_CHECKING:
+    from tdncalc.calculator import TDNCalculator
+    from tdncalc.potential import Potential
+
+
+def preview(
+    sources: Sequence[Source], calculator: "TDNCalculator", *, steps: int, as_json: bool
+) -> None:
+    """Print what a run of these structures would take.
+
+    Parameters
+    ----------
+    sources
+        At least one structure.
+    calculator
+        The model, which evaluates the largest structure.
+    steps
+        Evaluations of each structure, at most.
+    as_json
+        Whether to print JSON.
+    """
+    described = [_describe(source, calculator.potential) for source in sources]
+    largest = max(range(len(sources)), key=lambda i: int(described[i]["edges"]))
+    with naming(sources[largest].label):
+        seconds = _time_one(sources[largest], calculator)
+    sizes = [structure["edges"] + structure["atoms"] for structure in described]
+    evaluation = seconds * sum(sizes) / sizes[largest]
+    facts = {
+        "dry_run": True,
+        "structures": described,
+        **provenance(calculator.potential),
+        "estimate": {
+            "seconds_per_evaluation": evaluation,
+            "evaluations": steps,
+            "seconds": evaluation * steps,
+            "memory_MB": round(_memory_MB(calculator.potential)),
+        },
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _describe(source: Source, potential: "Potential") -> dict[str, Any]:
+    atoms = source.atoms
+    check_elements(atoms.numbers, potential.elements, potential.name, source.label)
+    edges, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff)
+    return {
+        "input": source.label,
+        "atoms": len(atoms),
+        "formula": atoms.get_chemical_formula(),
+        "edges": edges.shape[1],
+        "neighbors": round(edges.shape[1] / len(atoms), 1),
+    }
+
+
+def _time_one(source: Source, calculator: "TDNCalculator") -> float:
+    """Measure an evaluation of forces in seconds; one before it warms up."""
+    atoms = source.atoms.copy()
+    atoms.calc = calculator
+    atoms.get_forces()
+    began = time.perf_counter()
+    atoms.rattle(1e-3)
+    atoms.get_forces()
+    return time.perf_counter() - began
+
+
+def _memory_MB(potential: "Potential") -> float:  # noqa: N802
+    """Give the memory that the evaluation needed, on the device that ran it."""
+    if potential.device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(potential.device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _print(facts: dict[str, Any]) -> None:
+    for structure in facts["structures"]:
+        click.echo(
+            f"{structure['input']}: {structure['atoms']} atoms ({structure['formula']}), "
+            f"{structure['neighbors']} neighbors each"
+        )
+    model, estimate = facts["model"], facts["estimate"]
+    click.echo(
+        f"model {model['name']} ({model['sha256'][:12]}), {facts['device']}, {facts['dtype']}, "
+        f"{facts['threads']} threads"
+    )
+    once = duration(estimate["seconds_per_evaluation"])
+    times = f", {estimate['evaluations']} times: {duration(estimate['seconds'])}"
+    click.echo(
+        f"one evaluation {once}{times if estimate['evaluations'] > 1 else ''}; "
+        f"memory {estimate['memory_MB']} MB"
+    )
+    click.echo("Dry run: nothing was computed or written.")

@@ -1,0 +1,139 @@
+"""Results of many relaxations, appended as each is done, so that a killed run loses one at most."""
+
+import contextlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+import ase.io
+
+from tdncalc.errors import CheckpointError, OptionError, OutputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from tdncalc.potential import Potential
+    from tdncalc.structures import Source
+
+
+class RelaxStream:
+    """A file of relaxed structures and a table with one JSON object a line.
+
+    A line of the table is written after its structure and says how long the file of structures is
+    then: whatever lies behind the last whole line was cut off by a kill and is cut off here.
+
+    Parameters
+    ----------
+    structures
+        The extxyz file.
+    table
+        The JSON lines.
+    resume
+        Whether to keep what an earlier run left.
+
+    Attributes
+    ----------
+    records
+        The objects of the table.
+    resumes
+        Whether an earlier run is there to go on with.
+    """
+
+    def __init__(self, structures: Path, table: Path, *, resume: bool) -> None:
+        if structures.suffix not in (".extxyz", ".xyz"):
+            raise OptionError(f"--output {structures}: several structures go to an .extxyz file")
+        self.paths = (structures, table)
+        self.resumes = resume and table.exists()
+        self.records, self._table_bytes = _read_table(table) if self.resumes else ([], 0)
+        self._files: list[BinaryIO] = []
+        self._model: dict[str, str] = {}
+
+    def require_model(self, potential: "Potential") -> None:
+        """Note the model of this run; refuse one that the earlier run did not use."""
+        self._model = {"model": potential.name, "model_sha256": potential.card["sha256"]}
+        for record in self.records:
+            if record["model_sha256"] != self._model["model_sha256"]:
+                raise CheckpointError(
+                    f"{self.paths[1]} was made with another model, {record['model']!r}; resume "
+                    "with that, or start anew"
+                )
+
+    def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
+        """Give the structures that are not done yet."""
+        done = Counter(record["input"] for record in self.records)
+        for source in sources:
+            if done[source.label] > 0:
+                done[source.label] -= 1
+            else:
+                yield source
+
+    def __enter__(self) -> Self:
+        sizes = (self.records[-1]["relaxed_bytes"] if self.records else 0, self._table_bytes)
+        for path, size in zip(self.paths, sizes, strict=True):
+            with _writing(path):
+                self._files.append(_open_at(path, size))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for file in self._files:
+            # After a failed write the buffer is still full, and closing tries once more.
+            with contextlib.suppress(OSError):
+                file.close()
+
+    def append(self, atoms: "Atoms", record: dict[str, Any]) -> None:
+        """Add a relaxed structure and what is to be said of it."""
+        text = io.StringIO()
+        atoms.info["input"] = record["input"]
+        ase.io.write(text, atoms, format="extxyz")
+        structures, table = self._files
+        with _writing(self.paths[0]):
+            structures.write(text.getvalue().encode())
+            structures.flush()
+        record = record | self._model | {"relaxed_bytes": structures.tell()}
+        with _writing(self.paths[1]):
+            table.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            table.flush()
+        self.records.append(record)
+
+
+def _read_table(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Read the whole lines of a table; give its objects and the bytes they take."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    try:
+        records = [json.loads(line) for line in lines]
+        for record in records:
+            record["input"], record["relaxed_bytes"], record["model_sha256"], record["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a table that can be resumed ({error!r})") from error
+    return records, sum(len(line) + 1 for line in lines)
+
+
+def _open_at(path: Path, size: int) -> BinaryIO:
+    file = path.open("ab")
+    if file.tell() < size:
+        file.close()
+        raise CheckpointError(f"{path} is shorter than its table says; put it back, or start anew")
+    os.truncate(path, size)
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another "
+            "folder, then resume"
+        ) from error

@@ -1,0 +1,84 @@
+"""``tdn train``: make a model from reference data."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.options import ReportOptions, device_option, report_options
+from tdncalc.cli.outputs import print_json
+from tdncalc.cli.progress import Progress
+from tdncalc.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from tdncalc.training import loop
+
+
+@click.command("train")
+@click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
+@click.option(
+    "--run-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the run [default: the configuration's name without .yaml].",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
+@device_option
+@report_options
+def command(
+    config: Path, run_dir: Path | None, resume: bool, device: str, report: ReportOptions
+) -> ExitCode:
+    """Train a model on reference data.
+
+    The folder of the run gets its checkpoints, log.csv, learning_curve.png and the best model so
+    far in model/, which every command takes as --model.
+    """
+    from tdncalc.checkpoint import find_device
+    from tdncalc.training.config import load_config
+    from tdncalc.training.loop import train
+
+    settings = load_config(config)
+    folder = run_dir or Path(config.stem)
+    with stop_on_signals() as stop, Progress(
+        settings.name, settings.optimizer.steps, quiet=report.quiet
+    ) as progress:
+        result = train(
+            settings,
+            run_dir=folder,
+            resume=resume,
+            device=find_device(device),
+            observer=_observer(progress),
+            stop=stop,
+        )
+    if report.as_json:
+        print_json(_record(result))
+    else:
+        errors = _errors(result.validation) if result.validation else "not validated yet"
+        click.echo(f"{settings.name}: {result.reason}, {result.step} steps, {errors}; {result.model}")
+    return ExitCode.DONE if result.reason == "done" else ExitCode.INTERRUPTED
+
+
+def _observer(progress: Progress) -> "Callable[[loop.Progress], None]":
+    def observe(now: "loop.Progress") -> None:
+        text = f"{now.energy_error:.2f} meV/atom  {now.forces_error:.1f} meV/Å"
+        if now.validation is not None:
+            text += f"  (held out: {_errors(now.validation)})"
+        progress.show(now.step, f"{text}  {now.atoms_per_second:.0f} atoms/s")
+
+    return observe
+
+
+def _errors(row: dict[str, float]) -> str:
+    energy, forces = row["valid_energy_meV_per_atom"], row["valid_forces_meV_per_A"]
+    return f"{energy:.2f} meV/atom, {forces:.1f} meV/Å"
+
+
+def _record(result: "loop.TrainResult") -> dict[str, Any]:
+    return {
+        "command": "train",
+        "reason": result.reason,
+        "steps": result.step,
+        "model": str(result.model),
+        "validation": result.validation,
+    }

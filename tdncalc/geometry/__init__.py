@@ -1,0 +1,1 @@
+"""Atoms as a graph: who sees whom, within a cutoff and through periodic boundaries."""

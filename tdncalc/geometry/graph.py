@@ -1,0 +1,90 @@
+"""Structures as graphs: atoms, and the directed edges between neighbors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["AtomicGraph", "batch_graphs", "edge_vectors", "make_graph"]
+
+
+@dataclass(frozen=True)
+class AtomicGraph:
+    """B structures of together N atoms and E directed edges j -> i, as one graph.
+
+    Attributes
+    ----------
+    numbers
+        Atomic numbers, (N,) int64.
+    positions
+        Å, (N, 3) float64.
+    cell
+        Rows are the cell vectors in Å, (B, 3, 3) float64; zeros where there is none.
+    edge_index
+        [source j, target i], (2, E) int64.
+    edge_shift
+        Cell vectors added to the source's position, in cell units, (E, 3) float64.
+    batch
+        The structure each atom belongs to, (N,) int64.
+    """
+
+    numbers: Tensor
+    positions: Tensor
+    cell: Tensor
+    edge_index: Tensor
+    edge_shift: Tensor
+    batch: Tensor
+
+    @property
+    def n_structures(self) -> int:
+        """The number B of structures."""
+        return self.cell.shape[0]
+
+    def to(self, device: torch.device) -> "AtomicGraph":
+        """Return the graph on a device."""
+        return AtomicGraph(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+def make_graph(
+    numbers: NDArray[np.integer],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    edge_index: NDArray[np.int64],
+    edge_shift: NDArray[np.int64],
+) -> AtomicGraph:
+    """Make the graph of one structure from arrays of the same shapes, cell (3, 3)."""
+    return AtomicGraph(
+        numbers=torch.as_tensor(np.array(numbers, dtype=np.int64)),
+        positions=torch.as_tensor(np.array(positions, dtype=np.float64)),
+        cell=torch.as_tensor(np.array(cell, dtype=np.float64))[None],
+        edge_index=torch.as_tensor(edge_index),
+        edge_shift=torch.as_tensor(edge_shift.astype(np.float64)),
+        batch=torch.zeros(len(numbers), dtype=torch.int64),
+    )
+
+
+def batch_graphs(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
+    """Join graphs of one or more structures each into one."""
+    atoms = np.cumsum([0, *(len(graph.numbers) for graph in graphs)])
+    structures = np.cumsum([0, *(graph.n_structures for graph in graphs)])
+    shifted = [g.edge_index + int(start) for g, start in zip(graphs, atoms, strict=False)]
+    batches = [g.batch + int(start) for g, start in zip(graphs, structures, strict=False)]
+    return AtomicGraph(
+        numbers=torch.cat([g.numbers for g in graphs]),
+        positions=torch.cat([g.positions for g in graphs]),
+        cell=torch.cat([g.cell for g in graphs]),
+        edge_index=torch.cat(shifted, dim=1),
+        edge_shift=torch.cat([g.edge_shift for g in graphs]),
+        batch=torch.cat(batches),
+    )
+
+
+def edge_vectors(graph: AtomicGraph) -> Tensor:
+    """Return r_j + shift · cell − r_i of every edge in Å, (E, 3) float64."""
+    source, target = graph.edge_index
+    cells = graph.cell[graph.batch[target]]  # (E, 3, 3)
+    shifts = torch.einsum("ea,eab->eb", graph.edge_shift, cells)
+    return graph.positions[source] + shifts - graph.positions[target]

@@ -1,0 +1,1 @@
+"""Building blocks of the networks: the coupling tensor, its product, and equivariant layers."""

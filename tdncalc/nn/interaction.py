@@ -1,0 +1,158 @@
+"""The default layer: message passing and products of node features, all by one tensor product."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tdncalc.nn.coupling import Coupling
+from tdncalc.nn.equivariant import EquivariantLinear, GatedUpdate, scaled_normal
+from tdncalc.nn.radial import RadialWeights
+from tdncalc.nn.spherical import degrees
+from tdncalc.nn.tensor_product import Evaluation, TensorProduct
+
+__all__ = ["Edges", "Interaction", "LayerSizes", "Message", "NodeProduct"]
+
+
+@dataclass(frozen=True)
+class LayerSizes:
+    """The sizes of one layer; letters as in the package: C channels, K radial functions, H hidden."""
+
+    l_in: int
+    l_edge: int
+    l_out: int
+    n_elements: int
+    channels: int
+    edge_channels: int
+    n_radial: int
+    hidden: int
+    correlation: int
+    n_neighbors: float
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What a layer needs to know of the edges j -> i.
+
+    Attributes
+    ----------
+    source, target
+        Indices j and i of the atoms, (E,).
+    source_elements, target_elements
+        Element indices of the atoms, (E,).
+    lengths
+        Å, (E,).
+    harmonics
+        Spherical harmonics of the directions, (E, D).
+    basis
+        Radial basis of the lengths, (E, K).
+    falloff
+        The envelope at the lengths, (E,).
+    """
+
+    source: Tensor
+    target: Tensor
+    source_elements: Tensor
+    target_elements: Tensor
+    lengths: Tensor
+    harmonics: Tensor
+    basis: Tensor
+    falloff: Tensor
+
+
+class Interaction(nn.Module):
+    """One layer: message, product of the gathered features, gated update, residual by element."""
+
+    def __init__(
+        self, coupling: Coupling, sizes: LayerSizes, edge: Evaluation, node: Evaluation
+    ) -> None:
+        super().__init__()
+        self.message = Message(coupling, sizes, edge)
+        self.product = NodeProduct(coupling, sizes, node)
+        self.update = GatedUpdate(sizes.l_out, sizes.channels, 2 * sizes.channels)
+        self.l_residual = min(sizes.l_in, sizes.l_out)
+        self.first = sizes.l_in == 0
+        if not self.first:
+            self.residual = nn.Parameter(torch.ones(sizes.n_elements, sizes.l_out + 1, sizes.channels))
+            self.register_buffer("degree", degrees(sizes.l_out), persistent=False)
+
+    def forward(self, x: Tensor, elements: Tensor, edges: Edges) -> Tensor:
+        """Take features x (N, D_in, C) of atoms with element indices (N,) to (N, D_out, C)."""
+        out = self.product(self.message(x, edges), elements)  # (N, D_out, C)
+        if not self.first:
+            kept = self.residual.index_select(1, self.degree).index_select(0, elements)  # (N, D_out, C)
+            out = out + kept * x[:, : out.shape[1]]
+        return self.update(out)
+
+
+class Message(nn.Module):
+    r"""Gather the neighbors' features, coupled with the direction of each edge.
+
+    .. math:: A_i = \frac{1}{\sqrt{\bar n}} \sum_{j} \big(M(W x_j, Y(\hat r_{ij})) \circ w(r_{ij}, Z_i, Z_j)\big) W'
+
+    with one radial weight per channel and output degree, and :math:`\bar n` the average number of
+    neighbors in the training set.
+    """
+
+    def __init__(self, coupling: Coupling, sizes: LayerSizes, evaluation: Evaluation) -> None:
+        super().__init__()
+        self.scale = sizes.n_neighbors**-0.5
+        self.l_edge = sizes.l_edge
+        self.scalars_only = sizes.l_in == 0
+        self.down = EquivariantLinear(sizes.l_in, sizes.channels, sizes.edge_channels)
+        self.radial = RadialWeights(
+            sizes.n_elements, sizes.n_radial, sizes.hidden, (sizes.l_edge + 1) * sizes.edge_channels
+        )
+        if not self.scalars_only:
+            self.couple = TensorProduct(
+                coupling, evaluation, l_in=sizes.l_in, l_edge=sizes.l_edge, l_out=sizes.l_edge
+            )
+        self.up = EquivariantLinear(sizes.l_edge, sizes.edge_channels, sizes.channels)
+        self.register_buffer("degree", degrees(sizes.l_edge), persistent=False)
+
+    def forward(self, x: Tensor, edges: Edges) -> Tensor:
+        """Gather x (N, D_in, C) along the edges into (N, D, C)."""
+        sent = self.down(x).index_select(0, edges.source)  # (E, D_in, C_e)
+        weights = self.radial(
+            edges.basis, edges.source_elements, edges.target_elements, edges.falloff
+        ).unflatten(1, (self.l_edge + 1, -1))  # (E, L+1, C_e)
+        if self.scalars_only:
+            coupled = edges.harmonics[:, :, None] * (weights * sent).index_select(1, self.degree)
+        else:
+            coupled = self.couple(sent, edges.harmonics) * weights.index_select(1, self.degree)
+        gathered = coupled.new_zeros(x.shape[0], *coupled.shape[1:])
+        return self.up(gathered.index_add(0, edges.target, coupled) * self.scale)
+
+
+class NodeProduct(nn.Module):
+    r"""Products of the gathered features with themselves, up to body order ν + 1.
+
+    .. math:: \Big(\sum_{\nu=1}^{\nu_{max}} w^{(\nu)}_{Z_i} \circ A_i^{\otimes\nu}\Big) W
+
+    where every ⊗ is the shared product, truncated at degree L, and w has one entry per element, degree and channel
+    (the products of the atomic cluster expansion, Drautz, Phys. Rev. B 99, 014104 (2019)).
+    """
+
+    def __init__(self, coupling: Coupling, sizes: LayerSizes, evaluation: Evaluation) -> None:
+        super().__init__()
+        l_edge, l_out = sizes.l_edge, sizes.l_out
+        self.d_out = (l_out + 1) ** 2
+        inner = [l_edge] * (sizes.correlation - 2)
+        self.products = nn.ModuleList(
+            TensorProduct(coupling, evaluation, l_in=l_edge, l_edge=l_edge, l_out=l)
+            for l in [*inner, l_out][: sizes.correlation - 1]
+        )
+        shape = (sizes.correlation, sizes.n_elements, l_out + 1, sizes.channels)
+        powers = torch.arange(sizes.correlation)[:, None, None, None]
+        self.weights = nn.Parameter(torch.randn(shape) * 0.5**powers)
+        self.linear = EquivariantLinear(l_out, sizes.channels, sizes.channels)
+        self.register_buffer("degree", degrees(l_out), persistent=False)
+
+    def forward(self, gathered: Tensor, elements: Tensor) -> Tensor:
+        """Multiply features (N, D, C) of atoms with element indices (N,) to (N, D_out, C)."""
+        weights = self.weights.index_select(2, self.degree).index_select(1, elements)  # (ν, N, D, C)
+        power, total = gathered, gathered[:, : self.d_out] * weights[0]
+        for product, weight in zip(self.products, weights[1:], strict=True):
+            power = product(power, gathered)  # (N, D, C)
+            total = total + power[:, : self.d_out] * weight
+        return self.linear(total)  # (N, D_out, C)

@@ -1,0 +1,61 @@
+"""Functions of the edge length: basis, envelope, and the network that gives radial weights."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tdncalc.nn.equivariant import scaled_normal
+
+__all__ = ["BesselBasis", "RadialWeights", "envelope"]
+
+
+def envelope(lengths: Tensor, cutoff: float | Tensor, power: int = 5) -> Tensor:
+    r"""Fall from 1 at r = 0 to 0 at the cutoff, with two derivatives that vanish there.
+
+    .. math:: 1 - \tfrac{(p+1)(p+2)}{2}u^p + p(p+2)u^{p+1} - \tfrac{p(p+1)}{2}u^{p+2},\quad u = r/r_c
+
+    (Gasteiger et al., arXiv:2003.03123, Eq. 8). Lengths in Å, any shape; 0 beyond the cutoff.
+    """
+    u = lengths / cutoff
+    inner = (power + 1) * (power + 2) / 2 - u * (power * (power + 2) - u * power * (power + 1) / 2)
+    return torch.where(u < 1, 1 - u**power * inner, 0)
+
+
+class BesselBasis(nn.Module):
+    r"""Spherical Bessel functions of degree 0, :math:`\sqrt{2/r_c}\,\sin(n\pi r/r_c)/r`, n = 1 … K.
+
+    arXiv:2003.03123, Eq. 7; scaled by :math:`\sqrt{r_c^3/8}` so that values are of order one.
+    """
+
+    def __init__(self, n_radial: int, cutoff: float) -> None:
+        super().__init__()
+        frequencies = math.pi / cutoff * torch.arange(1, n_radial + 1, dtype=torch.float64)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.scale = cutoff / 2
+
+    def forward(self, lengths: Tensor) -> Tensor:
+        """Evaluate the basis: lengths (E,) in Å -> (E, K)."""
+        r = lengths[:, None]
+        return self.scale * torch.sin(r * self.frequencies) / r  # (E, K)
+
+
+class RadialWeights(nn.Module):
+    """Weights of a message per degree and channel, from the edge's length and its two elements.
+
+    One hidden layer; each element of source and target shifts its input. The envelope multiplies
+    the result, so that a message and its first two derivatives vanish at the cutoff.
+    """
+
+    def __init__(self, n_elements: int, n_radial: int, hidden: int, n_out: int) -> None:
+        super().__init__()
+        self.basis = nn.Parameter(scaled_normal(n_radial, hidden))
+        self.source = nn.Parameter(0.5 * torch.randn(n_elements, hidden))
+        self.target = nn.Parameter(0.5 * torch.randn(n_elements, hidden))
+        self.out = nn.Parameter(scaled_normal(hidden, n_out))
+
+    def forward(self, basis: Tensor, source: Tensor, target: Tensor, falloff: Tensor) -> Tensor:
+        """Weights (E, n_out) from basis (E, K), element indices (E,) of both ends, envelope (E,)."""
+        shift = self.source.index_select(0, source) + self.target.index_select(0, target)
+        hidden = nn.functional.silu(basis @ self.basis + shift)  # (E, H)
+        return (hidden * falloff[:, None]) @ self.out  # (E, n_out)

@@ -1,0 +1,221 @@
+"""From the energy of a network to forces, stress and second derivatives, for one structure or many."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors, make_graph
+from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.structures import check, check_elements, to_atoms
+from tdncalc.tdn import TDN
+
+if TYPE_CHECKING:
+    from tdncalc.structures import AnyStructure
+
+__all__ = ["Potential", "Results"]
+
+_VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
+_EDGES_PER_BATCH = 50_000
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a potential says of a graph of B structures and N atoms, all float64.
+
+    Attributes
+    ----------
+    energies
+        Energy of each atom in eV, (N,).
+    energy
+        Energy of each structure in eV, (B,).
+    forces
+        −∂E/∂r in eV/Å, (N, 3).
+    strain_gradient
+        ∂E/∂ε in eV under r → r(1 + ε), (B, 3, 3); divided by |det cell| it is the stress.
+    """
+
+    energies: Tensor
+    energy: Tensor
+    forces: Tensor | None = None
+    strain_gradient: Tensor | None = None
+
+
+class Potential:
+    """A network with its card, ready to evaluate structures.
+
+    Forces and stress are derivatives of the one energy with respect to the edge vectors
+    :math:`d_e = r_j + s·cell - r_i`, with :math:`g_e = ∂E/∂d_e`: the force on atom i is
+    :math:`\\sum_{e: i\\ target} g_e - \\sum_{e: i\\ source} g_e` and the derivative by the strain,
+    r → r(1 + ε) and cell → cell(1 + ε), is :math:`\\sum_e d_e ⊗ g_e` (Knuth et al., Comput. Phys. Commun.
+    190, 33 (2015)). Stress σ = (1/V) ∂E/∂ε with V = \\|det cell\\|: positive under tension.
+
+    Parameters
+    ----------
+    network
+        The network; its parameters are frozen.
+    card
+        What is known about the model: name, elements, theory, errors.
+    device
+        Where to evaluate.
+    dtype
+        The network's precision; positions, sums and results are float64 always.
+    """
+
+    def __init__(
+        self, network: TDN, card: dict[str, Any], *, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        reference = network.reference_energies.double()
+        self.network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.reference_energies = reference.to(device)
+        self.card = card
+        self.name = str(card["name"])
+        self.elements = network.config.elements
+        self.cutoff = network.config.cutoff
+        self.device = device
+        self.dtype = dtype
+
+    def compute(self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False) -> Results:
+        """Evaluate a graph; derivatives only where asked for."""
+        graph = graph.to(self.device)
+        exact = edge_vectors(graph)  # (E, 3) float64
+        vectors = exact.to(self.dtype).requires_grad_(forces or stress)
+        elements = self.network.element_indices(graph.numbers)
+        interaction = self.network(elements, graph.edge_index, vectors).double()  # (N,)
+        energies = interaction.detach() + self.reference_energies[elements]
+        energy = _sum_by(energies, graph.batch, graph.n_structures)
+        if not vectors.requires_grad:
+            return Results(energies, energy)
+        (gradient,) = torch.autograd.grad(interaction.sum(), vectors)
+        gradient = gradient.double()  # (E, 3)
+        return Results(
+            energies,
+            energy,
+            forces=_forces(graph, gradient),
+            strain_gradient=_strain_gradient(graph, exact, gradient) if stress else None,
+        )
+
+    def hessian(self, graph: AtomicGraph) -> Tensor:
+        """Return ∂²E/∂r∂r of one structure in eV/Å², (3N, 3N) float64, symmetric."""
+        graph = graph.to(self.device)
+        positions = graph.positions.clone().requires_grad_(True)
+        moving = AtomicGraph(**vars(graph) | {"positions": positions})
+        elements = self.network.element_indices(graph.numbers)
+        vectors = edge_vectors(moving).to(self.dtype)
+        energy = self.network(elements, graph.edge_index, vectors).double().sum()
+        (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
+        flat = gradient.flatten()
+        rows = [torch.autograd.grad(g, positions, retain_graph=True)[0].flatten() for g in flat]
+        hessian = torch.stack(rows) if rows else positions.new_zeros(0, 0)
+        return ((hessian + hessian.T) / 2).detach()
+
+    def descriptors(self, graph: AtomicGraph) -> Tensor:
+        """Return the invariant features of each atom after every layer, (N, n_layers · C) float64."""
+        graph = graph.to(self.device)
+        elements = self.network.element_indices(graph.numbers)
+        vectors = edge_vectors(graph).to(self.dtype)
+        return self.network.descriptors(elements, graph.edge_index, vectors).double()
+
+    def graph(self, structure: "AnyStructure", label: str = "structure") -> AtomicGraph:
+        """Make the graph of one structure after checking that this model can evaluate it."""
+        atoms = to_atoms(structure)
+        check(atoms, label)
+        check_elements(atoms.numbers, self.elements, self.name, label)
+        edges = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, self.cutoff)
+        return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *edges)
+
+    def evaluate(
+        self,
+        structures: "Sequence[AnyStructure]",
+        *,
+        properties: Collection[str] = ("energy", "energies", "forces", "stress"),
+    ) -> list[dict[str, float | NDArray[np.float64]]]:
+        """Evaluate many structures together.
+
+        Parameters
+        ----------
+        structures
+            ASE atoms, pymatgen structures or molecules, also mixed.
+        properties
+            Which of energy, energies, forces and stress are wanted.
+
+        Returns
+        -------
+        list of dict
+            For each structure energy and free_energy (eV), energies (N,) in eV, forces (N, 3) in eV/Å
+            and, where the cell has rank 3, stress (6,) in eV/Å³, Voigt order xx yy zz yz xz xy.
+
+        Raises
+        ------
+        StructureError
+            A structure has no atoms, bad positions, or an element that the model does not know.
+        """
+        graphs = [self.graph(s, f"structure {index}") for index, s in enumerate(structures)]
+        results: list[dict[str, float | NDArray[np.float64]]] = []
+        for part in _batches(graphs):
+            joined = batch_graphs(part)
+            computed = self.compute(joined, forces="forces" in properties, stress="stress" in properties)
+            results += split_results(joined, computed, properties)
+        return results
+
+
+def split_results(
+    graph: AtomicGraph, results: Results, properties: Collection[str]
+) -> list[dict[str, float | NDArray[np.float64]]]:
+    """Split the results of a graph into one dictionary of NumPy arrays per structure."""
+    sizes = torch.bincount(graph.batch.cpu(), minlength=graph.n_structures).tolist()
+    energies = results.energies.cpu().split(sizes)
+    forces = None if results.forces is None else results.forces.cpu().split(sizes)
+    volumes = torch.linalg.det(graph.cell).abs().tolist()
+    split: list[dict[str, float | NDArray[np.float64]]] = []
+    for index, energy in enumerate(results.energy.tolist()):
+        one: dict[str, float | NDArray[np.float64]] = {"energy": energy, "free_energy": energy}
+        if "energies" in properties:
+            one["energies"] = energies[index].numpy()
+        if forces is not None and "forces" in properties:
+            one["forces"] = forces[index].numpy()
+        if results.strain_gradient is not None and volumes[index] > 0:
+            one["stress"] = voigt(results.strain_gradient[index].cpu() / volumes[index])
+        split.append(one)
+    return split
+
+
+def voigt(stress: Tensor) -> NDArray[np.float64]:
+    """Return a symmetric tensor (3, 3) as (6,) in ASE's order xx yy zz yz xz xy."""
+    symmetric = (stress + stress.T) / 2
+    return symmetric[_VOIGT].numpy()
+
+
+def _sum_by(values: Tensor, groups: Tensor, n_groups: int) -> Tensor:
+    return values.new_zeros(n_groups, *values.shape[1:]).index_add(0, groups, values)
+
+
+def _forces(graph: AtomicGraph, gradient: Tensor) -> Tensor:
+    """Forces (N, 3) from the gradient of the energy with respect to the edge vectors (E, 3)."""
+    source, target = graph.edge_index
+    zeros = torch.zeros_like(graph.positions)
+    return zeros.index_add(0, target, gradient).index_add(0, source, -gradient)
+
+
+def _strain_gradient(graph: AtomicGraph, vectors: Tensor, gradient: Tensor) -> Tensor:
+    """Derivative of the energy by the strain (B, 3, 3) from edge vectors and gradient (E, 3)."""
+    by_edge = vectors[:, :, None] * gradient[:, None, :]  # (E, 3, 3)
+    return _sum_by(by_edge, graph.batch[graph.edge_index[1]], graph.n_structures)
+
+
+def _batches(graphs: list[AtomicGraph]) -> list[list[AtomicGraph]]:
+    """Cut a list of graphs into runs of a bounded number of edges."""
+    parts: list[list[AtomicGraph]] = []
+    room = 0
+    for graph in graphs:
+        size = graph.edge_index.shape[1] + len(graph.numbers)
+        if size > room or not parts:
+            parts.append([])
+            room = _EDGES_PER_BATCH
+        parts[-1].append(graph)
+        room -= size
+    return parts

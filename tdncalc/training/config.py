@@ -1,0 +1,197 @@
+"""What a training run is told: a YAML file read into frozen dataclasses, every key checked."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from tdncalc.errors import ConfigError
+from tdncalc.tdn import TDNConfig
+
+__all__ = ["DataConfig", "OptimizerConfig", "TrainConfig", "load_config"]
+
+DATA_ROOT_VARIABLE = "TDNCALC_DATA"
+_FROM_DATA = ("n_neighbors", "energy_scale")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which files to learn from.
+
+    Attributes
+    ----------
+    train, valid
+        Files: extxyz (also .xz, .gz), anything else that ASE reads, or packed .npz shards. ``FILE#key=value`` keeps
+        only the frames whose ``info`` has that value.
+    root
+        Folder that relative paths start from; the environment variable TDNCALC_DATA goes before it,
+        and without both it is the folder of the configuration.
+    valid_limit
+        At most this many structures, evenly spaced, are used to validate during training.
+    """
+
+    train: tuple[str, ...]
+    valid: tuple[str, ...]
+    root: str = ""
+    valid_limit: int = 1000
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How to descend.
+
+    Attributes
+    ----------
+    steps
+        Length of the run; a resumed run may change it.
+    batch_size
+        Structures in a step.
+    learning_rate, warmup_steps, decay
+        The rate climbs linearly over the warm-up, stays, and falls to a hundredth as half a cosine over
+        the last ``decay`` part of the run.
+    energy_weight, final_energy_weight
+        Weight of the energy error (eV/atom), moving from one to the other while the rate falls.
+    forces_weight, stress_weight, huber_delta
+        See :class:`tdncalc.training.step.LossWeights`.
+    ema_decay
+        Memory of the moving average of the weights, which is what is validated and saved.
+    clip_norm
+        Longer gradients are shortened to this length.
+    seed
+        Of the initial weights and the order of the data.
+    validate_every, checkpoint_seconds
+        Steps between validations; seconds between checkpoints.
+    compiled, threads
+        Compile the step with inductor; CPU threads of the run.
+    """
+
+    steps: int
+    batch_size: int = 16
+    learning_rate: float = 5e-3
+    warmup_steps: int = 500
+    decay: float = 0.7
+    energy_weight: float = 2.0
+    final_energy_weight: float = 20.0
+    forces_weight: float = 1.0
+    stress_weight: float = 0.0
+    huber_delta: float = 0.01
+    ema_decay: float = 0.999
+    clip_norm: float = 10.0
+    seed: int = 0
+    validate_every: int = 2000
+    checkpoint_seconds: float = 120.0
+    compiled: bool = True
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run: the network, the data, the optimizer, and what the card will say of them.
+
+    Attributes
+    ----------
+    name
+        Name of the model.
+    model
+        Settings of :class:`tdncalc.tdn.TDNConfig`, but for what is measured on the data.
+    data, optimizer
+        See there.
+    card
+        Entries of the model's card: description, theory, licence, source.
+    folder
+        Where the configuration lies.
+    """
+
+    name: str
+    model: dict[str, Any]
+    data: DataConfig
+    optimizer: OptimizerConfig
+    card: dict[str, str] = field(default_factory=dict)
+    folder: Path = Path()
+
+    def data_root(self) -> Path:
+        """Return the folder that relative data paths start from."""
+        root = os.environ.get(DATA_ROOT_VARIABLE) or self.data.root
+        return self.folder / root if root else self.folder
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Read a YAML configuration; a ConfigError names what is missing, unknown or impossible."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not a readable YAML file ({reason})") from error
+    try:
+        return _parse(content, path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _parse(content: object, folder: Path) -> TrainConfig:
+    sections = _mapping(content, "the file")
+    data = {key: _listed(value, key) for key, value in _mapping(sections.get("data"), "data").items()}
+    model = _mapping(sections.get("model"), "model")
+    if fixed := sorted(set(model) & set(_FROM_DATA)):
+        raise ConfigError(f"model: {fixed[0]} is measured on the data, remove it")
+    TDNConfig.from_dict(model)
+    parsed = {
+        "data": _build(DataConfig, data, "data"),
+        "optimizer": _build(OptimizerConfig, _mapping(sections.get("optimizer"), "optimizer"), "optimizer"),
+        "model": model,
+        "folder": folder,
+    }
+    config = _build(TrainConfig, {**sections, **parsed}, "the file")
+    _check_optimizer(config.optimizer)
+    return config
+
+
+def _check_optimizer(optimizer: OptimizerConfig) -> None:
+    for name in ("steps", "batch_size", "learning_rate", "huber_delta", "validate_every", "threads"):
+        if getattr(optimizer, name) <= 0:
+            raise ConfigError(f"optimizer: {name} is {getattr(optimizer, name)}, but must be above 0")
+    for name in ("decay", "ema_decay"):
+        if not 0 <= getattr(optimizer, name) <= 1:
+            raise ConfigError(f"optimizer: {name} is {getattr(optimizer, name)}, but must lie in 0 to 1")
+
+
+def _mapping(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} must be a mapping of settings, got {type(value).__name__}")
+    return dict(value)
+
+
+def _listed(value: object, key: str) -> object:
+    if key not in ("train", "valid"):
+        return value
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _build(cls: type[T], settings: dict[str, Any], name: str) -> T:
+    """Make a dataclass, with one line for a key it does not know, one it lacks, or a wrong type."""
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    if unknown := sorted(set(settings) - set(known)):
+        raise ConfigError(f"{name}: unknown setting {unknown[0]!r}; allowed: {', '.join(known)}")
+    for key, known_field in known.items():
+        required = known_field.default is MISSING and known_field.default_factory is MISSING
+        if required and key not in settings:
+            raise ConfigError(f"{name}: setting {key!r} is missing")
+        if key in settings and known_field.type in (int, float, bool, str):
+            settings[key] = _typed(settings[key], known_field.type, f"{name}: {key}")
+    return cls(**settings)
+
+
+def _typed(value: object, kind: Any, name: str) -> object:
+    accepted = {int: int, float: (int, float, str), bool: bool, str: str}[kind]
+    if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
+        try:
+            return kind(value)
+        except ValueError:
+            pass
+    raise ConfigError(f"{name} is {value!r}, but must be a {kind.__name__}")

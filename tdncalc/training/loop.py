@@ -1,0 +1,385 @@
+"""The training loop: from a configuration to a model folder, resumable at any moment."""
+
+import hashlib
+import json
+import logging
+import math
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import ase.data
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from tdncalc.checkpoint import save_model
+from tdncalc.errors import CheckpointError, ConfigError, OutputError
+from tdncalc.nn.coupling import build_coupling
+from tdncalc.tdn import TDN, TDNConfig
+from tdncalc.training.config import TrainConfig
+from tdncalc.training.curve import write_curve
+from tdncalc.training.data import EpochSampler, Floats, Frames, GraphDataset, load_frames
+from tdncalc.training.state import RunState, load_state, save_state
+from tdncalc.training.step import Batch, LossWeights, Step, make_step
+
+__all__ = ["Progress", "TrainResult", "train"]
+
+logger = logging.getLogger(__name__)
+_SAMPLE = 2000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an observer is told after every step; errors are means since the last validation.
+
+    Attributes
+    ----------
+    step, steps
+        Done and to do.
+    seconds
+        Time spent on the steps, earlier starts included.
+    atoms_per_second
+        Throughput of this start.
+    energy_error, forces_error
+        Mean absolute errors on training batches, meV/atom and meV/Å.
+    validation
+        The newest row of the log, if there is one.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    atoms_per_second: float
+    energy_error: float
+    forces_error: float
+    validation: dict[str, float] | None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended: steps done, why, the folder of the best model, and its validation row."""
+
+    step: int
+    reason: str
+    model: Path
+    validation: dict[str, float] | None
+
+
+def train(
+    config: TrainConfig,
+    *,
+    run_dir: Path,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+    observer: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Train a network, writing checkpoints, log, learning curve and the best model into a folder.
+
+    Parameters
+    ----------
+    config
+        The run.
+    run_dir
+        Gets ``state.pt`` (and the one before), ``log.csv``, ``learning_curve.png`` and ``model/``.
+    resume
+        Go on from the folder's checkpoint, if there is one; else the folder must hold none.
+    device
+        Where to train.
+    observer
+        Called after every step.
+    stop
+        Asked after every step; true ends the run with a checkpoint.
+
+    Raises
+    ------
+    DataError, ConfigError
+        The data cannot be read or do not fit the model.
+    CheckpointError
+        The folder holds a run and ``resume`` is false, or that run is damaged or another one.
+    OutputError
+        The folder cannot be written.
+    """
+    torch.set_num_threads(config.optimizer.threads)
+    run = _Run(config, run_dir, torch.device(device))
+    run.start(resume)
+    return run.go(observer, stop or (lambda: False))
+
+
+class _Run:
+    """The objects of one run and what happens between its steps."""
+
+    def __init__(self, config: TrainConfig, folder: Path, device: torch.device) -> None:
+        self.config, self.options, self.folder, self.device = config, config.optimizer, folder, device
+        root = config.data_root()
+        train_frames = load_frames(config.data.train, root)
+        valid_frames = load_frames(config.data.valid, root).evenly(config.data.valid_limit)
+        network = make_network(config, train_frames)
+        references = reference_table(network)
+        self.data = GraphDataset(train_frames, network.config.cutoff, references)
+        self.valid = GraphDataset(valid_frames, network.config.cutoff, references)
+        check_known(valid_frames, network)
+        self.network = network.to(device)
+        self.parameters = list(network.parameters())
+        optimizer = torch.optim.Adam(self.parameters, lr=0.0, betas=(0.9, 0.99), amsgrad=True)
+        average = [p.detach().clone() for p in self.parameters]
+        self.state = RunState(network, average, optimizer)
+        weights = self._loss_weights()
+        self.step: Step = make_step(network, weights, compiled=self.options.compiled)
+        self.exact_step: Step = make_step(network, weights, compiled=False)
+
+    def _loss_weights(self) -> LossWeights:
+        options = self.options
+        return LossWeights(
+            forces=options.forces_weight, stress=options.stress_weight, huber_delta=options.huber_delta
+        )
+
+    def start(self, resume: bool) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot make the run folder ({error.strerror})") from error
+        if not resume and (self.folder / "state.pt").exists():
+            raise CheckpointError(f"{self.folder}: holds a run; go on with it by --resume, or name another folder")
+        if load_state(self.folder, self.state, self.fingerprint()):
+            logger.info("resumed at step %d", self.state.step)
+
+    def fingerprint(self) -> str:
+        """Return a digest of the settings a resumed run may not change."""
+        free = {"steps", "checkpoint_seconds", "validate_every", "compiled", "threads"}
+        options = {k: v for k, v in asdict(self.options).items() if k not in free}
+        kept = [self.network.config.to_dict(), self.config.data.train, options]
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+    def go(self, observer: Callable[[Progress], None] | None, stop: Callable[[], bool]) -> TrainResult:
+        state, options = self.state, self.options
+        meter, saved = _Meter(), time.monotonic()
+        reason = "done"
+        for data in self._batches():
+            if state.step >= options.steps:
+                break
+            began = time.perf_counter()
+            batch = make_batch(data, self.network, self.device)
+            errors = self._descend(batch)
+            state.step += 1
+            state.seconds += time.perf_counter() - began
+            meter.add(len(batch.elements), batch.n_atoms.numel(), errors, time.perf_counter() - began)
+            if state.step % options.validate_every == 0 or state.step == options.steps:
+                self._validate(meter)
+            if observer:
+                observer(self._progress(meter))
+            if stop():
+                reason = "stopped"
+                break
+            if time.monotonic() - saved > options.checkpoint_seconds:
+                save_state(self.folder, state, self.fingerprint())
+                saved = time.monotonic()
+        save_state(self.folder, state, self.fingerprint())
+        return TrainResult(state.step, reason, self.folder / "model", state.rows[-1] if state.rows else None)
+
+    def _batches(self) -> Iterable[Data]:
+        options = self.options
+        sampler = EpochSampler(len(self.data.frames), options.batch_size, options.seed, self.state.step)
+        return DataLoader(self.data, batch_sampler=sampler)
+
+    def _descend(self, batch: Batch) -> tuple[float, float]:
+        """Take one step of the optimizer; return mean absolute errors in eV/atom and eV/Å."""
+        options, state = self.options, self.state
+        weight = torch.tensor(energy_weight(self.config, state.step), device=self.device)
+        result = self.step(self.parameters, batch, weight)
+        norm = torch.nn.utils.get_total_norm(result.gradients)
+        if not torch.isfinite(norm):
+            logger.warning("step %d: gradients are not finite, passed over", state.step)
+            return float(result.energy_error), float(result.forces_error)
+        scale = min(1.0, options.clip_norm / (float(norm) + 1e-12))
+        for parameter, gradient in zip(self.parameters, result.gradients, strict=True):
+            parameter.grad = gradient * scale
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, state.step)
+        state.optimizer.step()
+        decay = min(options.ema_decay, (1 + state.step) / (10 + state.step))
+        torch._foreach_lerp_(state.average, [p.detach() for p in self.parameters], 1 - decay)
+        return float(result.energy_error), float(result.forces_error)
+
+    def _progress(self, meter: "_Meter") -> Progress:
+        return Progress(
+            step=self.state.step,
+            steps=self.options.steps,
+            seconds=self.state.seconds,
+            atoms_per_second=meter.rate(),
+            energy_error=1000 * meter.energy_error(),
+            forces_error=1000 * meter.forces_error(),
+            validation=self.state.rows[-1] if self.state.rows else None,
+        )
+
+    def _validate(self, meter: "_Meter") -> None:
+        """Measure the averaged weights, log, and keep the model if it is the best so far."""
+        state = self.state
+        current = [p.detach().clone() for p in self.parameters]
+        self._set(state.average)
+        energy, forces = self._errors()
+        state.rows.append(
+            {
+                "step": state.step,
+                "seconds": round(state.seconds, 1),
+                "learning_rate": learning_rate(self.config, state.step),
+                "train_energy_meV_per_atom": 1000 * meter.energy_error(),
+                "train_forces_meV_per_A": 1000 * meter.forces_error(),
+                "valid_energy_meV_per_atom": 1000 * energy,
+                "valid_forces_meV_per_A": 1000 * forces,
+            }
+        )
+        meter.forget_errors()
+        loss = self.options.final_energy_weight * energy + self.options.forces_weight * forces
+        if loss < state.best:
+            state.best = loss
+            self._save_model(state.rows[-1])
+        self._set(current)
+        write_curve(self.folder, state.rows)
+        save_state(self.folder, state, self.fingerprint())
+
+    def _errors(self) -> tuple[float, float]:
+        """Return mean absolute errors on the validation set in eV/atom and eV/Å."""
+        weight = torch.tensor(1.0, device=self.device)
+        energy = forces = atoms = 0.0
+        for data in DataLoader(self.valid, batch_size=self.options.batch_size):
+            batch = make_batch(data, self.network, self.device)
+            result = self.exact_step(self.parameters, batch, weight)
+            energy += float(result.energy_error) * batch.n_atoms.numel()
+            forces += float(result.forces_error) * len(batch.elements)
+            atoms += len(batch.elements)
+        return energy / len(self.valid.frames), forces / atoms
+
+    def _set(self, values: list[Tensor]) -> None:
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, values)
+
+    def _save_model(self, row: dict[str, float]) -> None:
+        training = {
+            "seconds": row["seconds"],
+            "steps": self.state.step,
+            "structures": len(self.data.frames),
+            "machine": f"{platform.machine()}, {self.options.threads} thread(s), {self.device.type}",
+            "torch": torch.__version__,
+        }
+        card = {"name": self.config.name, **self.config.card, "validation": row, "training": training}
+        save_model(self.folder / "model", self.network, card)
+
+
+class _Meter:
+    """Running means of training errors, and throughput."""
+
+    def __init__(self) -> None:
+        self.atoms, self.seconds = 0, 0.0
+        self.forget_errors()
+
+    def forget_errors(self) -> None:
+        self._sums, self._n_structures, self._n_atoms = [0.0, 0.0], 0, 0
+
+    def add(self, n_atoms: int, n_structures: int, errors: tuple[float, float], seconds: float) -> None:
+        self.atoms += n_atoms
+        self.seconds += seconds
+        self._n_structures += n_structures
+        self._n_atoms += n_atoms
+        self._sums[0] += errors[0] * n_structures
+        self._sums[1] += errors[1] * n_atoms
+
+    def rate(self) -> float:
+        return self.atoms / self.seconds if self.seconds else 0.0
+
+    def energy_error(self) -> float:
+        return self._sums[0] / max(self._n_structures, 1)
+
+    def forces_error(self) -> float:
+        return self._sums[1] / max(self._n_atoms, 1)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Return the rate of a step: linear warm-up, constant, then half a cosine down to a hundredth."""
+    options = config.optimizer
+    warm = min(1.0, (step + 1) / max(options.warmup_steps, 1))
+    return options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * _fall(config, step))) / 2)
+
+
+def energy_weight(config: TrainConfig, step: int) -> float:
+    """Return the weight of the energy error at a step: it moves while the learning rate falls."""
+    options = config.optimizer
+    fall = _fall(config, step)
+    return options.energy_weight ** (1 - fall) * options.final_energy_weight**fall
+
+
+def _fall(config: TrainConfig, step: int) -> float:
+    """Return how far the falling part of the schedule has come, 0 to 1."""
+    options = config.optimizer
+    if not options.decay:
+        return 0.0
+    return min(1.0, max(0.0, step / options.steps - 1 + options.decay) / options.decay)
+
+
+def make_network(config: TrainConfig, frames: Frames) -> TDN:
+    """Make a network with seeded weights, and references and normalization measured on the data."""
+    settings = TDNConfig.from_dict(config.model)
+    measured = {
+        "n_neighbors": average_neighbors(frames, settings.cutoff),
+        "energy_scale": float(np.sqrt(np.mean(frames.forces**2))),
+    }
+    settings = TDNConfig(**{**vars(settings), **measured})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.optimizer.seed)
+        network = TDN(settings, build_coupling(settings.l_max)).float()
+    check_known(frames, network)
+    network.reference_energies = torch.from_numpy(fit_references(frames, settings.elements))
+    return network
+
+
+def average_neighbors(frames: Frames, cutoff: float) -> float:
+    """Return the mean number of neighbors of an atom, over evenly spaced structures."""
+    sample = GraphDataset(frames.evenly(_SAMPLE), cutoff, np.zeros(119))
+    edges = sum(sample.get(index).edge_index.shape[1] for index in range(sample.len()))
+    return max(edges / len(sample.frames.numbers), 1.0)
+
+
+def fit_references(frames: Frames, elements: tuple[str, ...]) -> Floats:
+    """Return an energy per element, by least squares on the total energies, (n_elements,) in eV."""
+    counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in elements])
+    fitted: Floats = np.linalg.lstsq(counts.astype(np.float64), frames.energy, rcond=None)[0]
+    return fitted
+
+
+def reference_table(network: TDN) -> Floats:
+    """Return the reference energies by atomic number, (119,)."""
+    table = np.zeros(119)
+    numbers = [ase.data.atomic_numbers[symbol] for symbol in network.config.elements]
+    table[numbers] = network.reference_energies.cpu().numpy()
+    return table
+
+
+def check_known(frames: Frames, network: TDN) -> None:
+    """Raise a ConfigError if the data hold an element that the network does not know."""
+    present = {ase.data.chemical_symbols[z] for z in np.unique(frames.numbers)}
+    if missing := sorted(present - set(network.config.elements)):
+        known = " ".join(network.config.elements)
+        raise ConfigError(f"the data hold {missing[0]}, which is not among the model's elements ({known})")
+
+
+def make_batch(data: Data, network: TDN, device: torch.device) -> Batch:
+    """Turn a batch of PyG's loader into what the loss needs."""
+    data = data.to(device)
+    return Batch(
+        elements=network.element_indices(data.z),
+        edge_index=data.edge_index,
+        vectors=data.edge_vectors,
+        structure=data.batch,
+        n_atoms=torch.bincount(data.batch, minlength=data.num_graphs).float(),
+        energy=(data.energy - data.reference_energy).float(),
+        forces=data.forces,
+        strain_gradient=data.strain_gradient,
+        has_stress=data.has_stress,
+    )
+
+

@@ -1,0 +1,97 @@
+"""Everything a training run needs to go on: weights, their average, optimizer, position, log."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tdncalc.errors import CheckpointError
+from tdncalc.tdn import TDN
+
+__all__ = ["RunState", "load_state", "save_state"]
+
+_FILE, _PREVIOUS = "state.pt", "state-previous.pt"
+
+
+@dataclass
+class RunState:
+    """The changing part of a run.
+
+    Attributes
+    ----------
+    network
+        The network being trained.
+    average
+        Moving average of its parameters, in order.
+    optimizer
+        Holds the moments of the gradients.
+    step, seconds
+        Steps done, and the time spent on them.
+    best
+        Lowest validation loss so far.
+    rows
+        The log so far, one mapping per validation.
+    """
+
+    network: TDN
+    average: list[Tensor]
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    best: float = float("inf")
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
+    """Write the state beside the last one, keep the last one, and move the new one in its place."""
+    content = {
+        "fingerprint": fingerprint,
+        "network": state.network.state_dict(),
+        "average": state.average,
+        "optimizer": state.optimizer.state_dict(),
+        "progress": {name: getattr(state, name) for name in ("step", "seconds", "best", "rows")},
+    }
+    temporary = folder / (_FILE + ".tmp")
+    torch.save(content, temporary)
+    if (folder / _FILE).exists():
+        os.replace(folder / _FILE, folder / _PREVIOUS)
+    os.replace(temporary, folder / _FILE)
+
+
+def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
+    """Fill the state from the newest readable checkpoint; False where there is none.
+
+    Raises
+    ------
+    CheckpointError
+        There are checkpoints but none is readable, or they belong to another configuration.
+    """
+    paths = [folder / name for name in (_FILE, _PREVIOUS) if (folder / name).exists()]
+    contents = [content for path in paths if (content := _read(path)) is not None]
+    if not paths:
+        return False
+    if not contents:
+        raise CheckpointError(f"{paths[0]}: damaged, and so is the one before; start in another folder")
+    content = contents[0]
+    if content["fingerprint"] != fingerprint:
+        raise CheckpointError(
+            f"{folder}: its checkpoint belongs to another configuration; use another run folder"
+        )
+    state.network.load_state_dict(content["network"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    for mine, saved in zip(state.average, content["average"], strict=True):
+        mine.copy_(saved)
+    for name, value in content["progress"].items():
+        setattr(state, name, value)
+    return True
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception:  # noqa: BLE001 - whatever a cut or overwritten file makes of the reader
+        return None
+    return content

@@ -1,0 +1,194 @@
+"""One training step: the loss of a batch and its gradients by the parameters, eager or compiled."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+from tdncalc.tdn import TDN
+
+__all__ = ["Batch", "LossWeights", "StepResult", "make_step"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B structures with N atoms and E edges, as the loss needs them.
+
+    Attributes
+    ----------
+    elements
+        Element indices, (N,) int64.
+    edge_index
+        [source j, target i], (2, E) int64.
+    vectors
+        From target to source in Å, (E, 3).
+    structure
+        The structure each atom belongs to, (N,) int64.
+    n_atoms
+        Atoms of each structure, (B,), floating.
+    energy
+        Interaction energy (reference energies taken off) in eV, (B,).
+    forces
+        eV/Å, (N, 3).
+    strain_gradient
+        V σ in eV, (B, 3, 3).
+    has_stress
+        1 where the stress is known, else 0, (B,).
+    """
+
+    elements: Tensor
+    edge_index: Tensor
+    vectors: Tensor
+    structure: Tensor
+    n_atoms: Tensor
+    energy: Tensor
+    forces: Tensor
+    strain_gradient: Tensor
+    has_stress: Tensor
+
+    def tensors(self) -> list[Tensor]:
+        """Return the fields in order."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each error counts, and where the Huber loss turns linear.
+
+    Attributes
+    ----------
+    energy
+        Weight of the energy error per atom in eV.
+    forces
+        Weight of the length of the force error in eV/Å.
+    stress
+        Weight of the strain gradient's error per atom in eV; 0 leaves it out of the graph.
+    huber_delta
+        Errors larger than this (in the units above) count linearly.
+    """
+
+    energy: float = 1.0
+    forces: float = 1.0
+    stress: float = 0.0
+    huber_delta: float = 0.01
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The loss, the mean absolute errors in eV/atom and eV/Å, and the gradients by the parameters."""
+
+    loss: Tensor
+    energy_error: Tensor
+    forces_error: Tensor
+    gradients: list[Tensor]
+
+
+Step = Callable[[Sequence[Tensor], Batch, Tensor], StepResult]
+
+
+def make_step(network: TDN, weights: LossWeights, *, compiled: bool) -> Step:
+    """Return a function of (parameters, batch, energy weight) that gives loss and gradients.
+
+    The compiled one traces loss and gradients together once, with symbolic sizes, and gives the
+    graph to inductor: batches of any size run without recompilation. Eager is its reference.
+    """
+    names = [name for name, _ in network.named_parameters()]
+
+    def step(parameters: list[Tensor], batch: list[Tensor], energy_weight: Tensor) -> list[Tensor]:
+        parameters = [p.detach().requires_grad_(True) for p in parameters]
+        named = dict(zip(names, parameters, strict=True))
+        loss, *errors = _loss(network, named, Batch(*batch), weights, energy_weight)
+        gradients = torch.autograd.grad(loss, parameters)
+        return [loss.detach(), *(error.detach() for error in errors), *gradients]
+
+    run = _Compiled(step) if compiled else step
+
+    def call(parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor) -> StepResult:
+        loss, energy, forces, *gradients = run(list(parameters), batch.tensors(), energy_weight)
+        return StepResult(loss, energy, forces, list(gradients))
+
+    return call
+
+
+def _loss(
+    network: TDN, parameters: dict[str, Tensor], batch: Batch, weights: LossWeights, energy_weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss and the mean absolute errors of energy per atom and of force components."""
+    vectors = batch.vectors.detach().requires_grad_(True)
+    arguments = (batch.elements, batch.edge_index, vectors)
+    energies = torch.func.functional_call(network, parameters, arguments)  # (N,)
+    (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)  # (E, 3)
+    source, target = batch.edge_index
+    forces = torch.zeros_like(batch.forces).index_add(0, target, gradient).index_add(0, source, -gradient)
+    energy = torch.zeros_like(batch.energy).index_add(0, batch.structure, energies)
+    energy_error = (energy - batch.energy) / batch.n_atoms
+    force_error = forces - batch.forces
+    delta = weights.huber_delta
+    loss = energy_weight * _huber(energy_error.abs(), delta).mean()
+    loss = loss + weights.forces * _huber(_norm(force_error), delta).mean()
+    if weights.stress:
+        by_edge = vectors[:, :, None] * gradient[:, None, :]
+        owner = batch.structure.index_select(0, target)
+        strain = torch.zeros_like(batch.strain_gradient).index_add(0, owner, by_edge)
+        strain_error = (strain - batch.strain_gradient) / batch.n_atoms[:, None, None]
+        stress_loss = _huber(strain_error.abs(), delta).mean((1, 2)) * batch.has_stress
+        loss = loss + weights.stress * stress_loss.mean()
+    return loss, energy_error.abs().mean(), force_error.abs().mean()
+
+
+def _norm(vectors: Tensor) -> Tensor:
+    """Length of vectors (N, 3) with a finite gradient at zero."""
+    return (vectors.square().sum(1) + 1e-12).sqrt()
+
+
+def _huber(errors: Tensor, delta: float) -> Tensor:
+    """Quadratic below delta, linear above, of errors that are not negative; slope 1 far out."""
+    return torch.where(errors < delta, errors.square() / (2 * delta), errors - delta / 2)
+
+
+class _Compiled:
+    """A training step traced and compiled at its first call; sizes of the batch stay symbolic."""
+
+    def __init__(self, function: Callable[..., list[Tensor]]) -> None:
+        self._function = function
+        self._run: Callable[..., list[Tensor]] | None = None
+
+    def __call__(
+        self, parameters: list[Tensor], batch: list[Tensor], energy_weight: Tensor
+    ) -> list[Tensor]:
+        if self._run is None:
+            self._run = _trace(self._function, parameters, batch, energy_weight)
+        for tensor in batch:
+            torch._dynamo.maybe_mark_dynamic(tensor, tensor.dim() - 1 if tensor.dtype == torch.int64 else 0)
+        with torch.no_grad():
+            return self._run(parameters, batch, energy_weight)
+
+
+def _multiply_and_sum(a: Tensor, b: Tensor) -> Tensor:
+    """Write a batched product of many small matrices so that inductor fuses it with its neighbors."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
+
+
+_FUSABLE = {torch.ops.aten.bmm.default: _multiply_and_sum}
+
+
+def _trace(
+    function: Callable[..., list[Tensor]], parameters: list[Tensor], batch: list[Tensor], weight: Tensor
+) -> Callable[..., list[Tensor]]:
+    """Trace to one graph of plain operators: parameters with fixed sizes, the batch with symbolic."""
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+
+    def fake(tensor: Tensor, dynamic: int | None) -> Tensor:
+        kinds = [DimDynamic.DYNAMIC if d == dynamic else DimDynamic.STATIC for d in range(tensor.dim())]
+        context = StatelessSymbolicContext(dynamic_sizes=kinds)
+        return mode.from_tensor(tensor.detach(), symbolic_context=context)
+
+    fake_parameters = [fake(tensor, None) for tensor in parameters]
+    fake_batch = [fake(t, t.dim() - 1 if t.dtype == torch.int64 else 0) for t in batch]
+    with mode:
+        graph = make_fx(function, _FUSABLE)(fake_parameters, fake_batch, fake(weight, None))
+    return torch.compile(graph)

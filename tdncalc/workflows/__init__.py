@@ -1,0 +1,1 @@
+"""Relaxation and molecular dynamics of any ``Atoms`` with any ASE calculator."""

@@ -1,0 +1,30 @@
+"""One-line refusals of settings outside what is allowed."""
+
+import math
+from collections.abc import Collection
+
+from tdncalc.errors import OptionError
+
+
+def positive(name: str, value: float, example: str) -> None:
+    """Refuse a number that is not finite and above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise OptionError(f"{name}={value:g}: must be above 0, for instance {example}")
+
+
+def finite(name: str, value: float) -> None:
+    """Refuse NaN and infinities."""
+    if not math.isfinite(value):
+        raise OptionError(f"{name}={value:g}: must be a finite number")
+
+
+def whole(name: str, value: int, minimum: int) -> None:
+    """Refuse what is not an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise OptionError(f"{name}={value!r}: must be a whole number of at least {minimum}")
+
+
+def one_of(name: str, value: str, allowed: Collection[str]) -> None:
+    """Refuse a name that is not in `allowed`."""
+    if value not in allowed:
+        raise OptionError(f"{name}={value!r}: must be one of {', '.join(allowed)}")

@@ -1,0 +1,74 @@
+"""Atoms to hold fixed, from a word on the command line."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.data import atomic_numbers
+
+from tdncalc.errors import OptionError
+
+_REGION = re.compile(r"([xyz])\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)$")
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?$")
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def parse_fix(spec: str, atoms: Atoms) -> FixAtoms:
+    """Return the constraint that `spec` describes for `atoms`.
+
+    Parameters
+    ----------
+    spec
+        Indices from 0 with both ends of a range ("0-9,15"), elements ("Pt" or "Pt,O"), or a
+        region in Å ("z<5").
+    atoms
+        The structure whose atoms are fixed.
+
+    Raises
+    ------
+    OptionError
+        `spec` is none of these, or no atom of `atoms` fits.
+    """
+    text = spec.strip()
+    region = _REGION.match(text)
+    if region is not None:
+        axis, comparison, limit = region.groups()
+        mask = _COMPARE[comparison](atoms.positions[:, "xyz".index(axis)], float(limit))
+    else:
+        mask = np.zeros(len(atoms), dtype=bool)
+        for word in text.split(","):
+            mask |= _chosen(word.strip(), spec, atoms)
+    if not mask.any():
+        raise OptionError(f"fix {spec!r}: no atom of the structure is there")
+    return FixAtoms(indices=np.flatnonzero(mask))
+
+
+def _chosen(word: str, spec: str, atoms: Atoms) -> np.ndarray:
+    """Return the mask (N,) of the atoms that one word of a list names."""
+    if word in atomic_numbers and word != "X":
+        return np.asarray(atoms.numbers == atomic_numbers[word])
+    indices = _RANGE.match(word)
+    if indices is None:
+        raise OptionError(
+            f"fix {spec!r}: {word!r} is neither atoms like '0-9,15', an element like 'Pt', nor a "
+            "region like 'z<5'"
+        )
+    first = int(indices[1])
+    last = int(indices[2] or first)
+    if last < first or last >= len(atoms):
+        raise OptionError(
+            f"fix {spec!r}: atoms {word} are not among 0-{len(atoms) - 1} of the structure"
+        )
+    every = np.arange(len(atoms))
+    return np.asarray((every >= first) & (every <= last))

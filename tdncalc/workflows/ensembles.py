@@ -1,0 +1,192 @@
+"""The ensembles: ASE's integrators where they are right, ours where ASE has none that is.
+
+Every integrator steps atoms in place. Between two steps, all that it needs to go on lies in the
+atoms, the random generator and `state()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms, units
+from ase.constraints import FixCom
+from ase.md.bussi import Bussi
+from ase.md.langevin import Langevin
+from ase.md.verlet import VelocityVerlet
+
+from tdncalc.errors import OptionError
+from tdncalc.workflows import velocities
+from tdncalc.workflows.barostats import Berendsen, MartynaTobiasKlein
+from tdncalc.workflows.md_settings import Ensemble, MDSettings
+from tdncalc.workflows.nose_hoover import NoseHoover
+from tdncalc.workflows.subject import has_stress
+
+State = dict[str, Any]
+
+
+class Integrator(Protocol):
+    """One ensemble at work on one structure."""
+
+    def step(self) -> None:
+        """Move the atoms by one time step."""
+        ...
+
+    def heat(self) -> float | None:
+        """Return the energy, eV, that the total has taken up so far, where it is followed.
+
+        Total energy minus heat is constant but for the error of the time step.
+        """
+        ...
+
+    def state(self) -> State:
+        """Return the numbers beside the atoms that the next step depends on."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `state` returned."""
+        ...
+
+
+class NVE:
+    """Velocity Verlet."""
+
+    def __init__(
+        self, atoms: Atoms, settings: MDSettings, free: int, rng: np.random.Generator
+    ) -> None:
+        self._dynamics = VelocityVerlet(atoms, timestep=settings.timestep_fs * units.fs)
+
+    def step(self) -> None:
+        """Move the atoms by one time step."""
+        self._dynamics.step()
+
+    def heat(self) -> float:
+        """Return zero: the total energy is constant."""
+        return 0.0
+
+    def state(self) -> State:
+        """Return nothing: positions and momenta are all there is."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up nothing."""
+
+
+class NVTLangevin:
+    """Langevin dynamics with the center of mass at rest.
+
+    ASE's own `fixcm` samples a wrong distribution; the constraint FixCom does not.
+    """
+
+    def __init__(
+        self, atoms: Atoms, settings: MDSettings, free: int, rng: np.random.Generator
+    ) -> None:
+        if velocities.translates(atoms):
+            atoms.set_constraint([*atoms.constraints, FixCom()])
+        self._dynamics = Langevin(
+            atoms,
+            timestep=settings.timestep_fs * units.fs,
+            temperature_K=settings.temperature_K,
+            friction=settings.friction_per_fs / units.fs,
+            fixcm=False,
+            rng=rng,
+        )
+
+    def step(self) -> None:
+        """Move the atoms by one time step."""
+        self._dynamics.step()
+
+    def heat(self) -> None:
+        """Return nothing: the heat is not followed."""
+
+    def state(self) -> State:
+        """Return nothing: positions, momenta and the generator are all there is."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up nothing."""
+
+
+class NVTBussi:
+    """Velocity Verlet with stochastic velocity rescaling."""
+
+    def __init__(
+        self, atoms: Atoms, settings: MDSettings, free: int, rng: np.random.Generator
+    ) -> None:
+        self._dynamics = Bussi(
+            atoms,
+            timestep=settings.timestep_fs * units.fs,
+            temperature_K=settings.temperature_K,
+            taut=settings.thermostat_time_fs * units.fs,
+            rng=rng,
+        )
+        # ASE counts the center of mass and the rotation, which stay at rest.
+        self._dynamics.ndof = free
+        self._dynamics.target_kinetic_energy = 0.5 * free * units.kB * settings.temperature_K
+
+    def step(self) -> None:
+        """Move the atoms by one time step."""
+        self._dynamics.step()
+
+    def heat(self) -> float:
+        """Return the energy that the rescaling has brought in, eV."""
+        return float(self._dynamics.transferred_energy)
+
+    def state(self) -> State:
+        """Return the heat."""
+        return {"heat": self.heat()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up the heat."""
+        self._dynamics.transferred_energy = state["heat"]
+
+
+_Build = Callable[[Atoms, MDSettings, int, np.random.Generator], Integrator]
+
+_INTEGRATORS: dict[Ensemble, _Build] = {
+    "nve": NVE,
+    "nvt-langevin": NVTLangevin,
+    "nvt-bussi": NVTBussi,
+    "nvt-nose-hoover": NoseHoover,
+    "npt-mtk": MartynaTobiasKlein,
+    "npt-berendsen": Berendsen,
+}
+
+
+def free_momenta(atoms: Atoms, settings: MDSettings) -> int:
+    """Return the number of momenta that an ensemble leaves free.
+
+    Raises
+    ------
+    OptionError
+        The structure cannot be simulated in that ensemble.
+    """
+    if settings.constant_pressure:
+        _require_barostat(atoms, settings.ensemble)
+    free = velocities.degrees_of_freedom(atoms, spins=settings.ensemble == "nvt-langevin")
+    if free == 0:
+        raise OptionError("nothing can move: every atom is fixed")
+    return free
+
+
+def build(atoms: Atoms, settings: MDSettings, free: int, rng: np.random.Generator) -> Integrator:
+    """Return the integrator of an ensemble at work on `atoms`, which have velocities."""
+    return _INTEGRATORS[settings.ensemble](atoms, settings, free, rng)
+
+
+def _require_barostat(atoms: Atoms, ensemble: Ensemble) -> None:
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        raise OptionError(
+            f"ensemble={ensemble!r} needs a structure that is periodic in three directions; "
+            "choose nve or an nvt ensemble"
+        )
+    if not has_stress(atoms):
+        raise OptionError(
+            f"ensemble={ensemble!r} needs a stress, which the calculator does not have"
+        )
+    if atoms.constraints:
+        raise OptionError(
+            f"ensemble={ensemble!r} moves every atom with the cell; drop the constraints, or "
+            "choose nve or an nvt ensemble"
+        )

@@ -1,0 +1,228 @@
+"""The loop of molecular dynamics: step, watch, record, save."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+
+from tdncalc.errors import CheckpointError
+from tdncalc.workflows import ensembles, velocities
+from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
+from tdncalc.workflows.md_files import MDFrame, RunFiles
+from tdncalc.workflows.md_settings import MDSettings
+from tdncalc.workflows.md_statistics import Statistics
+from tdncalc.workflows.subject import has_stress, snapshot
+
+_LOG = logging.getLogger(__name__)
+# Another machine or precision moves the energy by less than this; another model by more.
+_SAME_MODEL = 1e-3  # eV/atom
+
+
+@dataclass(frozen=True)
+class MDStep:
+    """One step, as an observer sees it.
+
+    Attributes
+    ----------
+    step
+        Steps taken, with those before a resume.
+    temperature_K
+        Of the momenta that are free.
+    max_force
+        Largest force on an atom, eV/Å.
+    frame
+        The row of the table, at the interval.
+    """
+
+    step: int
+    temperature_K: float
+    max_force: float
+    frame: MDFrame | None
+
+
+class Run:
+    """A run between two steps: structure, integrator, random numbers, files and running means.
+
+    Parameters
+    ----------
+    atoms
+        The structure, which moves, with its calculator.
+    settings
+        What to run.
+    files
+        Where to write.
+    checkpoint
+        What to resume from; None begins.
+    """
+
+    def __init__(
+        self, atoms: Atoms, settings: MDSettings, files: RunFiles, checkpoint: Checkpoint | None
+    ) -> None:
+        self.atoms = atoms
+        self.step = 0
+        self.statistics = Statistics()
+        self._settings = settings
+        self._files = files
+        self._constraints = tuple(atoms.constraints)
+        self._start = fingerprint(atoms)
+        self._rng = np.random.default_rng(settings.seed)
+        self._free = ensembles.free_momenta(atoms, settings)
+        self._has_pressure = bool(atoms.pbc.all()) and has_stress(atoms)
+        self._resumed_at = None if checkpoint is None else checkpoint.step
+        if checkpoint is None:
+            self._prepare_velocities()
+        else:
+            checkpoint.require_same_run(settings, self._start)
+            self._place(checkpoint)
+        self._integrator = ensembles.build(atoms, settings, self._free, self._rng)
+        if checkpoint is None:
+            self._forces()
+            files.begin(self._checkpoint())
+        else:
+            self._take_up(checkpoint)
+            files.go_on(checkpoint)
+
+    def go(self, observer: Callable[[MDStep], None] | None, stop: Callable[[], bool] | None) -> str:
+        """Step until something ends the run, and say what did."""
+        good = None
+        while True:
+            forces = self._forces()
+            now = self._look(forces)
+            fault = self._settings.guards.trips(self.atoms, forces, now.temperature_K)
+            if fault is not None:
+                self._go_back(good)
+                return f"guard: {fault} at step {now.step}"
+            fresh = self.step != self._resumed_at
+            if fresh:
+                self._record(now)
+                if observer is not None:
+                    observer(now)
+            end = self._end(stop)
+            if end is not None or (fresh and self.step % self._settings.checkpoint_interval == 0):
+                self._files.save(self._checkpoint())
+            if end is not None:
+                return end
+            good = self.atoms.positions.copy(), self.atoms.get_momenta(), self.atoms.cell.array
+            self._integrator.step()
+            self.step += 1
+
+    def frame(self) -> Atoms:
+        """Return the structure as it is, with its results and the user's constraints."""
+        return snapshot(self.atoms, self._constraints)
+
+    def _end(self, stop: Callable[[], bool] | None) -> str | None:
+        if self.step >= self._settings.steps:
+            return "done"
+        return "stopped" if stop is not None and stop() else None
+
+    def _forces(self) -> np.ndarray:
+        """Return the forces (N, 3) that act against the user's constraints."""
+        forces = self.atoms.get_forces(apply_constraint=False)
+        for constraint in self._constraints:
+            constraint.adjust_forces(self.atoms, forces)
+        return np.asarray(forces)
+
+    def _look(self, forces: np.ndarray) -> MDStep:
+        kelvin = velocities.temperature(self.atoms, self._free)
+        largest = float(np.linalg.norm(forces, axis=1).max())
+        due = self.step % self._settings.interval == 0
+        frame = self._measure(kelvin, largest) if due else None
+        return MDStep(self.step, kelvin, largest, frame)
+
+    def _measure(self, kelvin: float, max_force: float) -> MDFrame:
+        atoms = self.atoms
+        potential = float(atoms.get_potential_energy())
+        kinetic = float(atoms.get_kinetic_energy())
+        pressure, volume = None, None
+        if self._has_pressure:
+            volume = float(atoms.get_volume())
+            virial = -float(atoms.get_stress(apply_constraint=False)[:3].sum()) / 3
+            pressure = (virial + 2 * kinetic / (3 * volume)) / units.GPa
+        return MDFrame(
+            step=self.step,
+            time_fs=self.step * self._settings.timestep_fs,
+            temperature_K=kelvin,
+            potential_eV=potential,
+            kinetic_eV=kinetic,
+            total_eV=potential + kinetic,
+            pressure_GPa=pressure,
+            volume_A3=volume,
+            max_force=max_force,
+        )
+
+    def _record(self, now: MDStep) -> None:
+        self.statistics.add_step(now.temperature_K)
+        if now.frame is None:
+            return
+        heat = self._integrator.heat()
+        if heat is not None:
+            self.statistics.add_conserved(now.frame.time_fs / 1000, now.frame.total_eV - heat)
+        self._files.write(self.frame(), now.frame)
+
+    def _go_back(self, good: tuple[np.ndarray, np.ndarray, np.ndarray] | None) -> None:
+        """Return to the step before a fault, and leave its frame."""
+        if good is None:
+            return
+        self.step -= 1
+        self._set(*good)
+        now = self._look(self._forces())
+        if now.frame is None:
+            frame = self._measure(now.temperature_K, now.max_force)
+            self._files.write(self.frame(), frame)
+
+    def _set(self, positions: np.ndarray, momenta: np.ndarray, cell: np.ndarray) -> None:
+        self.atoms.set_cell(cell, apply_constraint=False)
+        self.atoms.set_positions(positions, apply_constraint=False)
+        self.atoms.set_momenta(momenta, apply_constraint=False)
+
+    def _prepare_velocities(self) -> None:
+        if self.atoms.get_momenta().any():
+            velocities.still(self.atoms)
+        else:
+            kelvin = self._settings.temperature_K
+            velocities.thermalize(self.atoms, kelvin, self._free, self._rng)
+
+    def _checkpoint(self) -> Checkpoint:
+        frames, table_bytes = self._files.sizes()
+        return Checkpoint(
+            step=self.step,
+            positions=self.atoms.positions,
+            momenta=self.atoms.get_momenta(),
+            cell=self.atoms.cell.array,
+            energy=float(self.atoms.get_potential_energy()),
+            integrator=self._integrator.state(),
+            generator=dict(self._rng.bit_generator.state),
+            statistics=self.statistics.state(),
+            frames=frames,
+            table_bytes=table_bytes,
+            settings=self._settings.binding(),
+            start=self._start,
+        )
+
+    def _place(self, checkpoint: Checkpoint) -> None:
+        self.step = checkpoint.step
+        self._set(checkpoint.positions, checkpoint.momenta, checkpoint.cell)
+
+    def _take_up(self, checkpoint: Checkpoint) -> None:
+        """Take up all but the structure, which the integrator was built on."""
+        self._integrator.restore(checkpoint.integrator)
+        self._rng.bit_generator.state = checkpoint.generator
+        self.statistics.restore(checkpoint.statistics)
+        self._forces()
+        energy = float(self.atoms.get_potential_energy())
+        if not abs(energy - checkpoint.energy) <= _SAME_MODEL * len(self.atoms):
+            raise CheckpointError(
+                f"the checkpoint of step {self.step} has an energy of {checkpoint.energy:.6f} eV, "
+                f"and the calculator gives {energy:.6f} eV; resume with the same model"
+            )
+        if energy != checkpoint.energy:
+            _LOG.warning(
+                "the energy at step %d differs by %.1e eV from that of the run before: it goes on, "
+                "but not bit by bit (another machine, device, precision or number of threads?)",
+                self.step,
+                energy - checkpoint.energy,
+            )

@@ -1,0 +1,168 @@
+"""Relax a structure, and its cell, to the nearest minimum of energy or enthalpy."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import units
+
+from tdncalc import structures
+from tdncalc.workflows.cell_modes import Problem, pose
+from tdncalc.workflows.descent import Descent
+from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxStep
+from tdncalc.workflows.relax_trajectory import RelaxTrajectory
+from tdncalc.workflows.subject import has_stress, working_copy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+
+    from tdncalc.workflows.subject import Structure
+
+__all__ = ["RelaxResult", "RelaxSettings", "RelaxStep", "relax"]
+
+_DEFAULTS = RelaxSettings()
+# A cell that changes its volume this much is falling apart, not relaxing.
+_VOLUME_RATIO = 8.0
+
+
+def relax(
+    x: Structure,
+    *,
+    calculator: Calculator | None = None,
+    settings: RelaxSettings = _DEFAULTS,
+    trajectory: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    observer: Callable[[RelaxStep], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> RelaxResult:
+    """Relax `x`; constraints on it are kept, and `x` itself is not changed.
+
+    Parameters
+    ----------
+    x
+        An ASE Atoms, or a pymatgen Structure or Molecule.
+    calculator
+        Any ASE calculator; else the one attached to `x`, else the bundled default model.
+    settings
+        Convergence, optimizer and cell.
+    trajectory
+        An ASE trajectory file for every step.
+    resume
+        Go on where `trajectory` ends. The path is the one that an uninterrupted run takes, bit by
+        bit: recorded steps are replayed through the optimizer from the file, without the
+        calculator. Without the file the relaxation begins.
+    overwrite
+        Replace an existing trajectory.
+    observer
+        Called after every step that is not a replayed one.
+    stop
+        Asked before every step; when it says true the relaxation ends with reason "stopped".
+
+    Returns
+    -------
+    RelaxResult
+        Not converging is a result, not an error.
+
+    Raises
+    ------
+    StructureError
+        `x` cannot be used.
+    OptionError
+        The cell cannot be relaxed as asked.
+    OutputError
+        The trajectory exists already or cannot be written.
+    CheckpointError
+        `resume` with the trajectory of another relaxation.
+    """
+    start = time.perf_counter()
+    atoms = working_copy(x, calculator)
+    problem = pose(atoms, settings)
+    record = RelaxTrajectory(trajectory, settings, resume=resume, overwrite=overwrite)
+    with contextlib.closing(record):
+        last, reason = _descend(problem, record, observer, stop)
+    stress = atoms.get_stress() if has_stress(atoms) else None
+    atoms.get_forces()  # those of the last good structure, whatever was evaluated last
+    final = problem.frame()
+    return RelaxResult(
+        structure=structures.like(x, final),
+        atoms=final,
+        converged=reason == "converged",
+        reason=reason,
+        steps=last.step,
+        energy=last.energy,
+        fmax=last.fmax,
+        stress_GPa=None if stress is None else stress / units.GPa,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _descend(
+    problem: Problem,
+    record: RelaxTrajectory,
+    observer: Callable[[RelaxStep], None] | None,
+    stop: Callable[[], bool] | None,
+) -> tuple[RelaxStep, str]:
+    """Step until something ends it; leave the last good structure in the problem's atoms."""
+    atoms, calculator = problem.atoms, problem.atoms.calc
+    descent = Descent(problem.target, problem.settings.optimizer)
+    good: tuple[Atoms, RelaxStep] | None = None
+    first: RelaxStep | None = None
+    step = 0
+    while True:
+        replayed = record.replays(atoms, step)
+        if not replayed:
+            atoms.calc = calculator
+        now = problem.measure(step)
+        first = first or now
+        failure = _failure(now, first)
+        if failure is not None:
+            atoms.calc = calculator
+            return _back(atoms, good, now), failure
+        if not replayed:
+            record.write(problem.frame())
+            if observer is not None:
+                observer(now)
+        reason = _end(problem, now, stop)
+        if reason is not None:
+            atoms.calc = calculator
+            return now, reason
+        good = problem.frame(), now
+        descent.step(problem.enthalpy(now))
+        step += 1
+
+
+def _end(problem: Problem, now: RelaxStep, stop: Callable[[], bool] | None) -> str | None:
+    if problem.converged(now):
+        return "converged"
+    if now.step >= problem.settings.steps:
+        return f"not converged in {now.step} steps"
+    return "stopped" if stop is not None and stop() else None
+
+
+def _failure(now: RelaxStep, first: RelaxStep) -> str | None:
+    """Tell why a step has left everything that a relaxation can mend."""
+    if not np.isfinite([now.energy, now.fmax, now.max_stress_GPa or 0.0]).all():
+        return "energy, forces or stress are not finite"
+    if now.volume is None or first.volume is None:
+        return None
+    if not 1 / _VOLUME_RATIO < now.volume / first.volume < _VOLUME_RATIO:
+        return f"the volume changed by more than a factor of {_VOLUME_RATIO:g}"
+    return None
+
+
+def _back(atoms: Atoms, good: tuple[Atoms, RelaxStep] | None, now: RelaxStep) -> RelaxStep:
+    """Return to the last structure that was good, if there was one."""
+    if good is None:
+        return now
+    frame, measured = good
+    atoms.set_cell(frame.cell, apply_constraint=False)
+    atoms.set_positions(frame.positions, apply_constraint=False)
+    return measured

@@ -1,0 +1,61 @@
+"""What a workflow works on: its own copy of the caller's structure, with a calculator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from tdncalc import structures
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from ase.constraints import FixConstraint
+    from pymatgen.core.structure import Molecule
+    from pymatgen.core.structure import Structure as Crystal
+
+    Structure = Atoms | Crystal | Molecule
+
+_RESULTS = ("energy", "free_energy", "energies", "forces", "stress")
+
+
+def working_copy(x: Structure, calculator: Calculator | None) -> Atoms:
+    """Return a checked copy of `x` with a calculator, so that the caller's object stays as it is.
+
+    The calculator is `calculator`, else the one attached to `x`, else the bundled default model.
+    Results read from a file are no calculator: they belong to one geometry.
+    """
+    source: Atoms = structures.to_atoms(x)
+    structures.check(source)
+    atoms: Atoms = source.copy()
+    attached = source.calc
+    if calculator is None and not isinstance(attached, SinglePointCalculator):
+        calculator = attached
+    if calculator is None:
+        # Imported here: the workflows know nothing of the network unless it is asked for.
+        from tdncalc.calculator import TDNCalculator
+
+        calculator = TDNCalculator()
+    atoms.calc = calculator
+    return atoms
+
+
+def snapshot(atoms: Atoms, constraints: Sequence[FixConstraint] | None = None) -> Atoms:
+    """Return a copy of `atoms` that carries the results its calculator has now, and no calculator.
+
+    `constraints` replace those of a run by those of the user.
+    """
+    frame: Atoms = atoms.copy()
+    if constraints is not None:
+        frame.set_constraint(copy.deepcopy(list(constraints)))
+    results = {k: v for k, v in atoms.calc.results.items() if k in _RESULTS and v is not None}
+    frame.calc = SinglePointCalculator(frame, **results)
+    return frame
+
+
+def has_stress(atoms: Atoms) -> bool:
+    """Tell whether the calculator has a stress and the cell a volume."""
+    return "stress" in atoms.calc.implemented_properties and atoms.cell.rank == 3

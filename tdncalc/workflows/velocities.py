@@ -1,0 +1,74 @@
+"""Velocities to start from, and how many of them are free."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms, units
+from ase.constraints import FixBondLengths, FixCom, FixInternals, FixLinearTriatomic
+
+# Constraints between atoms, which leave the whole free to move.
+_INTERNAL = (FixBondLengths, FixInternals, FixLinearTriatomic)
+
+
+def translates(atoms: Atoms) -> bool:
+    """Tell whether the center of mass of more than one atom moves freely."""
+    return len(atoms) > 1 and all(isinstance(c, _INTERNAL) for c in atoms.constraints)
+
+
+def rotates(atoms: Atoms) -> bool:
+    """Tell whether the whole rotates freely: a molecule, periodic nowhere."""
+    return translates(atoms) and not atoms.pbc.any()
+
+
+def degrees_of_freedom(atoms: Atoms, *, spins: bool) -> int:
+    """Return how many momenta are free when the total momentum is zero and stays so.
+
+    Parameters
+    ----------
+    atoms
+        The structure with its constraints.
+    spins
+        The thermostat turns the whole: the rotation of a molecule counts.
+    """
+    inner = [c for c in atoms.constraints if not isinstance(c, FixCom)]
+    free = 3 * len(atoms) - int(sum(c.get_removed_dof(atoms) for c in inner))
+    if translates(atoms) or any(isinstance(c, FixCom) for c in atoms.constraints):
+        free -= 3
+    if rotates(atoms) and not spins:
+        free -= 2 if len(atoms) == 2 else 3
+    return max(free, 0)
+
+
+def temperature(atoms: Atoms, free: int) -> float:
+    """Return 2 K / (n k), kelvin, for `free` momenta n."""
+    return float(2 * atoms.get_kinetic_energy() / (free * units.kB)) if free else 0.0
+
+
+def still(atoms: Atoms) -> None:
+    """Take away the total momentum, and the rotation of a molecule."""
+    if translates(atoms):
+        velocity = atoms.get_momenta().sum(axis=0) / atoms.get_masses().sum()
+        atoms.set_velocities(atoms.get_velocities() - velocity)
+    if rotates(atoms):
+        _stop_rotation(atoms)
+
+
+def thermalize(atoms: Atoms, kelvin: float, free: int, rng: np.random.Generator) -> None:
+    """Draw Maxwell-Boltzmann momenta, still the whole, and scale to `kelvin` exactly."""
+    widths = np.sqrt(atoms.get_masses() * units.kB * kelvin)[:, None]
+    atoms.set_momenta(rng.standard_normal((len(atoms), 3)) * widths)
+    still(atoms)
+    drawn = temperature(atoms, free)
+    if drawn > 0:
+        atoms.set_momenta(atoms.get_momenta() * np.sqrt(kelvin / drawn))
+
+
+def _stop_rotation(atoms: Atoms) -> None:
+    """Subtract ω × r with I ω = L; the pseudo-inverse leaves a linear molecule's axis alone."""
+    arms = atoms.positions - atoms.get_center_of_mass()
+    masses = atoms.get_masses()
+    inertia = np.einsum("i,ij,ij->", masses, arms, arms) * np.eye(3)
+    inertia -= np.einsum("i,ij,ik->jk", masses, arms, arms)
+    angular = np.cross(arms, atoms.get_momenta()).sum(axis=0)
+    omega = np.linalg.pinv(inertia, rcond=1e-10, hermitian=True) @ angular
+    atoms.set_velocities(atoms.get_velocities() - np.cross(omega, arms))
