@@ -1,10 +1,9 @@
 """The structures of a command line: those that cannot be used are told of and passed over."""
 
 import itertools
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import click
 
 from tdncalc.cli.failures import complain, one_line
 from tdncalc.errors import StructureError, TDNError
@@ -56,7 +55,7 @@ class Inputs:
 
     def _read(self) -> Iterator[Source]:
         for spec in self._specs:
-            sources = iter(read_inputs([spec], stdin=click.get_text_stream("stdin")))
+            sources = iter(read_inputs([spec], stdin=sys.stdin))
             while True:
                 try:
                     yield next(sources)
@@ -74,7 +73,7 @@ def read_one(spec: str) -> Source:
     StructureError
         It cannot be used, or there are several.
     """
-    sources = iter(read_inputs([spec], stdin=click.get_text_stream("stdin")))
+    sources = iter(read_inputs([spec], stdin=sys.stdin))
     first = list(itertools.islice(sources, 2))
     if len(first) > 1:
         hint = "give one of its files" if Path(spec).is_dir() else f"pick one, like {spec}@-1"

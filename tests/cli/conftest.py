@@ -1,0 +1,89 @@
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ase.build import bulk, molecule
+from ase.io import write
+
+from tdncalc.cli import session
+from tdncalc.cli.main import main
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def emt(monkeypatch):
+    """ASE's EMT in the place of every model."""
+    monkeypatch.syspath_prepend(HERE)
+    from emt import SlowEMT
+
+    monkeypatch.setattr(session, "load_calculator", lambda options: SlowEMT())
+
+
+@pytest.fixture
+def tdn(folder, emt, capfd):
+    """Run ``tdn`` here, in this process and with EMT."""
+
+    def run(*args):
+        code = main([str(arg) for arg in args])
+        out, err = capfd.readouterr()
+        return Outcome(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def start(folder):
+    """Start ``tdn`` with EMT in a process of its own, slowed down by some seconds a step."""
+    started = []
+
+    def run(*args, seconds=0.0):
+        command = [sys.executable, HERE / "emt.py", str(seconds), *args]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def water(folder):
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    write("water.xyz", atoms)
+    return "water.xyz"
+
+
+@pytest.fixture
+def copper(folder):
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=1)
+    write("copper.extxyz", atoms)
+    return "copper.extxyz"
+
+
+@pytest.fixture
+def files(folder):
+    """Give the names of the files in the current folder."""
+    return lambda: sorted(path.name for path in folder.iterdir())

@@ -1,0 +1,52 @@
+"""The command line with ASE's EMT in the place of a model: ``python emt.py ARGUMENTS``."""
+
+import sys
+import time
+
+import torch
+from ase.calculators.emt import EMT, parameters
+
+from tdncalc.cli import session
+from tdncalc.cli.main import main
+
+
+class EMTPotential:
+    name = "emt"
+    elements = tuple(parameters)
+    cutoff = 5.0
+    device = torch.device("cpu")
+    dtype = torch.float64
+
+    def __init__(self, sha256="e" * 64):
+        self.card = {"sha256": sha256}
+
+    def evaluate(self, structures, *, properties=("energy", "forces", "stress")):
+        return [self._one(atoms.copy(), properties) for atoms in structures]
+
+    def _one(self, atoms, properties):
+        atoms.calc = EMT()
+        rank = atoms.cell.rank
+        return {
+            name: atoms.calc.get_property(name, atoms)
+            for name in properties
+            if name != "stress" or rank == 3
+        }
+
+
+class SlowEMT(EMT):
+    """EMT that takes a while, so that a signal finds it at work."""
+
+    def __init__(self, seconds=0.0):
+        super().__init__()
+        self.seconds = seconds
+        self.potential = EMTPotential()
+
+    def calculate(self, *args, **kwargs):
+        time.sleep(self.seconds)
+        super().calculate(*args, **kwargs)
+
+
+if __name__ == "__main__":
+    seconds = float(sys.argv[1])
+    session.load_calculator = lambda options: SlowEMT(seconds)
+    sys.exit(main(sys.argv[2:]))

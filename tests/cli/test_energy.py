@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.io import read, write
+
+
+def test_table_shows_energy_force_and_pressure(tdn, copper, water):
+    outcome = tdn("energy", copper, water)
+    assert outcome.code == 0
+    header, first, second = outcome.out.splitlines()
+    assert "pressure (GPa)" in header
+    atoms = read(copper)
+    atoms.calc = EMT()
+    energy, force, pressure, n_atoms, label = first.split()
+    assert float(energy) == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
+    assert float(force) == pytest.approx(np.linalg.norm(atoms.get_forces(), axis=1).max(), abs=1e-5)
+    assert float(pressure) == pytest.approx(-atoms.get_stress()[:3].mean() * 160.21766, abs=1e-4)
+    assert (n_atoms, label) == ("4", copper)
+    assert second.split()[2] == "-"
+
+
+def test_nothing_is_written_without_output(tdn, copper, files):
+    tdn("energy", copper)
+    assert files() == [copper]
+
+
+def test_output_holds_structures_with_results(tdn, copper, water):
+    assert tdn("energy", copper, water, "-o", "out.extxyz").code == 0
+    first, second = read("out.extxyz", ":")
+    assert first.get_stress().shape == (6,)
+    assert second.get_forces().shape == (3, 3)
+
+
+def test_json_is_one_object_with_provenance(tdn, copper):
+    outcome = tdn("energy", copper, "--json")
+    facts = json.loads(outcome.out)
+    assert facts["results"][0]["input"] == copper
+    assert facts["model"] == {"name": "emt", "sha256": "e" * 64}
+    assert {"versions", "device", "dtype", "threads", "started"} <= set(facts)
+
+
+def test_bad_structure_is_named_and_passed_over(tdn, copper, folder):
+    (folder / "empty.xyz").touch()
+    write("lead.xyz", molecule("CH4")[:1])
+    xenon = molecule("CH4")
+    xenon.numbers[1] = 54
+    write("xenon.xyz", xenon)
+    outcome = tdn("energy", "empty.xyz", copper, "xenon.xyz", "lead.xyz")
+    assert outcome.code == 1
+    assert "empty.xyz" in outcome.err
+    assert "Xe (atom 1)" in outcome.err
+    assert len(outcome.err.splitlines()) == 2
+    assert len(outcome.out.splitlines()) == 3
+
+
+def test_bad_frame_does_not_hide_those_behind_it(tdn, folder):
+    frames = [bulk("Cu"), bulk("Cu"), bulk("Cu")]
+    frames[1].positions[0, 0] = np.nan
+    write("all.extxyz", frames)
+    outcome = tdn("energy", "all.extxyz")
+    assert outcome.code == 1
+    assert "all.extxyz@1" in outcome.err
+    assert len(outcome.out.splitlines()) == 3
+
+
+def test_frames_are_picked_and_folders_are_walked(tdn, folder):
+    (folder / "set").mkdir()
+    write("set/a.extxyz", [bulk("Cu"), bulk("Au")])
+    write("set/b.extxyz", bulk("Ag"))
+    assert len(tdn("energy", "set").out.splitlines()) == 4
+    assert len(tdn("energy", "set/a.extxyz@-1").out.splitlines()) == 2
+
+
+def test_standard_input_is_read(tdn, copper, monkeypatch):
+    with open(copper) as file:
+        monkeypatch.setattr("sys.stdin", file)
+        outcome = tdn("energy", "-")
+    assert "stdin" in outcome.out
+
+
+def test_batches_have_a_bounded_number_of_atoms(tdn, folder, monkeypatch):
+    from emt import EMTPotential
+
+    sizes = []
+    evaluate = EMTPotential.evaluate
+
+    def watch(self, structures, **options):
+        sizes.append(sum(map(len, structures)))
+        return evaluate(self, structures, **options)
+
+    monkeypatch.setattr(EMTPotential, "evaluate", watch)
+    write("all.extxyz", [bulk("Cu", cubic=True) * (5, 5, 5)] * 3)
+    assert len(tdn("energy", "all.extxyz", "-q").out.splitlines()) == 4
+    assert sizes == [1000, 500]

@@ -1,0 +1,176 @@
+import json
+
+import numpy as np
+import pytest
+from ase.build import bulk, fcc111
+from ase.io import read, write
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_structure_gives_structure_trajectory_and_summary(tdn, copper, files):
+    outcome = tdn("relax", copper, "--fmax", "0.01")
+    assert outcome.code == 0
+    assert "converged in" in outcome.out
+    names = ["copper-relax.json", "copper-relax.traj", "copper-relaxed.extxyz", copper]
+    assert files() == names
+    relaxed = read("copper-relaxed.extxyz")
+    assert np.linalg.norm(relaxed.get_forces(), axis=1).max() < 0.01
+    assert relaxed.get_stress().shape == (6,)
+
+
+def test_summary_says_all_that_the_result_depends_on(tdn, copper, folder):
+    tdn("relax", copper, "--fmax", "0.01", "-q")
+    facts = json.loads((folder / "copper-relax.json").read_text())
+    assert facts["input"] == copper
+    assert facts["converged"] is True
+    assert facts["settings"]["fmax"] == 0.01
+    assert facts["files"]["trajectory"] == "copper-relax.traj"
+    assert {"model", "versions", "device", "dtype", "threads", "seconds"} <= set(facts)
+
+
+def test_json_prints_the_summary(tdn, copper, folder):
+    outcome = tdn("relax", copper, "--json")
+    assert json.loads(outcome.out) == json.loads((folder / "copper-relax.json").read_text())
+
+
+def test_not_converging_is_exit_code_3_and_written(tdn, copper, files):
+    outcome = tdn("relax", copper, "--fmax", "1e-6", "--steps", "1")
+    assert outcome.code == 3
+    assert "not converged in 1 steps" in outcome.out
+    assert "copper-relaxed.extxyz" in files()
+
+
+def test_output_options_place_the_files(tdn, copper, folder):
+    args = ("-o", "out.cif", "--output-dir", "new/deep", "--trajectory", "all.traj")
+    assert tdn("relax", copper, *args).code == 0
+    assert sorted(path.name for path in (folder / "new/deep").iterdir()) == ["copper-relax.json"]
+    assert read("out.cif").get_chemical_formula() == "Cu4"
+    assert len(read("all.traj", ":")) > 1
+
+
+def test_cell_is_relaxed_to_the_pressure(tdn, copper):
+    assert tdn("relax", copper, "--cell", "full", "--pressure", "5", "--fmax", "0.001").code == 0
+    stress = read("copper-relaxed.extxyz").get_stress(voigt=False) * 160.21766
+    assert stress == pytest.approx(-5 * np.eye(3), abs=0.01)
+
+
+def test_fixed_atoms_stay(tdn, folder):
+    slab = fcc111("Cu", (2, 2, 3), vacuum=6)
+    slab.rattle(0.05, seed=2)
+    write("slab.extxyz", slab)
+    assert tdn("relax", "slab.extxyz", "--fix", "z<7", "--fix", "11", "--steps", "3").code in (0, 3)
+    moved = np.linalg.norm(read("slab-relaxed.extxyz").positions - slab.positions, axis=1) > 1e-6
+    assert not moved[slab.positions[:, 2] < 7].any()
+    assert not moved[11]
+    assert moved.any()
+
+
+def test_overwrite_replaces(tdn, copper):
+    assert tdn("relax", copper, "--steps", "1").code == 3
+    assert tdn("relax", copper, "--overwrite").code == 0
+
+
+def test_resume_continues_to_the_same_end(tdn, copper, folder):
+    tdn("relax", copper, "--fmax", "0.001", "--output-dir", "straight")
+    tdn("relax", copper, "--fmax", "0.001", "--steps", "2")
+    assert tdn("relax", copper, "--fmax", "0.001", "--resume").code == 0
+    straight, resumed = read("straight/copper-relaxed.extxyz"), read("copper-relaxed.extxyz")
+    assert np.array_equal(straight.positions, resumed.positions)
+
+
+def test_resume_of_nothing_begins(tdn, copper):
+    assert tdn("relax", copper, "--resume").code == 0
+
+
+@pytest.fixture
+def several(folder):
+    for seed, symbol in enumerate(["Cu", "Ag", "Au"]):
+        atoms = bulk(symbol, cubic=True)
+        atoms.rattle(0.05, seed=seed)
+        write(f"{symbol}.extxyz", atoms)
+    return ["Cu.extxyz", "Ag.extxyz", "Au.extxyz"]
+
+
+def test_several_structures_stream_into_one_file_and_one_table(tdn, several, folder, files):
+    assert tdn("relax", *several).code == 0
+    assert set(files()) - set(several) == {"relax.jsonl", "relaxed.extxyz"}
+    records = lines(folder / "relax.jsonl")
+    assert [record["input"] for record in records] == several
+    assert all(record["converged"] for record in records)
+    frames = read("relaxed.extxyz", ":")
+    assert [atoms.get_chemical_formula() for atoms in frames] == ["Cu4", "Ag4", "Au4"]
+    assert [atoms.info["input"] for atoms in frames] == several
+
+
+def test_several_frames_of_one_file_are_several(tdn, folder):
+    write("all.extxyz", [bulk("Cu"), bulk("Ag")])
+    assert tdn("relax", "all.extxyz").code == 0
+    assert len(lines(folder / "relax.jsonl")) == 2
+
+
+def test_bad_one_of_several_is_named_and_passed_over(tdn, several, folder):
+    (folder / "Ag.extxyz").write_text("nonsense")
+    outcome = tdn("relax", *several)
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "Ag.extxyz" in outcome.err
+    assert [r["input"] for r in lines(folder / "relax.jsonl")] == ["Cu.extxyz", "Au.extxyz"]
+
+
+def test_one_of_several_that_does_not_converge_is_exit_code_3(tdn, several, folder):
+    assert tdn("relax", *several, "--steps", "0").code == 3
+    assert not any(record["converged"] for record in lines(folder / "relax.jsonl"))
+
+
+def cut_in_the_last_line(table, structures):
+    table.write_bytes(table.read_bytes()[:-20])
+
+
+def cut_after_the_structure(table, structures):
+    table.write_bytes(b"".join(table.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def cut_in_the_structure(table, structures):
+    cut_after_the_structure(table, structures)
+    structures.write_bytes(structures.read_bytes()[:-50])
+
+
+@pytest.mark.parametrize("cut", [cut_in_the_last_line, cut_after_the_structure, cut_in_the_structure])
+def test_resume_after_a_kill_does_the_rest(cut, tdn, several, folder):
+    tdn("relax", *several)
+    table, structures = folder / "relax.jsonl", folder / "relaxed.extxyz"
+    whole = structures.read_bytes()
+    kept = table.read_text().splitlines()[:2]
+    cut(table, structures)
+    outcome = tdn("relax", *several, "--resume")
+    assert outcome.code == 0
+    assert [line.split(":")[0] for line in outcome.out.splitlines()] == ["Au.extxyz"]
+    assert structures.read_bytes() == whole
+    assert table.read_text().splitlines()[:2] == kept
+    assert len(lines(table)) == 3
+
+
+def test_resume_with_another_model_is_refused(tdn, several, folder):
+    tdn("relax", *several[:2])
+    table = folder / "relax.jsonl"
+    table.write_text(table.read_text().replace("e" * 64, "f" * 64))
+    outcome = tdn("relax", *several, "--resume")
+    assert outcome.code == 1
+    assert "another model" in outcome.err
+
+
+def test_resume_with_a_foreign_table_is_refused(tdn, several, folder):
+    (folder / "relax.jsonl").write_text('{"a": 1}\n')
+    outcome = tdn("relax", *several, "--resume")
+    assert outcome.code == 1
+    assert "relax.jsonl" in outcome.err
+
+
+def test_json_of_several_lists_results_and_failures(tdn, several, folder):
+    (folder / "Ag.extxyz").write_text("nonsense")
+    facts = json.loads(tdn("relax", *several, "--json").out)
+    assert [result["input"] for result in facts["results"]] == ["Cu.extxyz", "Au.extxyz"]
+    assert len(facts["failed"]) == 1

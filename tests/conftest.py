@@ -1,0 +1,40 @@
+"""A small random network and its model folder, for every test that needs a model."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tdncalc.checkpoint import save_model
+from tdncalc.nn.coupling import Coupling, build_coupling
+from tdncalc.tdn import TDN, TDNConfig
+
+ELEMENTS = ("H", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Cu", "Br", "I", "Pt")
+
+
+@pytest.fixture(scope="session")
+def coupling() -> Coupling:
+    return build_coupling(2)
+
+
+@pytest.fixture(scope="session")
+def make_network(coupling: Coupling) -> Callable[..., TDN]:
+    """Make a small network of seeded random weights with reference energies, in float64."""
+
+    def make(elements: tuple[str, ...] = ELEMENTS, **settings) -> TDN:
+        sizes = {"channels": 8, "edge_channels": 8, "hidden": 16} | settings
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            network = TDN(TDNConfig(elements, **sizes), coupling).double()
+            network.reference_energies.uniform_(-30.0, -10.0)
+        return network.requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_folder(make_network: Callable[..., TDN], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(folder, make_network(), {"name": "tiny", "description": "random weights"})
+    return folder

@@ -1,0 +1,90 @@
+import pytest
+import torch
+from e3nn import o3
+
+from tdncalc.nn.interaction import Edges, Interaction, LayerSizes
+from tdncalc.nn.spherical import SphericalHarmonics
+
+CHANNELS, N_RADIAL = 4, 5
+IRREPS = o3.Irreps.spherical_harmonics(2)
+SOURCE = torch.tensor([1, 2, 0, 2, 0, 1, 3, 0])
+TARGET = torch.tensor([0, 0, 1, 1, 2, 2, 0, 3])
+ELEMENTS = torch.tensor([0, 1, 1, 0])
+
+
+def make_layer(coupling, *, l_in=2, l_out=2, edge="dense", node="cp", correlation=3):
+    sizes = LayerSizes(l_in, 2, l_out, 2, CHANNELS, 3, N_RADIAL, 6, correlation, 4.0)
+    torch.manual_seed(21)
+    return Interaction(coupling, sizes, edge, node).double()
+
+
+def make_edges(coupling, directions):
+    generator = torch.Generator().manual_seed(22)
+    return Edges(
+        source=SOURCE,
+        target=TARGET,
+        source_elements=ELEMENTS[SOURCE],
+        target_elements=ELEMENTS[TARGET],
+        lengths=torch.ones(len(SOURCE), dtype=torch.float64),
+        harmonics=SphericalHarmonics(2, coupling.tensor).double()(directions),
+        basis=torch.rand(len(SOURCE), N_RADIAL, generator=generator, dtype=torch.float64),
+        falloff=torch.rand(len(SOURCE), generator=generator, dtype=torch.float64),
+    )
+
+
+def make_directions():
+    generator = torch.Generator().manual_seed(23)
+    random = torch.randn(len(SOURCE), 3, generator=generator, dtype=torch.float64)
+    return torch.nn.functional.normalize(random, dim=1)
+
+
+def make_features(l_in):
+    generator = torch.Generator().manual_seed(24)
+    return torch.randn(4, (l_in + 1) ** 2, CHANNELS, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("improper", [False, True])
+@pytest.mark.parametrize(("l_in", "l_out"), [(0, 2), (2, 2), (2, 0), (0, 0)])
+def test_layer_turns_with_its_input(coupling, l_in, l_out, improper):
+    torch.manual_seed(25)
+    rotation = o3.rand_matrix(dtype=torch.float64) * (-1 if improper else 1)
+    wigner = IRREPS.D_from_matrix(rotation)
+    d_in, d_out = (l_in + 1) ** 2, (l_out + 1) ** 2
+    layer, x, directions = make_layer(coupling, l_in=l_in, l_out=l_out), make_features(l_in), make_directions()
+    out = layer(x, ELEMENTS, make_edges(coupling, directions))
+    turned = layer(
+        wigner[:d_in, :d_in] @ x, ELEMENTS, make_edges(coupling, directions @ rotation.T)
+    )
+    assert out.shape == (4, d_out, CHANNELS)
+    torch.testing.assert_close(turned, wigner[:d_out, :d_out] @ out, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("correlation", [1, 2, 4])
+def test_evaluations_of_a_layer_agree(coupling, correlation):
+    x, edges = make_features(2), make_edges(coupling, make_directions())
+    outs = [
+        make_layer(coupling, edge=edge, node=node, correlation=correlation)(x, ELEMENTS, edges)
+        for edge, node in [("dense", "cp"), ("cp", "dense"), ("cg", "cg")]
+    ]
+    for out in outs[1:]:
+        torch.testing.assert_close(out, outs[0], rtol=1e-10, atol=1e-10)
+
+
+def test_first_layer_leaves_zero_where_no_edge_ends(coupling):
+    layer = make_layer(coupling, l_in=0)
+    edges = make_edges(coupling, make_directions())
+    kept = edges.target != 3
+    reduced = Edges(**{name: value[kept] for name, value in vars(edges).items()})
+    out = layer(make_features(0), ELEMENTS, reduced)
+    assert (out[3] == 0).all()
+    assert (out[:3] != 0).all()
+
+
+def test_an_edge_at_the_cutoff_sends_nothing(coupling):
+    layer, x = make_layer(coupling), make_features(2)
+    edges = make_edges(coupling, make_directions())
+    edges.falloff[-1] = 0.0
+    without = Edges(**{name: value[:-1] for name, value in vars(edges).items()})
+    torch.testing.assert_close(
+        layer(x, ELEMENTS, edges), layer(x, ELEMENTS, without), rtol=1e-14, atol=1e-14
+    )

@@ -1,0 +1,67 @@
+import math
+
+import pytest
+import torch
+
+from tdncalc.nn.repulsion import Repulsion
+
+COULOMB = 14.399645
+CHARGES = (1.0, 6.0, 17.0)
+RADII = (0.31, 0.76, 1.02)
+
+
+@pytest.fixture
+def repulsion():
+    return Repulsion(torch.tensor(CHARGES).double(), torch.tensor(RADII).double(), COULOMB)
+
+
+def pair_energy(repulsion, lengths, i, j):
+    ends = torch.tensor([[i], [j]]).expand(2, len(lengths))
+    return repulsion(lengths, ends[0], ends[1]) + repulsion(lengths, ends[1], ends[0])
+
+
+def by_hand(r, i, j):
+    """The universal potential (ZBL) times 1 - 21u⁵ + 35u⁶ - 15u⁷, in plain Python."""
+    z_i, z_j = CHARGES[i], CHARGES[j]
+    x = r / (0.46850 / (z_i**0.23 + z_j**0.23))
+    terms = (0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162)
+    screening = sum(c * math.exp(-d * x) for c, d in terms)
+    u = r / (RADII[i] + RADII[j])
+    return COULOMB * z_i * z_j / r * screening * (1 - 21 * u**5 + 35 * u**6 - 15 * u**7)
+
+
+@pytest.mark.parametrize(("i", "j"), [(0, 0), (0, 1), (1, 2), (2, 2)])
+def test_repulsion_has_the_published_values(repulsion, i, j):
+    for fraction in (0.1, 0.5, 0.9):
+        r = fraction * (RADII[i] + RADII[j])
+        energy = pair_energy(repulsion, torch.tensor([r], dtype=torch.float64), i, j)
+        assert float(energy) == pytest.approx(by_hand(r, i, j), rel=1e-10)
+
+
+def test_hydrogens_at_half_an_angstrom(repulsion):
+    # the formula worked out once on paper: x = 2.13447, φ = 0.19015 ..., u = 0.80645
+    energy = pair_energy(repulsion, torch.tensor([0.5], dtype=torch.float64), 0, 0)
+    assert float(energy) == pytest.approx(0.811, abs=1e-3)
+
+
+@pytest.mark.parametrize(("i", "j"), [(0, 0), (0, 2), (1, 1), (2, 2)])
+def test_repulsion_pushes_at_every_length_and_ends_smoothly(repulsion, i, j):
+    reach = RADII[i] + RADII[j]
+    r = torch.linspace(0.02, reach * 0.999, 300, dtype=torch.float64).requires_grad_(True)
+    (slope,) = torch.autograd.grad(pair_energy(repulsion, r, i, j).sum(), r)
+    assert (slope < 0).all()
+    r = reach + torch.tensor([-1e-4, 1e-4], dtype=torch.float64)
+    r.requires_grad_(True)
+    energy = pair_energy(repulsion, r, i, j)
+    (slope,) = torch.autograd.grad(energy.sum(), r, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), r)
+    assert energy[1] == slope[1] == curvature[1] == 0
+    assert 0 < float(energy[0]) < 1e-7
+    assert -1e-4 < float(slope[0]) < 0
+    assert 0 < float(curvature[0]) < 2.0
+
+
+def test_repulsion_is_shared_equally_by_both_atoms(repulsion):
+    r = torch.tensor([0.9], dtype=torch.float64)
+    i, j = torch.tensor([0]), torch.tensor([2])
+    torch.testing.assert_close(repulsion(r, i, j), repulsion(r, j, i), rtol=1e-15, atol=0)
