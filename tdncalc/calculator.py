@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import (
+    Calculator,
+    CalculatorSetupError,
+    PropertyNotImplementedError,
+    all_changes,
+)
 from numpy.typing import NDArray
 
 from tdncalc.checkpoint import DEFAULT_MODEL, load_model
@@ -18,12 +22,12 @@ from tdncalc.structures import check, check_elements
 __all__ = ["TDNCalculator"]
 
 
-class TDNCalculator(Calculator):  # type: ignore[misc]
+class TDNCalculator(Calculator):
     """ASE calculator of a tensor decomposition network.
 
-    Energies in eV, forces in eV/Å, stress in eV/Å³ with ASE's sign (positive under tension) and Voigt
-    order. Only what is asked for is computed; unchanged atoms are never computed again. Results do not
-    depend on the history of the calculator.
+    Energies in eV, forces in eV/Å, stress in eV/Å³ with ASE's sign (positive under tension) and
+    Voigt order. Only what is asked for is computed; unchanged atoms are never computed again.
+    Results do not depend on the history of the calculator.
 
     Parameters
     ----------
@@ -34,8 +38,8 @@ class TDNCalculator(Calculator):  # type: ignore[misc]
     dtype
         Precision of the network, ``float32`` or ``float64``; results are float64.
     skin
-        Å; the neighbor list is made this much larger than the cutoff, and kept until an atom has moved
-        more than half of it. It changes the speed only.
+        Å; the neighbor list is made this much larger than the cutoff, and kept until an atom has
+        moved more than half of it. It changes the speed only.
 
     Raises
     ------
@@ -43,7 +47,7 @@ class TDNCalculator(Calculator):  # type: ignore[misc]
         As :func:`tdncalc.checkpoint.load_model`.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -52,7 +56,7 @@ class TDNCalculator(Calculator):  # type: ignore[misc]
         dtype: str = "float32",
         skin: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.potential: Potential = load_model(model, device=device, dtype=dtype)
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
 
@@ -63,12 +67,17 @@ class TDNCalculator(Calculator):  # type: ignore[misc]
         system_changes: Sequence[str] = all_changes,
     ) -> None:
         """Compute the properties of the atoms into ``results``; energies always come along."""
-        super().calculate(atoms, properties, system_changes)
-        if "stress" in properties and self.atoms.cell.rank < 3:
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        structure: Atoms | None = self.atoms
+        if structure is None:
+            raise CalculatorSetupError("no atoms to compute; attach the calculator to atoms")
+        if "stress" in properties and structure.cell.rank < 3:
             raise PropertyNotImplementedError("stress needs a cell with three independent vectors")
-        graph = self._graph(self.atoms)
+        graph = self._graph(structure)
         wanted = {"energies", *properties}
-        results = self.potential.compute(graph, forces="forces" in wanted, stress="stress" in wanted)
+        results = self.potential.compute(
+            graph, forces="forces" in wanted, stress="stress" in wanted
+        )
         (self.results,) = split_results(graph, results, wanted)
 
     def get_hessian(self, atoms: Atoms) -> NDArray[np.float64]:

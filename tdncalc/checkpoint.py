@@ -14,7 +14,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
-from tdncalc.errors import ConfigError, DamagedModelError, ModelNotFoundError, OptionError, OutputError
+from tdncalc.errors import (
+    ConfigError,
+    DamagedModelError,
+    ModelNotFoundError,
+    OptionError,
+    OutputError,
+)
 from tdncalc.nn.coupling import Coupling, CPFactors
 from tdncalc.potential import Potential
 from tdncalc.tdn import TDN, TDNConfig
@@ -116,13 +122,13 @@ def read_card(model: str | Path) -> dict[str, Any]:
         raise DamagedModelError(f"{path}: the card lacks {', '.join(sorted(missing))}")
     if card["format"] != FORMAT:
         raise DamagedModelError(
-            f"{path}: format {card['format']}, but this version reads format {FORMAT}; update tdncalc"
+            f"{path}: format {card['format']}, but this version reads {FORMAT}; update tdncalc"
         )
     return dict(card)
 
 
 def verify(model: str | Path) -> None:
-    """Check that a model's files are complete, match their card, and load; DamagedModelError if not."""
+    """Raise a DamagedModelError unless a model's files are complete, match their card and load."""
     load_network(model)
 
 
@@ -132,7 +138,7 @@ def save_model(folder: str | Path, network: TDN, card: Mapping[str, Any]) -> dic
     Returns
     -------
     dict
-        The card as written: with elements, configuration, format, number of parameters and checksum.
+        The card as written, with elements, configuration, format, parameter count and checksum.
     """
     folder = Path(folder)
     coupling = network.coupling

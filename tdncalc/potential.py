@@ -1,4 +1,4 @@
-"""From the energy of a network to forces, stress and second derivatives, for one structure or many."""
+"""From the energy of a network to forces, stress and second derivatives, in batches."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -46,13 +46,13 @@ class Results:
 
 
 class Potential:
-    """A network with its card, ready to evaluate structures.
+    r"""A network with its card, ready to evaluate structures.
 
     Forces and stress are derivatives of the one energy with respect to the edge vectors
     :math:`d_e = r_j + s·cell - r_i`, with :math:`g_e = ∂E/∂d_e`: the force on atom i is
-    :math:`\\sum_{e: i\\ target} g_e - \\sum_{e: i\\ source} g_e` and the derivative by the strain,
-    r → r(1 + ε) and cell → cell(1 + ε), is :math:`\\sum_e d_e ⊗ g_e` (Knuth et al., Comput. Phys. Commun.
-    190, 33 (2015)). Stress σ = (1/V) ∂E/∂ε with V = \\|det cell\\|: positive under tension.
+    :math:`\sum_{e: i\ target} g_e - \sum_{e: i\ source} g_e` and the derivative by the strain,
+    r → r(1 + ε) and cell → cell(1 + ε), is :math:`\sum_e d_e ⊗ g_e` (Knuth et al., Comput. Phys.
+    Commun. 190, 33 (2015)). Stress σ = (1/V) ∂E/∂ε with V = \|det cell\|: positive under tension.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Potential:
         return ((hessian + hessian.T) / 2).detach()
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
-        """Return the invariant features of each atom after every layer, (N, n_layers · C) float64."""
+        """Return the invariant features of each atom after each layer, (N, n_layers · C)."""
         graph = graph.to(self.device)
         elements = self.network.element_indices(graph.numbers)
         vectors = edge_vectors(graph).to(self.dtype)
@@ -146,8 +146,8 @@ class Potential:
         Returns
         -------
         list of dict
-            For each structure energy and free_energy (eV), energies (N,) in eV, forces (N, 3) in eV/Å
-            and, where the cell has rank 3, stress (6,) in eV/Å³, Voigt order xx yy zz yz xz xy.
+            For each structure energy and free_energy in eV, energies (N,) in eV, forces (N, 3)
+            in eV/Å and, where the cell has rank 3, stress (6,) in eV/Å³ and ASE's Voigt order.
 
         Raises
         ------
@@ -158,7 +158,9 @@ class Potential:
         results: list[dict[str, float | NDArray[np.float64]]] = []
         for part in _batches(graphs):
             joined = batch_graphs(part)
-            computed = self.compute(joined, forces="forces" in properties, stress="stress" in properties)
+            computed = self.compute(
+                joined, forces="forces" in properties, stress="stress" in properties
+            )
             results += split_results(joined, computed, properties)
         return results
 
@@ -195,14 +197,14 @@ def _sum_by(values: Tensor, groups: Tensor, n_groups: int) -> Tensor:
 
 
 def _forces(graph: AtomicGraph, gradient: Tensor) -> Tensor:
-    """Forces (N, 3) from the gradient of the energy with respect to the edge vectors (E, 3)."""
+    """Return forces (N, 3), given the gradient of the energy by the edge vectors (E, 3)."""
     source, target = graph.edge_index
     zeros = torch.zeros_like(graph.positions)
     return zeros.index_add(0, target, gradient).index_add(0, source, -gradient)
 
 
 def _strain_gradient(graph: AtomicGraph, vectors: Tensor, gradient: Tensor) -> Tensor:
-    """Derivative of the energy by the strain (B, 3, 3) from edge vectors and gradient (E, 3)."""
+    """Return ∂E/∂ε (B, 3, 3), given edge vectors and the gradient of the energy by them (E, 3)."""
     by_edge = vectors[:, :, None] * gradient[:, None, :]  # (E, 3, 3)
     return _sum_by(by_edge, graph.batch[graph.edge_index[1]], graph.n_structures)
 

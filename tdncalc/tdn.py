@@ -32,7 +32,8 @@ class TDNConfig:
     cutoff
         Å; no edge is longer.
     n_layers, l_max, correlation
-        Interactions, the largest degree L of features and harmonics, and the largest power ν of a node product.
+        Interactions, the largest degree L of features and harmonics, and the largest power ν of a
+        node product.
     channels, edge_channels
         Channels of a node's features and of a message.
     n_radial, hidden
@@ -68,7 +69,9 @@ class TDNConfig:
         """Make a configuration from plain types; a ConfigError names an unknown key."""
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(settings) - known):
-            raise ConfigError(f"unknown model setting {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"unknown model setting {unknown[0]!r}; allowed: {', '.join(sorted(known))}"
+            )
         return cls(**settings | {"elements": tuple(settings["elements"])})
 
 
@@ -76,9 +79,9 @@ class TDN(nn.Module):
     """Tensor decomposition network: energies of atoms from the edges between them.
 
     Each interaction gathers the neighbors' features through the path-weight-shared product
-    (arXiv:2507.01131), multiplies the result with itself, and adds to the atom's energy by a readout of
-    its scalars. Invariant under rotation, reflection, translation and permutation; smooth at the
-    cutoff; extensive. An atom without neighbors has exactly its reference energy.
+    (arXiv:2507.01131), multiplies the result with itself, and adds to the atom's energy by a
+    readout of its scalars. Invariant under rotation, reflection, translation and permutation;
+    smooth at the cutoff; extensive. An atom without neighbors has exactly its reference energy.
 
     Parameters
     ----------
@@ -88,20 +91,26 @@ class TDN(nn.Module):
         The coupling tensor and its factors, of degree ``config.l_max``.
     """
 
+    places: Tensor
+    reference_energies: Tensor
+
     def __init__(self, config: TDNConfig, coupling: Coupling) -> None:
         super().__init__()
         self.config = config
         self.coupling = coupling
         n_elements, n_layers = len(config.elements), config.n_layers
         numbers = [ase.data.atomic_numbers[symbol] for symbol in config.elements]
-        radii = [float(ase.data.covalent_radii[number]) for number in numbers]
+        # a repulsion that reached beyond the cutoff would be cut off abruptly
+        radii = ase.data.covalent_radii[numbers].clip(max=config.cutoff / 2)
         self._table("places", _places(numbers))
         self.register_buffer("reference_energies", torch.zeros(n_elements, dtype=torch.float64))
         self.embedding = nn.Parameter(torch.randn(n_elements, 1, config.channels))
         self.harmonics = SphericalHarmonics(config.l_max, coupling.tensor)
         self.basis = BesselBasis(config.n_radial, config.cutoff)
         coulomb = ase.units.Hartree * ase.units.Bohr
-        self.repulsion = Repulsion(torch.tensor(numbers).double(), torch.tensor(radii).double(), coulomb)
+        self.repulsion = Repulsion(
+            torch.tensor(numbers).double(), torch.as_tensor(radii, dtype=torch.float64), coulomb
+        )
         self.interactions = nn.ModuleList(
             Interaction(coupling, _sizes(config, layer), config.edge_product, config.node_product)
             for layer in range(n_layers)
@@ -135,7 +144,7 @@ class TDN(nn.Module):
         return (energies * self.config.energy_scale).index_add(0, edges.target, repulsion)
 
     def descriptors(self, elements: Tensor, edge_index: Tensor, vectors: Tensor) -> Tensor:
-        """Return the scalars of each atom after every layer, (N, n_layers · C); arguments as forward."""
+        """Return the scalars of each atom after each layer, (N, n_layers · C)."""
         edges = self._edges(elements, edge_index, vectors)
         return torch.cat([x[:, 0] for x in self._layers(elements, edges)], dim=1)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdncalc.checkpoint import save_model
 from tdncalc.nn.coupling import Coupling, build_coupling
 from tdncalc.tdn import TDN, TDNConfig
 
@@ -35,6 +34,8 @@ def make_network(coupling: Coupling) -> Callable[..., TDN]:
 
 @pytest.fixture(scope="session")
 def model_folder(make_network: Callable[..., TDN], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tdncalc.checkpoint import save_model
+
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(folder, make_network(), {"name": "tiny", "description": "random weights"})
     return folder

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from tdncalc.structures import Source
 
 _BATCH_ATOMS = 1000
-_HEADER = f"{'energy (eV)':>16} {'max force (eV/Å)':>17} {'pressure (GPa)':>15} {'atoms':>7}  structure"
+_HEADER = (
+    f"{'energy (eV)':>16} {'max force (eV/Å)':>17} {'pressure (GPa)':>15} {'atoms':>7}  structure"
+)
 
 
 @click.command("energy")
@@ -136,7 +138,7 @@ def _row(source: "Source", results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _frame(source: "Source", results: dict[str, Any]) -> Atoms:
-    atoms = source.atoms.copy()
+    atoms: Atoms = source.atoms.copy()
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
 

@@ -1,7 +1,5 @@
 """``tdn evaluate``: a model's errors on reference data."""
 
-import dataclasses
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,18 +15,21 @@ from tdncalc.cli.options import (
     report_options,
 )
 from tdncalc.cli.outputs import check_free, print_json, write_json
+from tdncalc.cli.progress import Progress
+
+_HEADER = (
+    f"{'mean absolute errors':24} {'structures':>10} {'atoms':>9} {'meV/atom':>12} {'meV/Å':>9}"
+)
 
 
 @click.command("evaluate")
-@click.argument(
-    "data", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA..."
-)
+@click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most this many structures.")
 @model_options
 @output_options
 @report_options
 def command(
-    data: tuple[Path, ...],
+    data: tuple[str, ...],
     limit: int | None,
     model: ModelOptions,
     output: OutputOptions,
@@ -41,13 +42,19 @@ def command(
     """
     if output.output is not None:
         check_free([output.output], output)
+    began = session.now()
     potential = session.load_calculator(model).potential
+    # Imported here: it is heavy, and a wrong option is told of before.
     from tdncalc.training.evaluate import evaluate
 
-    figures = evaluate(potential, data, limit=limit)
+    with Progress("evaluate", None, quiet=report.quiet, unit="structures") as progress:
+        figures = evaluate(
+            potential, data, limit=limit, observer=lambda done, of: progress.show(done, f"of {of}")
+        )
     facts = {
         "command": "evaluate",
-        "inputs": [str(path) for path in data],
+        "inputs": list(data),
+        "started": began,
         **session.provenance(potential),
         **figures,
     }
@@ -58,3 +65,17 @@ def command(
     else:
         _print(figures)
     return ExitCode.DONE
+
+
+def _print(figures: dict[str, Any]) -> None:
+    """Print the errors of all structures, of each kind and of each element as a table."""
+    click.echo(_HEADER)
+    for name, part in {"all": figures, **figures["by_kind"]}.items():
+        energy, forces = part["energy_MAE_meV_per_atom"], part["forces_MAE_meV_per_A"]
+        click.echo(
+            f"{name:24} {part['structures']:10d} {part['atoms']:9d} {energy:12.2f} {forces:9.1f}"
+        )
+    for name, part in figures["by_element"].items():
+        click.echo(
+            f"{name:24} {'':10} {part['atoms']:9d} {'':12} {part['forces_MAE_meV_per_A']:9.1f}"
+        )

@@ -4,7 +4,6 @@ import enum
 import os
 import sys
 import traceback
-import warnings
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -95,7 +94,3 @@ def _describe(error: BaseException) -> tuple[str, ExitCode]:
             return f"{error.filename}: {reason}" if error.filename else reason, ExitCode.ERROR
     what = f"unexpected {type(error).__name__}: {error}"
     return f"{what}; the option -v shows where", ExitCode.ERROR
-
-
-# ``warnings.showwarning`` is assigned in ``main``: this keeps its signature honest.
-_: type[warnings.WarningMessage] = warnings.WarningMessage

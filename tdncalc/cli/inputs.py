@@ -20,12 +20,14 @@ class Inputs:
 
     Attributes
     ----------
+    specs
+        As given.
     failed
         What could not be used, in one line each.
     """
 
     def __init__(self, specs: Sequence[str]) -> None:
-        self._specs = specs
+        self.specs = specs
         self._sources = self._read()
         self.failed: list[str] = []
 
@@ -34,7 +36,7 @@ class Inputs:
 
     def only(self) -> Source | None:
         """Give the structure if the user means just one, without taking it away."""
-        if len(self._specs) > 1 or Path(self._specs[0]).is_dir():
+        if len(self.specs) > 1 or Path(self.specs[0]).is_dir():
             return None
         first = self._peek(2)
         return first[0] if len(first) == 1 and not self.failed else None
@@ -54,15 +56,14 @@ class Inputs:
         return first
 
     def _read(self) -> Iterator[Source]:
-        for spec in self._specs:
-            sources = iter(read_inputs([spec], stdin=sys.stdin))
-            while True:
-                try:
-                    yield next(sources)
-                except StopIteration:
-                    break
-                except StructureError as error:
-                    self.pass_over(error)
+        sources = read_inputs(self.specs, stdin=sys.stdin)
+        while True:
+            try:
+                yield next(sources)
+            except StopIteration:
+                return
+            except StructureError as error:
+                self.pass_over(error)
 
 
 def read_one(spec: str) -> Source:
@@ -73,8 +74,7 @@ def read_one(spec: str) -> Source:
     StructureError
         It cannot be used, or there are several.
     """
-    sources = iter(read_inputs([spec], stdin=sys.stdin))
-    first = list(itertools.islice(sources, 2))
+    first = list(itertools.islice(read_inputs([spec], stdin=sys.stdin), 2))
     if len(first) > 1:
         hint = "give one of its files" if Path(spec).is_dir() else f"pick one, like {spec}@-1"
         raise StructureError(f"{spec}: holds several structures; {hint}")

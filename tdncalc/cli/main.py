@@ -17,7 +17,7 @@ COMMANDS = {
     "energy": "Energy, largest force and pressure of each structure.",
     "relax": "Relax atoms, and the cell if asked.",
     "md": "Run molecular dynamics.",
-    "models": "What models are bundled, and whether they are intact.",
+    "models": "Tell what models are bundled, and whether they are intact.",
     "train": "Train a model on reference data.",
     "evaluate": "Measure a model's errors on reference data.",
 }

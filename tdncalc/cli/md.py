@@ -183,9 +183,7 @@ def _run(job: _Job, model: ModelOptions) -> ExitCode:
         "started": began,
         **session.provenance(potential),
         "settings": dataclasses.asdict(job.settings),
-        "files": {
-            kind: str(getattr(files, kind)) for kind in ("trajectory", "csv", "checkpoint")
-        },
+        "files": {kind: str(getattr(files, kind)) for kind in ("trajectory", "csv", "checkpoint")},
         **_record(job, result),
     }
     write_json(summary, facts)

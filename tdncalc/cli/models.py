@@ -13,7 +13,10 @@ from tdncalc.errors import DamagedModelError
 @click.group("models", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> ExitCode | None:
-    """List the bundled models, show one, or verify their files."""
+    """Tell what models are bundled, and whether they are intact.
+
+    Without a command it lists them.
+    """
     if ctx.invoked_subcommand is None:
         return ExitCode(ctx.invoke(list_models))
     return None
@@ -30,7 +33,9 @@ def list_models(report: ReportOptions) -> ExitCode:
         print_json({"models": cards})
         return ExitCode.DONE
     for card in cards:
-        click.echo(f"{card['name']:12} {_elements(card)}  cutoff {card['cutoff_A']} Å  {_about(card)}")
+        click.echo(
+            f"{card['name']:12} {_elements(card)}  cutoff {card['cutoff_A']} Å  {_about(card)}"
+        )
     return ExitCode.DONE
 
 

@@ -99,8 +99,7 @@ def gather(
     asked = [field for field in fields if field not in preset]
 
     def decorate(command: Command) -> Command:
-        @functools.wraps(command)
-        def gathered(**values: Any) -> ExitCode:  # noqa: ANN401 - whatever click has parsed
+        def gather_values(**values: Any) -> ExitCode:  # noqa: ANN401 - whatever click has parsed
             given = {field: values.pop(field) for field in asked}
             try:
                 group = cls(**given, **preset)
@@ -108,6 +107,7 @@ def gather(
                 raise OptionError(_as_typed(str(error), asked)) from error
             return command(**values, **{name: group})
 
+        gathered: Command = functools.update_wrapper(gather_values, command)
         for option in reversed(options):
             gathered = option(gathered)
         return gathered

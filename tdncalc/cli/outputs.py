@@ -1,6 +1,7 @@
 """Where results go: names, the check that nothing is in the way, and JSON."""
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,7 +48,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write one JSON object, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(as_json(value, indent=2) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -56,9 +57,25 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on standard output."""
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
+    click.echo(as_json(value, indent=2))
+
+
+def as_json(value: dict[str, Any], *, indent: int | None = None) -> str:
+    """Write an object as JSON, which has no NaN: what is not a finite number becomes null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
 
 
 def _require_writable(folder: Path) -> None:
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise OutputError(f"{folder}: is not a folder that can be written; choose --output-dir")
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    match value:
+        case dict():
+            return {key: _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite(inner) for inner in value]
+        case float():
+            return value if math.isfinite(value) else None
+    return value

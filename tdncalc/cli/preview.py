@@ -11,7 +11,6 @@ import click
 from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import duration
 from tdncalc.cli.session import naming, provenance
-from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.structures import Source, check_elements
 
 if TYPE_CHECKING:
@@ -59,6 +58,9 @@ def preview(
 
 
 def _describe(source: Source, potential: "Potential") -> dict[str, Any]:
+    # Imported here: with its library comes torch.
+    from tdncalc.geometry.neighbors import neighbor_list
+
     atoms = source.atoms
     check_elements(atoms.numbers, potential.elements, potential.name, source.label)
     edges, _ = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff)

@@ -180,6 +180,7 @@ def _relax_many(job: _Job, reader: Inputs) -> ExitCode:
     )
     if job.run.trajectory is not None:
         raise OptionError("--trajectory takes one structure; leave it out, or give one INPUT")
+    stream.refuse_inputs(reader.specs)
     check_free(stream.paths, job.output, replace=stream.resumes)
     began = session.now()
     calculator = session.load_calculator(job.model)
@@ -232,7 +233,7 @@ def _relax_into(
 def _prepare(job: _Job, source: "Source", calculator: "TDNCalculator") -> "Atoms":
     """Give a copy of the structure with its fixed atoms, if the model knows its elements."""
     potential = calculator.potential
-    atoms = source.atoms.copy()
+    atoms: Atoms = source.atoms.copy()
     structures.check_elements(atoms.numbers, potential.elements, potential.name, source.label)
     with session.naming(source.label):
         fixed = [parse_fix(spec, atoms) for spec in job.run.fix]

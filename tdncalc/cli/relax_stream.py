@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import ase.io
 
+from tdncalc.cli.outputs import as_json
 from tdncalc.errors import CheckpointError, OptionError, OutputError
 
 if TYPE_CHECKING:
@@ -63,13 +64,21 @@ class RelaxStream:
                     "with that, or start anew"
                 )
 
+    def refuse_inputs(self, specs: Iterable[str]) -> None:
+        """Refuse to write a file that is still to be read."""
+        for spec in specs:
+            for path in self.paths:
+                if path.resolve() in (Path(spec).resolve(), _file_of(spec)):
+                    raise OutputError(f"{path} is an INPUT; choose another --output")
+
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
-        """Give the structures that are not done yet."""
+        """Give the structures that are not done yet; the results may lie among the inputs."""
         done = Counter(record["input"] for record in self.records)
+        own = self.paths[0].resolve()
         for source in sources:
             if done[source.label] > 0:
                 done[source.label] -= 1
-            else:
+            elif own not in (Path(source.label).resolve(), _file_of(source.label)):
                 yield source
 
     def __enter__(self) -> Self:
@@ -101,9 +110,13 @@ class RelaxStream:
             structures.flush()
         record = record | self._model | {"relaxed_bytes": structures.tell()}
         with _writing(self.paths[1]):
-            table.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            table.write(as_json(record).encode() + b"\n")
             table.flush()
         self.records.append(record)
+
+
+def _file_of(label: str) -> Path:
+    return Path(label.rpartition("@")[0]).resolve()
 
 
 def _read_table(path: Path) -> tuple[list[dict[str, Any]], int]:

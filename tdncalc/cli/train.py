@@ -40,9 +40,10 @@ def command(
 
     settings = load_config(config)
     folder = run_dir or Path(config.stem)
-    with stop_on_signals() as stop, Progress(
-        settings.name, settings.optimizer.steps, quiet=report.quiet
-    ) as progress:
+    with (
+        stop_on_signals() as stop,
+        Progress(settings.name, settings.optimizer.steps, quiet=report.quiet) as progress,
+    ):
         result = train(
             settings,
             run_dir=folder,
@@ -55,7 +56,9 @@ def command(
         print_json(_record(result))
     else:
         errors = _errors(result.validation) if result.validation else "not validated yet"
-        click.echo(f"{settings.name}: {result.reason}, {result.step} steps, {errors}; {result.model}")
+        click.echo(
+            f"{settings.name}: {result.reason}, {result.step} steps, {errors}; {result.model}"
+        )
     return ExitCode.DONE if result.reason == "done" else ExitCode.INTERRUPTED
 
 

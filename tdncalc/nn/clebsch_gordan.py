@@ -34,9 +34,10 @@ class ClebschGordan(nn.Module):
         """Couple x (N, D_in, C) with y (N, D_edge, 1 or C) to z (N, D_out, C)."""
         l_in, l_edge, l_out = self.degrees
         channels, many = x.shape[-1], y.shape[-1] > 1
-        product = _e3nn_product(self.degrees, tuple(path[:3] for path in self.paths), channels, many)
+        paths = tuple(path[:3] for path in self.paths)
+        product = _e3nn_product(self.degrees, paths, channels, many, x.dtype, x.device)
         weights = [x.new_full((channels,), path[3]) for path in self.paths]
-        out = product.to(x)(_to_e3nn(x, l_in), _to_e3nn(y, l_edge), torch.cat(weights))
+        out = product(_to_e3nn(x, l_in), _to_e3nn(y, l_edge), torch.cat(weights))
         return _from_e3nn(out, l_out, channels)
 
 
@@ -58,12 +59,17 @@ def _paths(tensor: Tensor, l_in: int, l_edge: int, l_out: int) -> list[tuple[int
 
 @lru_cache(maxsize=32)
 def _e3nn_product(
-    degrees: tuple[int, int, int], paths: tuple[tuple[int, int, int], ...], channels: int, many: bool
+    degrees: tuple[int, int, int],
+    paths: tuple[tuple[int, int, int], ...],
+    channels: int,
+    many: bool,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> "E3NNProduct":
-    from e3nn.o3 import Irreps, TensorProduct
+    from e3nn.o3 import Irreps, TensorProduct, wigner_3j
 
     l_in, l_edge, l_out = degrees
-    return TensorProduct(
+    product = TensorProduct(
         Irreps([(channels, (l, 1)) for l in range(l_in + 1)]),
         Irreps([(channels if many else 1, (l, 1)) for l in range(l_edge + 1)]),
         Irreps([(channels, (l, 1)) for l in range(l_out + 1)]),
@@ -72,7 +78,12 @@ def _e3nn_product(
         path_normalization="none",
         internal_weights=False,
         shared_weights=True,
-    )
+    ).double()
+    for name, symbol in product.named_buffers():
+        if "_w3j_" in name:  # rounded by e3nn to torch's default dtype
+            l1, l2, l3 = map(int, name.split("_")[-3:])
+            symbol.copy_(wigner_3j(l1, l2, l3, dtype=torch.float64))
+    return product.to(device, dtype)
 
 
 def _to_e3nn(x: Tensor, l_max: int) -> Tensor:

@@ -24,7 +24,7 @@ class EquivariantLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the channels of x (N, D, C_in) within each degree."""
-        parts = [x[:, degree_slice(l)] @ weight for l, weight in enumerate(self.weight)]
+        parts = [x[:, degree_slice(degree)] @ weight for degree, weight in enumerate(self.weight)]
         return torch.cat(parts, dim=1)  # (N, D, C_out)
 
 
@@ -49,6 +49,6 @@ class GatedUpdate(nn.Module):
         parts = [(x[:, 0] + hidden @ self.scalars)[:, None]]  # (N, 1, C)
         if self.l_max:
             gates = 1 + (hidden @ self.gates).unflatten(1, (self.l_max, self.channels))  # (N, L, C)
-            for l in range(1, self.l_max + 1):
-                parts.append(x[:, degree_slice(l)] * gates[:, l - 1 : l])
+            for degree in range(1, self.l_max + 1):
+                parts.append(x[:, degree_slice(degree)] * gates[:, degree - 1 : degree])
         return torch.cat(parts, dim=1)  # (N, D, C)

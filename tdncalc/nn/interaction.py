@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tdncalc.nn.coupling import Coupling
-from tdncalc.nn.equivariant import EquivariantLinear, GatedUpdate, scaled_normal
+from tdncalc.nn.equivariant import EquivariantLinear, GatedUpdate
 from tdncalc.nn.radial import RadialWeights
 from tdncalc.nn.spherical import degrees
 from tdncalc.nn.tensor_product import Evaluation, TensorProduct
@@ -16,7 +16,7 @@ __all__ = ["Edges", "Interaction", "LayerSizes", "Message", "NodeProduct"]
 
 @dataclass(frozen=True)
 class LayerSizes:
-    """The sizes of one layer; letters as in the package: C channels, K radial functions, H hidden."""
+    """The sizes of one layer: degrees, channels, radial functions, neighbors."""
 
     l_in: int
     l_edge: int
@@ -63,6 +63,8 @@ class Edges:
 class Interaction(nn.Module):
     """One layer: message, product of the gathered features, gated update, residual by element."""
 
+    degree: Tensor
+
     def __init__(
         self, coupling: Coupling, sizes: LayerSizes, edge: Evaluation, node: Evaluation
     ) -> None:
@@ -73,26 +75,32 @@ class Interaction(nn.Module):
         self.l_residual = min(sizes.l_in, sizes.l_out)
         self.first = sizes.l_in == 0
         if not self.first:
-            self.residual = nn.Parameter(torch.ones(sizes.n_elements, sizes.l_out + 1, sizes.channels))
+            self.residual = nn.Parameter(
+                torch.ones(sizes.n_elements, sizes.l_out + 1, sizes.channels)
+            )
             self.register_buffer("degree", degrees(sizes.l_out), persistent=False)
 
     def forward(self, x: Tensor, elements: Tensor, edges: Edges) -> Tensor:
         """Take features x (N, D_in, C) of atoms with element indices (N,) to (N, D_out, C)."""
         out = self.product(self.message(x, edges), elements)  # (N, D_out, C)
         if not self.first:
-            kept = self.residual.index_select(1, self.degree).index_select(0, elements)  # (N, D_out, C)
-            out = out + kept * x[:, : out.shape[1]]
-        return self.update(out)
+            kept = self.residual.index_select(1, self.degree)  # (n_elements, D_out, C)
+            out = out + kept.index_select(0, elements) * x[:, : out.shape[1]]
+        updated: Tensor = self.update(out)
+        return updated
 
 
 class Message(nn.Module):
     r"""Gather the neighbors' features, coupled with the direction of each edge.
 
-    .. math:: A_i = \frac{1}{\sqrt{\bar n}} \sum_{j} \big(M(W x_j, Y(\hat r_{ij})) \circ w(r_{ij}, Z_i, Z_j)\big) W'
+    .. math:: A_i = \frac{1}{\sqrt{\bar n}}
+              \sum_{j} \big(M(W x_j, Y(\hat r_{ij})) \circ w(r_{ij}, Z_i, Z_j)\big) W'
 
     with one radial weight per channel and output degree, and :math:`\bar n` the average number of
     neighbors in the training set.
     """
+
+    degree: Tensor
 
     def __init__(self, coupling: Coupling, sizes: LayerSizes, evaluation: Evaluation) -> None:
         super().__init__()
@@ -121,7 +129,8 @@ class Message(nn.Module):
         else:
             coupled = self.couple(sent, edges.harmonics) * weights.index_select(1, self.degree)
         gathered = coupled.new_zeros(x.shape[0], *coupled.shape[1:])
-        return self.up(gathered.index_add(0, edges.target, coupled) * self.scale)
+        mixed: Tensor = self.up(gathered.index_add(0, edges.target, coupled) * self.scale)
+        return mixed
 
 
 class NodeProduct(nn.Module):
@@ -129,9 +138,12 @@ class NodeProduct(nn.Module):
 
     .. math:: \Big(\sum_{\nu=1}^{\nu_{max}} w^{(\nu)}_{Z_i} \circ A_i^{\otimes\nu}\Big) W
 
-    where every ⊗ is the shared product, truncated at degree L, and w has one entry per element, degree and channel
-    (the products of the atomic cluster expansion, Drautz, Phys. Rev. B 99, 014104 (2019)).
+    where every ⊗ is the shared product, truncated at degree L, and w has one entry per element,
+    degree and channel (the products of the atomic cluster expansion, Drautz, Phys. Rev. B 99,
+    014104 (2019)).
     """
+
+    degree: Tensor
 
     def __init__(self, coupling: Coupling, sizes: LayerSizes, evaluation: Evaluation) -> None:
         super().__init__()
@@ -139,8 +151,8 @@ class NodeProduct(nn.Module):
         self.d_out = (l_out + 1) ** 2
         inner = [l_edge] * (sizes.correlation - 2)
         self.products = nn.ModuleList(
-            TensorProduct(coupling, evaluation, l_in=l_edge, l_edge=l_edge, l_out=l)
-            for l in [*inner, l_out][: sizes.correlation - 1]
+            TensorProduct(coupling, evaluation, l_in=l_edge, l_edge=l_edge, l_out=degree)
+            for degree in [*inner, l_out][: sizes.correlation - 1]
         )
         shape = (sizes.correlation, sizes.n_elements, l_out + 1, sizes.channels)
         powers = torch.arange(sizes.correlation)[:, None, None, None]
@@ -150,9 +162,11 @@ class NodeProduct(nn.Module):
 
     def forward(self, gathered: Tensor, elements: Tensor) -> Tensor:
         """Multiply features (N, D, C) of atoms with element indices (N,) to (N, D_out, C)."""
-        weights = self.weights.index_select(2, self.degree).index_select(1, elements)  # (ν, N, D, C)
+        weights = self.weights.index_select(2, self.degree)  # (ν, n_elements, D, C)
+        weights = weights.index_select(1, elements)  # (ν, N, D, C)
         power, total = gathered, gathered[:, : self.d_out] * weights[0]
         for product, weight in zip(self.products, weights[1:], strict=True):
             power = product(power, gathered)  # (N, D, C)
             total = total + power[:, : self.d_out] * weight
-        return self.linear(total)  # (N, D_out, C)
+        mixed: Tensor = self.linear(total)  # (N, D_out, C)
+        return mixed

@@ -10,16 +10,16 @@ from tdncalc.nn.equivariant import scaled_normal
 __all__ = ["BesselBasis", "RadialWeights", "envelope"]
 
 
-def envelope(lengths: Tensor, cutoff: float | Tensor, power: int = 5) -> Tensor:
+def envelope(lengths: Tensor, cutoff: float | Tensor) -> Tensor:
     r"""Fall from 1 at r = 0 to 0 at the cutoff, with two derivatives that vanish there.
 
-    .. math:: 1 - \tfrac{(p+1)(p+2)}{2}u^p + p(p+2)u^{p+1} - \tfrac{p(p+1)}{2}u^{p+2},\quad u = r/r_c
+    .. math:: 1 - 21u^5 + 35u^6 - 15u^7 = (1-u)^3 (1 + 3u + 6u^2 + 10u^3 + 15u^4),\quad u = r/r_c
 
-    (Gasteiger et al., arXiv:2003.03123, Eq. 8). Lengths in Å, any shape; 0 beyond the cutoff.
+    (Gasteiger et al., arXiv:2003.03123, Eq. 8, p = 5), in the form that loses no digits near the
+    cutoff. Lengths in Å, any shape; 0 beyond the cutoff.
     """
     u = lengths / cutoff
-    inner = (power + 1) * (power + 2) / 2 - u * (power * (power + 2) - u * power * (power + 1) / 2)
-    return torch.where(u < 1, 1 - u**power * inner, 0)
+    return (1 - u).clamp_min(0) ** 3 * (1 + u * (3 + u * (6 + u * (10 + u * 15))))
 
 
 class BesselBasis(nn.Module):
@@ -27,6 +27,8 @@ class BesselBasis(nn.Module):
 
     arXiv:2003.03123, Eq. 7; scaled by :math:`\sqrt{r_c^3/8}` so that values are of order one.
     """
+
+    frequencies: Tensor
 
     def __init__(self, n_radial: int, cutoff: float) -> None:
         super().__init__()
@@ -43,7 +45,7 @@ class BesselBasis(nn.Module):
 class RadialWeights(nn.Module):
     """Weights of a message per degree and channel, from the edge's length and its two elements.
 
-    One hidden layer; each element of source and target shifts its input. The envelope multiplies
+    One hidden layer; the elements of source and target shift its input. The envelope multiplies
     the result, so that a message and its first two derivatives vanish at the cutoff.
     """
 
@@ -55,7 +57,7 @@ class RadialWeights(nn.Module):
         self.out = nn.Parameter(scaled_normal(hidden, n_out))
 
     def forward(self, basis: Tensor, source: Tensor, target: Tensor, falloff: Tensor) -> Tensor:
-        """Weights (E, n_out) from basis (E, K), element indices (E,) of both ends, envelope (E,)."""
+        """Return weights (E, n_out), given basis (E, K), elements of the ends, envelope (E,)."""
         shift = self.source.index_select(0, source) + self.target.index_select(0, target)
         hidden = nn.functional.silu(basis @ self.basis + shift)  # (E, H)
         return (hidden * falloff[:, None]) @ self.out  # (E, n_out)

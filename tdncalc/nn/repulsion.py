@@ -16,7 +16,7 @@ class Repulsion(nn.Module):
     .. math:: E_{ij} = \frac{k_e Z_i Z_j}{r} \sum_n c_n e^{-d_n r/a}\; u(r / r_{ij}),\quad
               a = \frac{0.46850\,\text{Å}}{Z_i^{0.23} + Z_j^{0.23}}
 
-    ("The Stopping and Range of Ions in Solids", 1985, Eqs. 2-60 and 2-65), where u is the envelope of
+    ("The Stopping and Range of Ions in Solids", 1985, Eqs. 2-60 and 2-65), where u is the envelope
     :func:`tdncalc.nn.radial.envelope` and :math:`r_{ij}` the sum of the covalent radii.
 
     Parameters
@@ -29,19 +29,25 @@ class Repulsion(nn.Module):
         The Coulomb constant k_e in eV Å.
     """
 
+    charges: Tensor
+    radii: Tensor
+    screening: Tensor
+
     def __init__(self, charges: Tensor, radii: Tensor, coulomb: float) -> None:
         super().__init__()
         self.coulomb = coulomb
         self.register_buffer("charges", charges, persistent=False)
         self.register_buffer("radii", radii, persistent=False)
-        self.register_buffer("screening", torch.tensor(_SCREENING, dtype=charges.dtype).T, persistent=False)
+        self.register_buffer(
+            "screening", torch.tensor(_SCREENING, dtype=charges.dtype).T, persistent=False
+        )
 
     def forward(self, lengths: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """Energy of each directed edge (E,), half of the pair's, from lengths and element indices."""
+        """Return the energy of each directed edge in eV, half of its pair's, (E,)."""
         z_source, z_target = self.charges[source], self.charges[target]
         scaled = lengths * (z_source**0.23 + z_target**0.23) / 0.46850
-        prefactors, decays = self.screening
-        screening = (prefactors * torch.exp(-decays * scaled[:, None])).sum(1)
+        prefactors, decays = self.screening.unbind()
+        screening: Tensor = (prefactors * torch.exp(-decays * scaled[:, None])).sum(1)
         reach = self.radii[source] + self.radii[target]
-        pair = self.coulomb * z_source * z_target / lengths * screening * envelope(lengths, reach)
-        return pair / 2
+        bare = self.coulomb * z_source * z_target / lengths * screening
+        return bare * envelope(lengths, reach) / 2

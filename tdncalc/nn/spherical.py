@@ -21,7 +21,7 @@ class SphericalHarmonics(nn.Module):
 
     Each degree follows from the one below by the Gaunt coupling with degree 1,
 
-    .. math:: Y_{lk}(\hat r) = \frac{1}{\alpha_l} \sum_{ij} M_{ijk} Y_{l-1,i}(\hat r) Y_{1j}(\hat r),
+    .. math:: Y_{lk} = \frac{1}{\alpha_l} \sum_{ij} M_{ijk} Y_{l-1,i} Y_{1j},
 
     where M is the Gaunt tensor of :func:`tdncalc.nn.coupling.coupling_tensor` and
     :math:`\alpha_l = \sum_{ij} M_{ijk}^2`. Component normalization: :math:`\sum_m Y_{lm}^2 = 2l+1`.

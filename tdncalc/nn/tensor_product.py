@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from tdncalc.errors import OptionError
@@ -19,14 +18,15 @@ class TensorProduct(nn.Module):
 
     .. math:: z_{kc} = \eta \sum_{ij} M_{ijk}\, x_{ic}\, y_{jc}
 
-    (arXiv:2507.01131, path-weight sharing; the channel weights of the paper belong to the caller), with
-    the constant :math:`\eta = (D_{out} / \sum_{ijk} M_{ijk}^2)^{1/2}`, the attribute ``scale``, that keeps
+    (arXiv:2507.01131, path-weight sharing; the paper's channel weights belong to the caller). The
+    constant :math:`\eta = (D_{out} / \sum_{ijk} M_{ijk}^2)^{1/2}`, the attribute ``scale``, keeps
     the variance of independent inputs.
     The second operand has either one channel, y (…, D), as the harmonics of an edge, or as many as
     the first, y (…, D, C). The evaluations agree to rounding when the factors are exact:
 
     ``dense``
-        contracts y first: the matrix :math:`T_{ki} = \sum_j M_{ijk} y_j` of an edge is shared by all channels.
+        contracts y first: all channels of an edge share the matrix
+        :math:`T_{ki} = \sum_j M_{ijk} y_j`.
     ``cp``
         :math:`z = C((A^\mathsf{T}x) \circ (B^\mathsf{T}y))` with factors of rank R.
     ``cg``
@@ -41,6 +41,12 @@ class TensorProduct(nn.Module):
     l_in, l_edge, l_out
         Largest degrees of x, y and z; none may exceed the coupling's.
     """
+
+    tensor: Tensor
+    by_edge: Tensor
+    a: Tensor
+    b: Tensor
+    c: Tensor
 
     def __init__(
         self, coupling: Coupling, evaluation: Evaluation, *, l_in: int, l_edge: int, l_out: int
@@ -62,7 +68,9 @@ class TensorProduct(nn.Module):
             self.by_path = ClebschGordan(self.scale * tensor, l_in, l_edge, l_out)
         elif evaluation == "dense":
             self._constant("tensor", self.scale * tensor)
-            self._constant("by_edge", self.tensor.permute(1, 2, 0).flatten(1))  # (D_edge, D_out·D_in)
+            self._constant(
+                "by_edge", self.tensor.permute(1, 2, 0).flatten(1)
+            )  # (D_edge, D_out·D_in)
         else:
             raise OptionError(f"evaluation {evaluation!r} is none of dense, cp, cg")
 
@@ -74,7 +82,8 @@ class TensorProduct(nn.Module):
         if self.evaluation == "cp":
             return self._cp(x, y if y.dim() == x.dim() else y[..., None])
         if self.evaluation == "cg":
-            return self.by_path(x, y if y.dim() == x.dim() else y[..., None])
+            coupled: Tensor = self.by_path(x, y if y.dim() == x.dim() else y[..., None])
+            return coupled
         return self._dense_node(x, y) if y.dim() == x.dim() else self._dense_edge(x, y)
 
     def _cp(self, x: Tensor, y: Tensor) -> Tensor:
@@ -82,7 +91,7 @@ class TensorProduct(nn.Module):
 
     def _dense_edge(self, x: Tensor, y: Tensor) -> Tensor:
         d_in, _, d_out = self.sizes
-        matrix = (y @ self.by_edge).unflatten(-1, (d_out, d_in))  # (…, D_out, D_in)
+        matrix: Tensor = (y @ self.by_edge).unflatten(-1, (d_out, d_in))  # (…, D_out, D_in)
         return matrix @ x  # (…, D_out, C)
 
     def _dense_node(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Making models: configuration, data, loss, loop and evaluation. Nothing outside imports it but the command line."""
+"""Making models: configuration, data, step, loop and evaluation."""

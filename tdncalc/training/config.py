@@ -26,8 +26,8 @@ class DataConfig:
     Attributes
     ----------
     train, valid
-        Files: extxyz (also .xz, .gz), anything else that ASE reads, or packed .npz shards. ``FILE#key=value`` keeps
-        only the frames whose ``info`` has that value.
+        Files: extxyz (also .xz, .gz), anything else that ASE reads, or packed .npz shards.
+        ``FILE#key=value`` keeps only the frames whose ``info`` has that value.
     root
         Folder that relative paths start from; the environment variable TDNCALC_DATA goes before it,
         and without both it is the folder of the configuration.
@@ -52,8 +52,8 @@ class OptimizerConfig:
     batch_size
         Structures in a step.
     learning_rate, warmup_steps, decay
-        The rate climbs linearly over the warm-up, stays, and falls to a hundredth as half a cosine over
-        the last ``decay`` part of the run.
+        The rate climbs linearly over the warm-up, stays, and falls to a hundredth as half a cosine
+        over the last ``decay`` part of the run.
     energy_weight, final_energy_weight
         Weight of the energy error (eV/atom), moving from one to the other while the rate falls.
     forces_weight, stress_weight, huber_delta
@@ -136,14 +136,18 @@ def load_config(path: str | Path) -> TrainConfig:
 
 def _parse(content: object, folder: Path) -> TrainConfig:
     sections = _mapping(content, "the file")
-    data = {key: _listed(value, key) for key, value in _mapping(sections.get("data"), "data").items()}
+    data = {
+        key: _listed(value, key) for key, value in _mapping(sections.get("data"), "data").items()
+    }
     model = _mapping(sections.get("model"), "model")
     if fixed := sorted(set(model) & set(_FROM_DATA)):
         raise ConfigError(f"model: {fixed[0]} is measured on the data, remove it")
     TDNConfig.from_dict(model)
     parsed = {
         "data": _build(DataConfig, data, "data"),
-        "optimizer": _build(OptimizerConfig, _mapping(sections.get("optimizer"), "optimizer"), "optimizer"),
+        "optimizer": _build(
+            OptimizerConfig, _mapping(sections.get("optimizer"), "optimizer"), "optimizer"
+        ),
         "model": model,
         "folder": folder,
     }
@@ -153,12 +157,23 @@ def _parse(content: object, folder: Path) -> TrainConfig:
 
 
 def _check_optimizer(optimizer: OptimizerConfig) -> None:
-    for name in ("steps", "batch_size", "learning_rate", "huber_delta", "validate_every", "threads"):
+    for name in (
+        "steps",
+        "batch_size",
+        "learning_rate",
+        "huber_delta",
+        "validate_every",
+        "threads",
+    ):
         if getattr(optimizer, name) <= 0:
-            raise ConfigError(f"optimizer: {name} is {getattr(optimizer, name)}, but must be above 0")
+            raise ConfigError(
+                f"optimizer: {name} is {getattr(optimizer, name)}, but must be above 0"
+            )
     for name in ("decay", "ema_decay"):
         if not 0 <= getattr(optimizer, name) <= 1:
-            raise ConfigError(f"optimizer: {name} is {getattr(optimizer, name)}, but must lie in 0 to 1")
+            raise ConfigError(
+                f"optimizer: {name} is {getattr(optimizer, name)}, but must lie in 0 to 1"
+            )
 
 
 def _mapping(value: object, name: str) -> dict[str, Any]:
@@ -187,8 +202,8 @@ def _build(cls: type[T], settings: dict[str, Any], name: str) -> T:
     return cls(**settings)
 
 
-def _typed(value: object, kind: Any, name: str) -> object:
-    accepted = {int: int, float: (int, float, str), bool: bool, str: str}[kind]
+def _typed(value: object, kind: type, name: str) -> object:
+    accepted = (int, float, str) if kind is float else kind
     if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
         try:
             return kind(value)

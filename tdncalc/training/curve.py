@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 
 __all__ = ["write_curve"]
 
-_PANELS = (("energy_meV_per_atom", "energy MAE (meV/atom)"), ("forces_meV_per_A", "force MAE (meV/Å)"))
+_PANELS = (
+    ("energy_meV_per_atom", "energy MAE (meV/atom)"),
+    ("forces_meV_per_A", "force MAE (meV/Å)"),
+)
 
 
 def write_curve(folder: Path, rows: Sequence[dict[str, float]]) -> None:

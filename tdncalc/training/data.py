@@ -89,7 +89,7 @@ class Frames:
         return self.take(np.linspace(0, len(self) - 1, limit).astype(np.int64))
 
     def counts(self, numbers: Sequence[int]) -> Ints:
-        """Return how many atoms of each of the atomic numbers a structure has, (S, len(numbers))."""
+        """Return how many atoms of each atomic number a structure has, (S, len(numbers))."""
         columns = [np.add.reduceat(self.numbers == z, self.starts[:-1]) for z in numbers]
         return np.stack(columns, axis=1).astype(np.int64)
 
@@ -114,7 +114,9 @@ def load_frames(sources: Iterable[str], root: Path) -> Frames:
         name, _, wanted = source.partition("#")
         path = root / name
         if not path.is_file():
-            raise DataError(f"{path}: no such data file; paths start from {root} (set TDNCALC_DATA)")
+            raise DataError(
+                f"{path}: no such data file; paths start from {root} (set TDNCALC_DATA)"
+            )
         parts.append(_read_shard(path) if path.suffix == ".npz" else _read_extxyz(path, wanted))
     if not parts or not sum(len(part) for part in parts):
         raise DataError(f"no structures in {', '.join(sources)}")
@@ -204,8 +206,9 @@ def _kind(atoms: Atoms) -> str:
 class GraphDataset(Dataset):  # type: ignore[misc]
     """The graphs of labeled structures as PyG data, made when asked for.
 
-    Each item holds ``z`` (N,), ``edge_index`` (2, E), ``edge_vectors`` (E, 3) in Å, ``energy`` (1,) and
-    ``reference_energy`` (1,) in eV, ``forces`` (N, 3), ``strain_gradient`` (1, 3, 3) in eV, ``has_stress`` (1,).
+    Each item holds ``z`` (N,), ``edge_index`` (2, E), ``edge_vectors`` (E, 3) in Å, ``energy`` (1,)
+    and ``reference_energy`` (1,) in eV, ``forces`` (N, 3), ``strain_gradient`` (1, 3, 3) in eV,
+    ``has_stress`` (1,).
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from typing import Any
 
 import ase.data
 import numpy as np
+from numpy.typing import NDArray
 
 from tdncalc.errors import OptionError
 from tdncalc.potential import Potential
@@ -69,8 +70,8 @@ def evaluate_frames(
     dict
         ``structures`` and ``atoms``; mean absolute and root mean square errors of the energy
         (meV/atom), of the force components (meV/Å) and, where a stress is known, of its components
-        (meV/Å³); the mean cosine between true and computed force of an atom; the same ``by_kind`` of
-        structure; and the mean absolute force error ``by_element``.
+        (meV/Å³); the mean cosine between true and computed force of an atom; the same ``by_kind``
+        of structure; and the mean absolute force error ``by_element``.
     """
     errors = _Errors(*_predict(potential, frames, observer))
     owners = np.repeat(np.arange(len(frames)), frames.n_atoms())
@@ -82,7 +83,8 @@ def evaluate_frames(
     by_element = {
         ase.data.chemical_symbols[number]: {
             "atoms": int((frames.numbers == number).sum()),
-            "forces_MAE_meV_per_A": 1000 * float(np.abs(errors.forces[frames.numbers == number]).mean()),
+            "forces_MAE_meV_per_A": 1000
+            * float(np.abs(errors.forces[frames.numbers == number]).mean()),
         }
         for number in np.unique(frames.numbers)
     }
@@ -90,7 +92,7 @@ def evaluate_frames(
 
 
 class _Errors:
-    """Computed minus true: energy (S,) in eV, forces (A, 3) in eV/Å, stress (S, 3, 3), NaN if unknown."""
+    """Computed minus true: energy (S,), forces (A, 3), stress (S, 3, 3), NaN where unknown."""
 
     def __init__(self, energy: Floats, forces: Floats, stress: Floats) -> None:
         self.energy, self.forces, self.stress = energy, forces, stress
@@ -128,12 +130,14 @@ def _predict(
 ) -> tuple[Floats, Floats, Floats]:
     energy = np.zeros(len(frames))
     forces, stress = np.zeros_like(frames.forces), np.full((len(frames), 3, 3), np.nan)
-    known = np.isfinite(frames.stress).all((1, 2))
+    known: NDArray[np.bool_] = np.isfinite(frames.stress).all(axis=(1, 2))
     wanted = ("energy", "forces", "stress") if known.any() else ("energy", "forces")
     for start in range(0, len(frames), _CHUNK):
         chosen = range(start, min(start + _CHUNK, len(frames)))
         for index, result in zip(
-            chosen, potential.evaluate([frames.atoms(i) for i in chosen], properties=wanted), strict=True
+            chosen,
+            potential.evaluate([frames.atoms(i) for i in chosen], properties=wanted),
+            strict=True,
         ):
             energy[index] = result["energy"]
             forces[frames.starts[index] : frames.starts[index + 1]] = result["forces"]

@@ -3,34 +3,31 @@
 import hashlib
 import json
 import logging
-import math
 import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import ase.data
-import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from tdncalc.checkpoint import save_model
-from tdncalc.errors import CheckpointError, ConfigError, OutputError
-from tdncalc.nn.coupling import build_coupling
-from tdncalc.tdn import TDN, TDNConfig
+from tdncalc.errors import CheckpointError, OutputError
+from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.curve import write_curve
-from tdncalc.training.data import EpochSampler, Floats, Frames, GraphDataset, load_frames
+from tdncalc.training.data import EpochSampler, GraphDataset, load_frames
+from tdncalc.training.preparation import check_known, make_network, reference_table
+from tdncalc.training.schedule import energy_weight, learning_rate
 from tdncalc.training.state import RunState, load_state, save_state
 from tdncalc.training.step import Batch, LossWeights, Step, make_step
 
 __all__ = ["Progress", "TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
-_SAMPLE = 2000
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,12 @@ class _Run:
     """The objects of one run and what happens between its steps."""
 
     def __init__(self, config: TrainConfig, folder: Path, device: torch.device) -> None:
-        self.config, self.options, self.folder, self.device = config, config.optimizer, folder, device
+        self.config, self.options, self.folder, self.device = (
+            config,
+            config.optimizer,
+            folder,
+            device,
+        )
         root = config.data_root()
         train_frames = load_frames(config.data.train, root)
         valid_frames = load_frames(config.data.valid, root).evenly(config.data.valid_limit)
@@ -136,16 +138,22 @@ class _Run:
     def _loss_weights(self) -> LossWeights:
         options = self.options
         return LossWeights(
-            forces=options.forces_weight, stress=options.stress_weight, huber_delta=options.huber_delta
+            forces=options.forces_weight,
+            stress=options.stress_weight,
+            huber_delta=options.huber_delta,
         )
 
     def start(self, resume: bool) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{self.folder}: cannot make the run folder ({error.strerror})") from error
+            raise OutputError(
+                f"{self.folder}: cannot make the run folder ({error.strerror})"
+            ) from error
         if not resume and (self.folder / "state.pt").exists():
-            raise CheckpointError(f"{self.folder}: holds a run; go on with it by --resume, or name another folder")
+            raise CheckpointError(
+                f"{self.folder}: holds a run; go on with it by --resume, or name another folder"
+            )
         if load_state(self.folder, self.state, self.fingerprint()):
             logger.info("resumed at step %d", self.state.step)
 
@@ -156,7 +164,9 @@ class _Run:
         kept = [self.network.config.to_dict(), self.config.data.train, options]
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
-    def go(self, observer: Callable[[Progress], None] | None, stop: Callable[[], bool]) -> TrainResult:
+    def go(
+        self, observer: Callable[[Progress], None] | None, stop: Callable[[], bool]
+    ) -> TrainResult:
         state, options = self.state, self.options
         meter, saved = _Meter(), time.monotonic()
         reason = "done"
@@ -168,7 +178,9 @@ class _Run:
             errors = self._descend(batch)
             state.step += 1
             state.seconds += time.perf_counter() - began
-            meter.add(len(batch.elements), batch.n_atoms.numel(), errors, time.perf_counter() - began)
+            meter.add(
+                len(batch.elements), batch.n_atoms.numel(), errors, time.perf_counter() - began
+            )
             if state.step % options.validate_every == 0 or state.step == options.steps:
                 self._validate(meter)
             if observer:
@@ -180,17 +192,22 @@ class _Run:
                 save_state(self.folder, state, self.fingerprint())
                 saved = time.monotonic()
         save_state(self.folder, state, self.fingerprint())
-        return TrainResult(state.step, reason, self.folder / "model", state.rows[-1] if state.rows else None)
+        return TrainResult(
+            state.step, reason, self.folder / "model", state.rows[-1] if state.rows else None
+        )
 
     def _batches(self) -> Iterable[Data]:
         options = self.options
-        sampler = EpochSampler(len(self.data.frames), options.batch_size, options.seed, self.state.step)
-        return DataLoader(self.data, batch_sampler=sampler)
+        sampler = EpochSampler(
+            len(self.data.frames), options.batch_size, options.seed, self.state.step
+        )
+        loader: Iterable[Data] = DataLoader(self.data, batch_sampler=sampler)
+        return loader
 
     def _descend(self, batch: Batch) -> tuple[float, float]:
         """Take one step of the optimizer; return mean absolute errors in eV/atom and eV/Å."""
         options, state = self.options, self.state
-        weight = torch.tensor(energy_weight(self.config, state.step), device=self.device)
+        weight = torch.tensor(energy_weight(options, state.step), device=self.device)
         result = self.step(self.parameters, batch, weight)
         norm = torch.nn.utils.get_total_norm(result.gradients)
         if not torch.isfinite(norm):
@@ -200,7 +217,7 @@ class _Run:
         for parameter, gradient in zip(self.parameters, result.gradients, strict=True):
             parameter.grad = gradient * scale
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, state.step)
+            group["lr"] = learning_rate(options, state.step)
         state.optimizer.step()
         decay = min(options.ema_decay, (1 + state.step) / (10 + state.step))
         torch._foreach_lerp_(state.average, [p.detach() for p in self.parameters], 1 - decay)
@@ -227,7 +244,7 @@ class _Run:
             {
                 "step": state.step,
                 "seconds": round(state.seconds, 1),
-                "learning_rate": learning_rate(self.config, state.step),
+                "learning_rate": learning_rate(self.options, state.step),
                 "train_energy_meV_per_atom": 1000 * meter.energy_error(),
                 "train_forces_meV_per_A": 1000 * meter.forces_error(),
                 "valid_energy_meV_per_atom": 1000 * energy,
@@ -257,17 +274,22 @@ class _Run:
 
     def _set(self, values: list[Tensor]) -> None:
         with torch.no_grad():
-            torch._foreach_copy_(self.parameters, values)
+            torch._foreach_copy_([*self.parameters], values)
 
     def _save_model(self, row: dict[str, float]) -> None:
         training = {
             "seconds": row["seconds"],
             "steps": self.state.step,
             "structures": len(self.data.frames),
-            "machine": f"{platform.machine()}, {self.options.threads} thread(s), {self.device.type}",
+            "machine": f"{platform.machine()}, {self.options.threads} thread, {self.device.type}",
             "torch": torch.__version__,
         }
-        card = {"name": self.config.name, **self.config.card, "validation": row, "training": training}
+        card = {
+            "name": self.config.name,
+            **self.config.card,
+            "validation": row,
+            "training": training,
+        }
         save_model(self.folder / "model", self.network, card)
 
 
@@ -281,7 +303,9 @@ class _Meter:
     def forget_errors(self) -> None:
         self._sums, self._n_structures, self._n_atoms = [0.0, 0.0], 0, 0
 
-    def add(self, n_atoms: int, n_structures: int, errors: tuple[float, float], seconds: float) -> None:
+    def add(
+        self, n_atoms: int, n_structures: int, errors: tuple[float, float], seconds: float
+    ) -> None:
         self.atoms += n_atoms
         self.seconds += seconds
         self._n_structures += n_structures
@@ -299,74 +323,6 @@ class _Meter:
         return self._sums[1] / max(self._n_atoms, 1)
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Return the rate of a step: linear warm-up, constant, then half a cosine down to a hundredth."""
-    options = config.optimizer
-    warm = min(1.0, (step + 1) / max(options.warmup_steps, 1))
-    return options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * _fall(config, step))) / 2)
-
-
-def energy_weight(config: TrainConfig, step: int) -> float:
-    """Return the weight of the energy error at a step: it moves while the learning rate falls."""
-    options = config.optimizer
-    fall = _fall(config, step)
-    return options.energy_weight ** (1 - fall) * options.final_energy_weight**fall
-
-
-def _fall(config: TrainConfig, step: int) -> float:
-    """Return how far the falling part of the schedule has come, 0 to 1."""
-    options = config.optimizer
-    if not options.decay:
-        return 0.0
-    return min(1.0, max(0.0, step / options.steps - 1 + options.decay) / options.decay)
-
-
-def make_network(config: TrainConfig, frames: Frames) -> TDN:
-    """Make a network with seeded weights, and references and normalization measured on the data."""
-    settings = TDNConfig.from_dict(config.model)
-    measured = {
-        "n_neighbors": average_neighbors(frames, settings.cutoff),
-        "energy_scale": float(np.sqrt(np.mean(frames.forces**2))),
-    }
-    settings = TDNConfig(**{**vars(settings), **measured})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.optimizer.seed)
-        network = TDN(settings, build_coupling(settings.l_max)).float()
-    check_known(frames, network)
-    network.reference_energies = torch.from_numpy(fit_references(frames, settings.elements))
-    return network
-
-
-def average_neighbors(frames: Frames, cutoff: float) -> float:
-    """Return the mean number of neighbors of an atom, over evenly spaced structures."""
-    sample = GraphDataset(frames.evenly(_SAMPLE), cutoff, np.zeros(119))
-    edges = sum(sample.get(index).edge_index.shape[1] for index in range(sample.len()))
-    return max(edges / len(sample.frames.numbers), 1.0)
-
-
-def fit_references(frames: Frames, elements: tuple[str, ...]) -> Floats:
-    """Return an energy per element, by least squares on the total energies, (n_elements,) in eV."""
-    counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in elements])
-    fitted: Floats = np.linalg.lstsq(counts.astype(np.float64), frames.energy, rcond=None)[0]
-    return fitted
-
-
-def reference_table(network: TDN) -> Floats:
-    """Return the reference energies by atomic number, (119,)."""
-    table = np.zeros(119)
-    numbers = [ase.data.atomic_numbers[symbol] for symbol in network.config.elements]
-    table[numbers] = network.reference_energies.cpu().numpy()
-    return table
-
-
-def check_known(frames: Frames, network: TDN) -> None:
-    """Raise a ConfigError if the data hold an element that the network does not know."""
-    present = {ase.data.chemical_symbols[z] for z in np.unique(frames.numbers)}
-    if missing := sorted(present - set(network.config.elements)):
-        known = " ".join(network.config.elements)
-        raise ConfigError(f"the data hold {missing[0]}, which is not among the model's elements ({known})")
-
-
 def make_batch(data: Data, network: TDN, device: torch.device) -> Batch:
     """Turn a batch of PyG's loader into what the loss needs."""
     data = data.to(device)
@@ -381,5 +337,3 @@ def make_batch(data: Data, network: TDN, device: torch.device) -> Batch:
         strain_gradient=data.strain_gradient,
         has_stress=data.has_stress,
     )
-
-

@@ -74,7 +74,9 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
     if not paths:
         return False
     if not contents:
-        raise CheckpointError(f"{paths[0]}: damaged, and so is the one before; start in another folder")
+        raise CheckpointError(
+            f"{paths[0]}: damaged, and so is the one before; start in another folder"
+        )
     content = contents[0]
     if content["fingerprint"] != fingerprint:
         raise CheckpointError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class StepResult:
-    """The loss, the mean absolute errors in eV/atom and eV/Å, and the gradients by the parameters."""
+    """The loss, mean absolute errors in eV/atom and eV/Å, and the gradients by the parameters."""
 
     loss: Tensor
     energy_error: Tensor
@@ -115,7 +116,11 @@ def make_step(network: TDN, weights: LossWeights, *, compiled: bool) -> Step:
 
 
 def _loss(
-    network: TDN, parameters: dict[str, Tensor], batch: Batch, weights: LossWeights, energy_weight: Tensor
+    network: TDN,
+    parameters: dict[str, Tensor],
+    batch: Batch,
+    weights: LossWeights,
+    energy_weight: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss and the mean absolute errors of energy per atom and of force components."""
     vectors = batch.vectors.detach().requires_grad_(True)
@@ -123,7 +128,11 @@ def _loss(
     energies = torch.func.functional_call(network, parameters, arguments)  # (N,)
     (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)  # (E, 3)
     source, target = batch.edge_index
-    forces = torch.zeros_like(batch.forces).index_add(0, target, gradient).index_add(0, source, -gradient)
+    forces = (
+        torch.zeros_like(batch.forces)
+        .index_add(0, target, gradient)
+        .index_add(0, source, -gradient)
+    )
     energy = torch.zeros_like(batch.energy).index_add(0, batch.structure, energies)
     energy_error = (energy - batch.energy) / batch.n_atoms
     force_error = forces - batch.forces
@@ -163,13 +172,15 @@ class _Compiled:
         if self._run is None:
             self._run = _trace(self._function, parameters, batch, energy_weight)
         for tensor in batch:
-            torch._dynamo.maybe_mark_dynamic(tensor, tensor.dim() - 1 if tensor.dtype == torch.int64 else 0)
+            torch._dynamo.maybe_mark_dynamic(
+                tensor, tensor.dim() - 1 if tensor.dtype == torch.int64 else 0
+            )
         with torch.no_grad():
             return self._run(parameters, batch, energy_weight)
 
 
 def _multiply_and_sum(a: Tensor, b: Tensor) -> Tensor:
-    """Write a batched product of many small matrices so that inductor fuses it with its neighbors."""
+    """Write a batched product of many small matrices in a form that inductor fuses."""
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
 
 
@@ -177,14 +188,19 @@ _FUSABLE = {torch.ops.aten.bmm.default: _multiply_and_sum}
 
 
 def _trace(
-    function: Callable[..., list[Tensor]], parameters: list[Tensor], batch: list[Tensor], weight: Tensor
+    function: Callable[..., list[Tensor]],
+    parameters: list[Tensor],
+    batch: list[Tensor],
+    weight: Tensor,
 ) -> Callable[..., list[Tensor]]:
-    """Trace to one graph of plain operators: parameters with fixed sizes, the batch with symbolic."""
+    """Trace to one graph of plain operators: parameters of fixed sizes, a batch of symbolic."""
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
 
     def fake(tensor: Tensor, dynamic: int | None) -> Tensor:
-        kinds = [DimDynamic.DYNAMIC if d == dynamic else DimDynamic.STATIC for d in range(tensor.dim())]
-        context = StatelessSymbolicContext(dynamic_sizes=kinds)
+        kinds = [
+            DimDynamic.DYNAMIC if d == dynamic else DimDynamic.STATIC for d in range(tensor.dim())
+        ]
+        context: StatelessSymbolicContext[Any, Any] = StatelessSymbolicContext(dynamic_sizes=kinds)
         return mode.from_tensor(tensor.detach(), symbolic_context=context)
 
     fake_parameters = [fake(tensor, None) for tensor in parameters]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,12 @@ class Descent:
 
     def step(self, enthalpy: float) -> None:
         """Take one step from where the target is, given its enthalpy in eV."""
-        if self._name == "lbfgs" and self._misleads(enthalpy):
-            self._optimizer = self._fresh()
-        self._optimizer.step()
+        with warnings.catch_warnings():
+            # SciPy warns of an error of 1e-13 in the logarithm of a strain.
+            warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
+            if self._name == "lbfgs" and self._misleads(enthalpy):
+                self._optimizer = self._fresh()
+            self._optimizer.step()
 
     def _misleads(self, enthalpy: float) -> bool:
         place = self._optimizer.optimizable

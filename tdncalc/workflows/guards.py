@@ -57,7 +57,7 @@ class Guards:
             return "a force or velocity is not a number"
         worst = int(sizes.argmax())
         if self.max_force is not None and sizes[worst] > self.max_force:
-            force = f"{sizes[worst]:.3g} eV/Å on atom {_name(atoms, worst)}"
+            force = f"{sizes[worst]:.3g} eV/Å on {_name(atoms, worst)}"
             return f"the force of {force} is above {self.max_force:g}"
         if self.max_temperature_K is not None and temperature_K > self.max_temperature_K:
             return f"the temperature of {temperature_K:.0f} K is above {self.max_temperature_K:g}"
@@ -65,7 +65,7 @@ class Guards:
         if pair is not None:
             i, j, distance = pair
             names = f"{_name(atoms, i)} and {_name(atoms, j)}"
-            return f"atoms {names} are {distance:.3f} Å apart, below {self.min_distance:g}"
+            return f"{names} are {distance:.3f} Å apart, below {self.min_distance:g}"
         return None
 
 
@@ -109,4 +109,4 @@ def _with_images(atoms: Atoms, margin: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _name(atoms: Atoms, index: int) -> str:
-    return f"{index} ({atoms[index].symbol})"
+    return f"{atoms.symbols[index]} (atom {index})"

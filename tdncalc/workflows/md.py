@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from tdncalc.workflows.subject import Structure
-
 __all__ = [
     "ENSEMBLES",
     "Ensemble",
@@ -69,7 +67,7 @@ class MDResult:
 
 
 def run_md(
-    x: Structure,
+    x: structures.AnyStructure,
     *,
     settings: MDSettings,
     calculator: Calculator | None = None,

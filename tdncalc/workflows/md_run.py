@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms, units
 
-from tdncalc.errors import CheckpointError
 from tdncalc.workflows import ensembles, velocities
 from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
 from tdncalc.workflows.md_files import MDFrame, RunFiles
 from tdncalc.workflows.md_settings import MDSettings
 from tdncalc.workflows.md_statistics import Statistics
-from tdncalc.workflows.subject import has_stress, snapshot
-
-_LOG = logging.getLogger(__name__)
-# Another machine or precision moves the energy by less than this; another model by more.
-_SAME_MODEL = 1e-3  # eV/atom
+from tdncalc.workflows.subject import has_stress, require_same_energy, snapshot
 
 
 @dataclass(frozen=True)
@@ -214,15 +208,5 @@ class Run:
         self.statistics.restore(checkpoint.statistics)
         self._forces()
         energy = float(self.atoms.get_potential_energy())
-        if not abs(energy - checkpoint.energy) <= _SAME_MODEL * len(self.atoms):
-            raise CheckpointError(
-                f"the checkpoint of step {self.step} has an energy of {checkpoint.energy:.6f} eV, "
-                f"and the calculator gives {energy:.6f} eV; resume with the same model"
-            )
-        if energy != checkpoint.energy:
-            _LOG.warning(
-                "the energy at step %d differs by %.1e eV from that of the run before: it goes on, "
-                "but not bit by bit (another machine, device, precision or number of threads?)",
-                self.step,
-                energy - checkpoint.energy,
-            )
+        what = f"the checkpoint of step {self.step}"
+        require_same_energy(what, checkpoint.energy, energy, len(self.atoms))

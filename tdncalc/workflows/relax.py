@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from tdncalc.workflows.subject import Structure
-
 __all__ = ["RelaxResult", "RelaxSettings", "RelaxStep", "relax"]
 
 _DEFAULTS = RelaxSettings()
@@ -33,7 +31,7 @@ _VOLUME_RATIO = 8.0
 
 
 def relax(
-    x: Structure,
+    x: structures.AnyStructure,
     *,
     calculator: Calculator | None = None,
     settings: RelaxSettings = _DEFAULTS,
@@ -117,16 +115,16 @@ def _descend(
     first: RelaxStep | None = None
     step = 0
     while True:
-        replayed = record.replays(atoms, step)
-        if not replayed:
-            atoms.calc = calculator
+        atoms.calc = calculator
+        record.replay(atoms, step)
         now = problem.measure(step)
+        record.require_same_model(step, now.energy, len(atoms))
         first = first or now
         failure = _failure(now, first)
         if failure is not None:
             atoms.calc = calculator
             return _back(atoms, good, now), failure
-        if not replayed:
+        if not record.has(step):
             record.write(problem.frame())
             if observer is not None:
                 observer(now)

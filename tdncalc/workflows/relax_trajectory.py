@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from tdncalc.errors import CheckpointError, OutputError
 from tdncalc.workflows import traj_file
 from tdncalc.workflows.relax_settings import RelaxSettings
+from tdncalc.workflows.subject import require_same_energy
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,30 +59,47 @@ class RelaxTrajectory:
         if self._file is not None:
             self._file.close()
 
-    def replays(self, atoms: Atoms, step: int) -> bool:
-        """Give `atoms` the recorded results of `step`, if the file has that step.
+    def has(self, step: int) -> bool:
+        """Tell whether the file has that step."""
+        return step < len(self._recorded)
+
+    def replay(self, atoms: Atoms, step: int) -> None:
+        """Give `atoms` the results recorded for `step`, if there is a later one to go on to.
+
+        The last recorded step is left to the calculator, which shows whether it is the same.
 
         Raises
         ------
         CheckpointError
             The file begins with another structure.
         """
-        if step >= len(self._recorded):
-            return False
-        frame = self._recorded[step]
-        if _same(atoms, frame):
-            atoms.calc = SinglePointCalculator(atoms, **frame.calc.results)
-            return True
-        if step == 0:
+        if self.has(step) and not _same(atoms, self._recorded[step]):
+            self._leave(step)
+        if self.has(step + 1):
+            atoms.calc = SinglePointCalculator(atoms, **self._recorded[step].calc.results)
+
+    def require_same_model(self, step: int, energy: float, n_atoms: int) -> None:
+        """Refuse to go on from the recorded `step` with a calculator that gives another energy.
+
+        Raises
+        ------
+        CheckpointError
+            Names both energies.
+        """
+        if self.has(step):
+            recorded = self._recorded[step].get_potential_energy()
+            require_same_energy(f"step {step} of {self._path}", recorded, energy, n_atoms)
+
+    def _leave(self, step: int) -> None:
+        """Cut the recorded path off at `step`, where this machine takes another."""
+        if step == 0 or self._path is None:
             raise CheckpointError(
                 f"{self._path} begins with another structure than the one given; give the "
                 "structure it began with, or start anew"
             )
         _LOG.warning("%s: leaves the recorded path at step %d", self._path, step)
         del self._recorded[step:]
-        assert self._path is not None
         traj_file.cut_back(self._path, step)
-        return False
 
     def write(self, frame: Atoms) -> None:
         """Append a frame."""

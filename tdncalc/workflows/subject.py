@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,19 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc import structures
+from tdncalc.errors import CheckpointError
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from ase.constraints import FixConstraint
-    from pymatgen.core.structure import Molecule
-    from pymatgen.core.structure import Structure as Crystal
 
-    Structure = Atoms | Crystal | Molecule
-
+_LOG = logging.getLogger(__name__)
+# Another machine or precision moves the energy by less than this; another model by more.
+_SAME_MODEL = 1e-3  # eV/atom
 _RESULTS = ("energy", "free_energy", "energies", "forces", "stress")
 
 
-def working_copy(x: Structure, calculator: Calculator | None) -> Atoms:
+def working_copy(x: structures.AnyStructure, calculator: Calculator | None) -> Atoms:
     """Return a checked copy of `x` with a calculator, so that the caller's object stays as it is.
 
     The calculator is `calculator`, else the one attached to `x`, else the bundled default model.
@@ -59,3 +60,25 @@ def snapshot(atoms: Atoms, constraints: Sequence[FixConstraint] | None = None) -
 def has_stress(atoms: Atoms) -> bool:
     """Tell whether the calculator has a stress and the cell a volume."""
     return "stress" in atoms.calc.implemented_properties and atoms.cell.rank == 3
+
+
+def require_same_energy(what: str, recorded: float, energy: float, n_atoms: int) -> None:
+    """Refuse to resume with a calculator that gives another energy than the one recorded, eV.
+
+    Raises
+    ------
+    CheckpointError
+        The energies differ by more than another machine or precision makes them.
+    """
+    if not abs(energy - recorded) <= _SAME_MODEL * n_atoms:
+        raise CheckpointError(
+            f"{what} has an energy of {recorded:.6f} eV, and the calculator gives {energy:.6f} eV; "
+            "resume with the same model"
+        )
+    if energy != recorded:
+        _LOG.warning(
+            "%s: the energy differs by %.1e eV from the one recorded: it goes on, but not bit by "
+            "bit (another machine, device, precision or number of threads?)",
+            what,
+            energy - recorded,
+        )

@@ -12,9 +12,7 @@ HEAVY = {"torch", "ase", "numpy", "e3nn", "pymatgen", "scipy", "yaml"}
 
 
 def run_python(code):
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
 def test_help_imports_nothing_heavy():

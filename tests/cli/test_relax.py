@@ -59,6 +59,7 @@ def test_cell_is_relaxed_to_the_pressure(tdn, copper):
 
 def test_fixed_atoms_stay(tdn, folder):
     slab = fcc111("Cu", (2, 2, 3), vacuum=6)
+    slab.info.clear()
     slab.rattle(0.05, seed=2)
     write("slab.extxyz", slab)
     assert tdn("relax", "slab.extxyz", "--fix", "z<7", "--fix", "11", "--steps", "3").code in (0, 3)
@@ -138,7 +139,9 @@ def cut_in_the_structure(table, structures):
     structures.write_bytes(structures.read_bytes()[:-50])
 
 
-@pytest.mark.parametrize("cut", [cut_in_the_last_line, cut_after_the_structure, cut_in_the_structure])
+@pytest.mark.parametrize(
+    "cut", [cut_in_the_last_line, cut_after_the_structure, cut_in_the_structure]
+)
 def test_resume_after_a_kill_does_the_rest(cut, tdn, several, folder):
     tdn("relax", *several)
     table, structures = folder / "relax.jsonl", folder / "relaxed.extxyz"
@@ -174,3 +177,17 @@ def test_json_of_several_lists_results_and_failures(tdn, several, folder):
     facts = json.loads(tdn("relax", *several, "--json").out)
     assert [result["input"] for result in facts["results"]] == ["Cu.extxyz", "Au.extxyz"]
     assert len(facts["failed"]) == 1
+
+
+def test_results_among_the_inputs_are_not_relaxed_again(tdn, several, folder):
+    tdn("relax", ".", "--steps", "1")
+    assert tdn("relax", ".", "--resume").code == 0
+    assert len(lines(folder / "relax.jsonl")) == 3
+
+
+def test_input_is_not_overwritten_while_it_is_read(tdn, several, folder):
+    write("relaxed.extxyz", bulk("Cu"))
+    outcome = tdn("relax", "relaxed.extxyz@0", *several, "--overwrite")
+    assert outcome.code == 1
+    assert "relaxed.extxyz is an INPUT" in outcome.err
+    assert read("relaxed.extxyz").get_chemical_formula() == "Cu"

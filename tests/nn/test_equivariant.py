@@ -1,11 +1,10 @@
 import pytest
 import torch
-from e3nn import o3
 
 from tdncalc.nn.equivariant import EquivariantLinear, GatedUpdate, scaled_normal
+from tests.nn.rotations import random_rotation, wigner
 
 L_MAX = 3
-IRREPS = o3.Irreps.spherical_harmonics(L_MAX)
 
 
 @pytest.fixture
@@ -19,18 +18,12 @@ def features():
     return torch.randn(5, 16, 4, generator=generator, dtype=torch.float64)
 
 
-def random_rotation(*, improper):
-    torch.manual_seed(4)
-    rotation = o3.rand_matrix(dtype=torch.float64)
-    return -rotation if improper else rotation
-
-
 @pytest.mark.parametrize("improper", [False, True])
 @pytest.mark.parametrize("index", [0, 1])
 def test_layer_commutes_with_rotations_and_reflections(layers, index, improper):
     layer, x = layers[index], features()
-    wigner = IRREPS.D_from_matrix(random_rotation(improper=improper))
-    torch.testing.assert_close(wigner @ layer(x), layer(wigner @ x), rtol=0, atol=1e-12)
+    turn = wigner(L_MAX, random_rotation(4, improper=improper))
+    torch.testing.assert_close(turn @ layer(x), layer(turn @ x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -1,12 +1,11 @@
 import pytest
 import torch
-from e3nn import o3
 
 from tdncalc.nn.interaction import Edges, Interaction, LayerSizes
 from tdncalc.nn.spherical import SphericalHarmonics
+from tests.nn.rotations import random_rotation, wigner
 
 CHANNELS, N_RADIAL = 4, 5
-IRREPS = o3.Irreps.spherical_harmonics(2)
 SOURCE = torch.tensor([1, 2, 0, 2, 0, 1, 3, 0])
 TARGET = torch.tensor([0, 0, 1, 1, 2, 2, 0, 3])
 ELEMENTS = torch.tensor([0, 1, 1, 0])
@@ -46,17 +45,13 @@ def make_features(l_in):
 @pytest.mark.parametrize("improper", [False, True])
 @pytest.mark.parametrize(("l_in", "l_out"), [(0, 2), (2, 2), (2, 0), (0, 0)])
 def test_layer_turns_with_its_input(coupling, l_in, l_out, improper):
-    torch.manual_seed(25)
-    rotation = o3.rand_matrix(dtype=torch.float64) * (-1 if improper else 1)
-    wigner = IRREPS.D_from_matrix(rotation)
-    d_in, d_out = (l_in + 1) ** 2, (l_out + 1) ** 2
+    rotation = random_rotation(25, improper=improper)
+    turn, d_in, d_out = wigner(2, rotation), (l_in + 1) ** 2, (l_out + 1) ** 2
     layer, x, directions = make_layer(coupling, l_in=l_in, l_out=l_out), make_features(l_in), make_directions()
     out = layer(x, ELEMENTS, make_edges(coupling, directions))
-    turned = layer(
-        wigner[:d_in, :d_in] @ x, ELEMENTS, make_edges(coupling, directions @ rotation.T)
-    )
+    turned = layer(turn[:d_in, :d_in] @ x, ELEMENTS, make_edges(coupling, directions @ rotation.T))
     assert out.shape == (4, d_out, CHANNELS)
-    torch.testing.assert_close(turned, wigner[:d_out, :d_out] @ out, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(turned, turn[:d_out, :d_out] @ out, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("correlation", [1, 2, 4])

@@ -1,0 +1,18 @@
+"""Structures in and out: any file and pymatgen object to Atoms and back, checked on the way."""
+
+from tdncalc.structures.checks import check, check_elements
+from tdncalc.structures.conversion import AnyStructure, like, to_atoms
+from tdncalc.structures.reading import Source, read_inputs
+from tdncalc.structures.writing import require_new, write
+
+__all__ = [
+    "AnyStructure",
+    "Source",
+    "check",
+    "check_elements",
+    "like",
+    "read_inputs",
+    "require_new",
+    "to_atoms",
+    "write",
+]

@@ -1,0 +1,76 @@
+"""Between ASE and pymatgen; pymatgen is imported only when one of its objects comes along."""
+
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from ase import Atoms
+
+from tdncalc.errors import StructureError
+
+if TYPE_CHECKING:
+    from pymatgen.core.structure import IMolecule, IStructure
+
+__all__ = ["AnyStructure", "like", "to_atoms"]
+
+AnyStructure: TypeAlias = "Atoms | IStructure | IMolecule"
+
+_Structure = TypeVar("_Structure", bound="Atoms | IStructure | IMolecule")
+
+
+def to_atoms(x: "AnyStructure") -> Atoms:
+    """Convert to Atoms; Atoms come back as they are, not copied.
+
+    Selective dynamics of a pymatgen object become constraints.
+
+    Raises
+    ------
+    StructureError
+        The object is of another type, or one of its sites is partially occupied.
+    """
+    if isinstance(x, Atoms):
+        return x
+    if not _is_pymatgen(x):
+        raise StructureError(
+            f"a structure was given as {type(x).__name__}; "
+            "give an ase.Atoms or a pymatgen Structure or Molecule"
+        )
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    if not x.is_ordered:
+        raise StructureError("a pymatgen structure has partially occupied sites; order it first")
+    return AseAtomsAdaptor.get_atoms(x, msonable=False)
+
+
+def like(original: _Structure, atoms: Atoms) -> _Structure:
+    """Convert back to the type that a structure came in.
+
+    Parameters
+    ----------
+    original
+        What `to_atoms` was given; its species, labels, charge and site properties are kept.
+    atoms
+        The same atoms in the same order, with new positions and perhaps a new cell.
+    """
+    if isinstance(original, Atoms):
+        return atoms
+    from pymatgen.core.lattice import Lattice
+    from pymatgen.core.structure import IMolecule
+
+    kind: Any = type(original)
+    kept: dict[str, Any] = {
+        "site_properties": original.site_properties,
+        "labels": original.labels,
+        "properties": original.properties,
+    }
+    if isinstance(original, IMolecule):
+        kept |= {"charge": original.charge, "spin_multiplicity": original.spin_multiplicity}
+        return kind(original.species, atoms.positions, **kept)  # type: ignore[no-any-return]
+    lattice = Lattice(atoms.cell.array, pbc=tuple(atoms.pbc.tolist()))
+    kept |= {"charge": original._charge, "coords_are_cartesian": True}
+    return kind(lattice, original.species, atoms.positions, **kept)  # type: ignore[no-any-return]
+
+
+def _is_pymatgen(x: object) -> bool:
+    return any(
+        kind.__module__.startswith("pymatgen.core") and kind.__name__ in ("IStructure", "IMolecule")
+        for kind in type(x).__mro__
+    )

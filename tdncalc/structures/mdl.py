@@ -1,0 +1,56 @@
+"""MDL mol and SD files, V2000 and V3000: every molecule of the file, and none cut short.
+
+ASE reads the first V2000 molecule only, and takes what there is of a truncated one.
+"""
+
+from ase import Atoms
+
+from tdncalc.errors import StructureError
+
+__all__ = ["read_mdl"]
+
+_ISOTOPES = {"D": "H", "T": "H"}
+
+
+def read_mdl(text: str) -> list[Atoms]:
+    """Parse every record.
+
+    Raises
+    ------
+    StructureError
+        A record ends before its last atom or before its "M  END".
+    ValueError, IndexError, KeyError
+        A line or an element is not as the format wants it.
+    """
+    records = text.replace("\r\n", "\n").split("$$$$\n")
+    if len(records) > 1 and not records[-1].strip():
+        records.pop()
+    return [_molecule(record.split("\n"), number) for number, record in enumerate(records)]
+
+
+def _molecule(lines: list[str], number: int) -> Atoms:
+    if not any(line.startswith("M  END") for line in lines):
+        raise StructureError(f"is truncated: molecule {number} has no 'M  END'")
+    counts = lines[3]
+    rows, n_atoms = _rows_v3000(lines) if "V3000" in counts else _rows_v2000(lines)
+    if len(rows) != n_atoms:
+        raise StructureError(
+            f"is truncated: molecule {number} has {len(rows)} of its {n_atoms} atoms"
+        )
+    symbols = [_ISOTOPES.get(row[0], row[0]) for row in rows]
+    return Atoms(symbols, positions=[[float(x) for x in row[1:]] for row in rows])
+
+
+def _rows_v2000(lines: list[str]) -> tuple[list[list[str]], int]:
+    n_atoms = int(lines[3][:3])
+    atoms = lines[4 : 4 + n_atoms]
+    # Columns, for the numbers may touch.
+    rows = [[s[31:34].strip(), s[:10], s[10:20], s[20:30]] for s in atoms if len(s) > 31]
+    return rows, n_atoms
+
+
+def _rows_v3000(lines: list[str]) -> tuple[list[list[str]], int]:
+    body = [line.removeprefix("M  V30 ").split() for line in lines if line.startswith("M  V30 ")]
+    n_atoms = next(int(words[1]) for words in body if words[0] == "COUNTS")
+    begin, end = body.index(["BEGIN", "ATOM"]), body.index(["END", "ATOM"])
+    return [words[1:5] for words in body[begin + 1 : end]], n_atoms

@@ -1,0 +1,186 @@
+"""The parsers of ASE and pymatgen, with whatever they raise said in one line."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compression
+
+from tdncalc.errors import StructureError
+from tdncalc.structures.conversion import to_atoms
+from tdncalc.structures.formats import READABLE, input_format
+from tdncalc.structures.mdl import read_mdl
+
+__all__ = ["read_frames", "read_text"]
+
+_HEAD = 100_000  # bytes
+_FORMATS_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
+
+_log = logging.getLogger(__name__)
+
+
+def read_frames(path: Path, which: slice) -> Iterator[Atoms]:
+    """Read some frames of a file, each when it is asked for.
+
+    Raises
+    ------
+    StructureError
+        The file is missing, empty, truncated, damaged, or in no known format.
+    """
+    head = _read_head(path)
+    try:
+        kind = input_format(path, head)
+    except UnknownFileTypeError:
+        kind = "pymatgen"
+    try:
+        yield from _quietly(_parse(path, which, kind, head))
+    except StructureError as error:
+        raise StructureError(f"{path}: {error}") from error.__cause__
+    except Exception as error:
+        raise StructureError(f"{path}: {_cause(error, kind, head)}") from error
+
+
+def read_text(stream: TextIO | None, label: str) -> Iterator[Atoms]:
+    """Read every frame of an extxyz stream.
+
+    Raises
+    ------
+    StructureError
+        There is no stream, or it is empty, truncated or not extxyz.
+    """
+    try:
+        text = stream.read() if stream is not None else ""
+        if not text.strip():
+            raise StructureError(f"{label}: is empty; send structures as extxyz")
+        yield from _quietly(ase.io.iread(io.StringIO(text), ":", format="extxyz"))
+    except StructureError:
+        raise
+    except Exception as error:
+        raise StructureError(f"{label}: {_cause(error, 'extxyz', b'')}") from error
+
+
+def _read_head(path: Path) -> bytes:
+    if not path.exists():
+        raise StructureError(f"{path}: there is no such file or folder")
+    try:
+        with open_with_compression(str(path), "rb") as file:
+            head: bytes = file.read(_HEAD)
+    except (OSError, EOFError, ValueError) as error:
+        raise StructureError(f"{path}: cannot be read ({_one_line(error)})") from error
+    if not head.strip():
+        raise StructureError(f"{path}: is empty")
+    return head
+
+
+def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
+    if kind == "json":
+        text = _read_text_file(path)
+        if '"sites"' in text:
+            return iter(_from_pymatgen_json(text)[which])
+    if kind in ("sdf", "mol"):
+        return iter(read_mdl(_read_text_file(path))[which])
+    if kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
+        raise StructureError("names no elements; give its atom types Masses or Atom Type Labels")
+    if any(path.match(pattern) for pattern in _FORMATS_OF_PYMATGEN):
+        return iter(_read_by_either(path, kind)[which])
+    return _read_by_ase(path, kind, which)
+
+
+def _read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
+    if kind == "pymatgen":
+        raise UnknownFileTypeError
+    single = ioformats[kind].single
+    frames = ase.io.iread(
+        str(path), slice(None) if single else which, format=kind, do_not_split_by_at_sign=True
+    )
+    for atoms in list(frames)[which] if single else frames:
+        _require_order(atoms)
+        yield _without_dummy_cell(atoms) if kind == "proteindatabank" else atoms
+
+
+def _read_by_either(path: Path, kind: str) -> list[Atoms]:
+    try:
+        return list(_read_by_ase(path, kind, slice(None)))
+    except StructureError:
+        raise
+    except Exception:
+        atoms = _read_by_pymatgen(path)
+        if atoms is None:
+            raise  # what ASE says: it is the clearer
+        return [atoms]
+
+
+def _read_by_pymatgen(path: Path) -> Atoms | None:
+    from pymatgen.core.structure import Structure
+
+    try:
+        structure = Structure.from_file(path)
+    except Exception:  # a parser may raise anything
+        _log.debug("pymatgen cannot read %s", path, exc_info=True)
+        return None
+    return to_atoms(structure)
+
+
+def _from_pymatgen_json(text: str) -> list[Atoms]:
+    from pymatgen.core.structure import Molecule, Structure
+
+    documents = json.loads(text)
+    if isinstance(documents, dict):
+        documents = [documents]
+    return [
+        to_atoms((Structure if "lattice" in document else Molecule).from_dict(document))
+        for document in documents
+    ]
+
+
+def _without_dummy_cell(atoms: Atoms) -> Atoms:
+    # The PDB format wants a cell of 1 Å from structures that have none.
+    if np.array_equal(atoms.cell.array, np.eye(3)):
+        atoms.cell, atoms.pbc = None, False
+    return atoms
+
+
+def _require_order(atoms: Atoms) -> None:
+    # ASE keeps the most probable element of a site and notes the others.
+    for occupancy in atoms.info.get("occupancy", {}).values():
+        if max(occupancy.values()) < 0.999:
+            raise StructureError("has partially occupied sites; order it first")
+
+
+def _read_text_file(path: Path) -> str:
+    with open_with_compression(str(path), "rt") as file:
+        text: str = file.read()
+    return text
+
+
+def _quietly(frames: Iterator[Atoms]) -> Iterator[Atoms]:
+    """Pass frames on, and what the parsers warn of to the log."""
+    while True:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            atoms = next(frames, None)
+        for warning in caught:
+            _log.debug("%s", warning.message)
+        if atoms is None:
+            return
+        yield atoms
+
+
+def _cause(error: Exception, kind: str, head: bytes) -> str:
+    if isinstance(error, UnknownFileTypeError):
+        return f"format not recognized; give {READABLE}"
+    if isinstance(error, UnicodeDecodeError) or (b"\0" in head and ioformats[kind].code[1] == "F"):
+        return f"holds binary data and cannot be read as {kind}"
+    return f"cannot be read as {kind}, is perhaps truncated or damaged ({_one_line(error)})"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:150]}" if text else type(error).__name__

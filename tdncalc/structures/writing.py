@@ -1,0 +1,110 @@
+"""Files out: never over another unless asked, and whole or not at all."""
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import ase.io
+from ase import Atoms
+
+from tdncalc.errors import OutputError
+from tdncalc.structures.formats import WRITABLE, output_format
+
+__all__ = ["require_new", "write"]
+
+
+def write(path: str | Path, frames: Atoms | Sequence[Atoms], *, overwrite: bool = False) -> None:
+    """Write structures, with the results they carry where the format has a place for them.
+
+    The file is written under a temporary name in the same folder and renamed when it is complete.
+
+    Parameters
+    ----------
+    path
+        Its ending says the format, and with ``.gz``, ``.bz2`` or ``.xz`` the compression.
+    frames
+        One structure or, for formats that hold several, any number above zero.
+    overwrite
+        Replace a file that exists.
+
+    Raises
+    ------
+    OutputError
+        The file exists, its folder is missing or cannot be written, the disk is full, or the format
+        is unknown or cannot hold these structures.
+    """
+    target = Path(path)
+    require_new([target], overwrite=overwrite)
+    kind = output_format(target)
+    images = [frames] if isinstance(frames, Atoms) else list(frames)
+    if not images:
+        raise OutputError(f"{target}: there is no structure to write")
+    if len(images) > 1 and ase.io.formats.ioformats[kind].single:
+        raise OutputError(
+            f"{target}: format {kind} holds one structure, not {len(images)}; use .extxyz or .traj"
+        )
+    _replace(target.resolve(), images, kind, target)
+
+
+def _replace(target: Path, images: list[Atoms], kind: str, label: Path) -> None:
+    # The ending stays last: it chooses the compression.
+    temporary = target.with_name(f".{os.getpid()}.tmp.{target.name}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ase.io.write(temporary, images, format=kind)
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{label}: cannot be written ({error.strerror or error})") from error
+    except Exception as error:
+        raise OutputError(
+            f"{label}: cannot be written as {kind} ({error}); use {WRITABLE}"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Make sure, before any work, that every result can be written.
+
+    Parameters
+    ----------
+    paths
+        All files that will be written.
+    overwrite
+        Files that exist may be replaced.
+
+    Raises
+    ------
+    OutputError
+        A file exists, is no file, or is named twice; its folder is missing or cannot be written.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        _require_folder(path)
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: is not a file; choose another name")
+        if path.exists() and not overwrite:
+            raise OutputError(
+                f"{path}: exists already; use --overwrite (overwrite=True) to replace it, "
+                "or choose another name or folder"
+            )
+        if path.resolve() in seen:
+            raise OutputError(f"{path}: two results have this name; write them to two folders")
+        seen.add(path.resolve())
+
+
+def _require_folder(path: Path) -> None:
+    folder = path.parent
+    if not folder.exists():
+        _refuse(path, f"its folder {folder} does not exist; make it, or choose another")
+    if not folder.is_dir():
+        _refuse(path, f"{folder} is not a folder; choose another")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        _refuse(path, f"its folder {folder} cannot be written; choose another")
+
+
+def _refuse(path: Path, why: str) -> NoReturn:
+    raise OutputError(f"{path}: {why}")

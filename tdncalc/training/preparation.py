@@ -1,0 +1,64 @@
+"""What is measured on the data before a run, and the network made with it."""
+
+import ase.data
+import numpy as np
+import torch
+
+from tdncalc.errors import ConfigError
+from tdncalc.nn.coupling import build_coupling
+from tdncalc.tdn import TDN, TDNConfig
+from tdncalc.training.config import TrainConfig
+from tdncalc.training.data import Floats, Frames, GraphDataset
+
+__all__ = ["average_neighbors", "check_known", "fit_references", "make_network", "reference_table"]
+
+_SAMPLE = 2000
+_TABLE = len(ase.data.chemical_symbols)
+
+
+def make_network(config: TrainConfig, frames: Frames) -> TDN:
+    """Make a network with seeded weights, and references and normalization measured on the data."""
+    settings = TDNConfig.from_dict(config.model)
+    measured = {
+        "n_neighbors": average_neighbors(frames, settings.cutoff),
+        "energy_scale": float(np.sqrt(np.mean(frames.forces**2))),
+    }
+    settings = TDNConfig(**{**vars(settings), **measured})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.optimizer.seed)
+        network = TDN(settings, build_coupling(settings.l_max)).float()
+    check_known(frames, network)
+    network.reference_energies = torch.from_numpy(fit_references(frames, settings.elements))
+    return network
+
+
+def average_neighbors(frames: Frames, cutoff: float) -> float:
+    """Return the mean number of neighbors of an atom, over evenly spaced structures."""
+    sample = GraphDataset(frames.evenly(_SAMPLE), cutoff, np.zeros(_TABLE))
+    edges = sum(sample.get(index).edge_index.shape[1] for index in range(sample.len()))
+    return max(float(edges) / len(sample.frames.numbers), 1.0)
+
+
+def fit_references(frames: Frames, elements: tuple[str, ...]) -> Floats:
+    """Return an energy per element, by least squares on the total energies, (n_elements,) in eV."""
+    counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in elements])
+    fitted = np.linalg.lstsq(counts.astype(np.float64), frames.energy, rcond=None)[0]
+    return fitted.astype(np.float64)
+
+
+def reference_table(network: TDN) -> Floats:
+    """Return the reference energies by atomic number, (119,)."""
+    table = np.zeros(_TABLE)
+    numbers = [ase.data.atomic_numbers[symbol] for symbol in network.config.elements]
+    table[numbers] = network.reference_energies.cpu().numpy()
+    return table
+
+
+def check_known(frames: Frames, network: TDN) -> None:
+    """Raise a ConfigError if the data hold an element that the network does not know."""
+    present = {ase.data.chemical_symbols[z] for z in np.unique(frames.numbers)}
+    if missing := sorted(present - set(network.config.elements)):
+        known = " ".join(network.config.elements)
+        raise ConfigError(
+            f"the data hold {missing[0]}, which is not among the model's elements ({known})"
+        )

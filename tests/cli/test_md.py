@@ -1,0 +1,88 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+FILES = {"copper-md.checkpoint", "copper-md.csv", "copper-md.json", "copper-md.traj"}
+
+
+def rows(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def test_run_writes_trajectory_table_checkpoint_and_summary(tdn, copper, files):
+    outcome = tdn("md", copper, "--steps", "10", "--interval", "5")
+    assert outcome.code == 0
+    assert "done, 10 steps (0.005 ps)" in outcome.out
+    assert set(files()) >= FILES
+    assert len(read("copper-md.traj", ":")) == 3
+    assert [row["step"] for row in rows("copper-md.csv")] == ["0", "5", "10"]
+
+
+def test_summary_says_all_that_the_result_depends_on(tdn, copper, folder):
+    outcome = tdn("md", copper, "--steps", "3", "--seed", "7", "--json")
+    facts = json.loads(outcome.out)
+    assert facts == json.loads((folder / "copper-md.json").read_text())
+    assert (facts["reason"], facts["steps"], facts["settings"]["seed"]) == ("done", 3, 7)
+    assert {"input", "model", "versions", "device", "dtype", "threads", "seconds"} <= set(facts)
+
+
+@pytest.mark.parametrize(("typed", "steps"), [("10 fs", 5), ("0.004ps", 2), (" .000006 ns ", 3)])
+def test_length_is_a_time_with_a_unit(typed, steps, tdn, copper):
+    outcome = tdn("md", copper, "--time", typed, "--timestep", "2", "--json")
+    assert json.loads(outcome.out)["steps"] == steps
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt-langevin", "npt-berendsen"])
+def test_ensembles_run(ensemble, tdn, copper):
+    assert tdn("md", copper, "--steps", "2", "--ensemble", ensemble).code == 0
+
+
+def test_guard_is_exit_code_4(tdn, copper, files):
+    outcome = tdn("md", copper, "--steps", "10", "--max-force", "0.001")
+    assert outcome.code == 4
+    assert "guard: the force" in outcome.out
+    assert set(files()) >= FILES
+
+
+def test_output_is_the_last_structure(tdn, copper):
+    tdn("md", copper, "--steps", "4", "--interval", "4", "-o", "last.extxyz")
+    last = read("copper-md.traj@-1")
+    assert read("last.extxyz").get_velocities() == pytest.approx(last.get_velocities(), abs=1e-6)
+
+
+def test_resume_continues_to_the_same_end(tdn, copper):
+    length = ("--checkpoint-interval", "5")
+    tdn("md", copper, "--steps", "20", "--output-dir", "straight", *length)
+    tdn("md", copper, "--steps", "10", *length)
+    outcome = tdn("md", copper, "--steps", "20", "--resume", *length)
+    assert outcome.code == 0
+    straight, resumed = read("straight/copper-md.traj@-1"), read("copper-md.traj@-1")
+    assert np.array_equal(straight.positions, resumed.positions)
+    assert rows("straight/copper-md.csv") == rows("copper-md.csv")
+
+
+def test_resume_with_other_physics_is_refused(tdn, copper):
+    tdn("md", copper, "--steps", "2")
+    outcome = tdn("md", copper, "--steps", "4", "--resume", "--temperature", "400")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_overwrite_starts_anew(tdn, copper):
+    tdn("md", copper, "--steps", "40")
+    assert tdn("md", copper, "--steps", "20", "--overwrite").code == 0
+    assert [row["step"] for row in rows("copper-md.csv")] == ["0", "20"]
+
+
+def test_several_structures_are_refused_with_a_hint(tdn, copper, files):
+    atoms = read(copper)
+    write("all.extxyz", [atoms, atoms])
+    outcome = tdn("md", "all.extxyz", "--steps", "1")
+    assert outcome.code == 1
+    assert "all.extxyz@-1" in outcome.err
+    assert files() == ["all.extxyz", copper]
+    assert tdn("md", "all.extxyz@1", "--steps", "1").code == 0

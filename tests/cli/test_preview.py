@@ -1,0 +1,31 @@
+import json
+
+import pytest
+
+COMMANDS = [("energy",), ("relax",), ("md", "--time", "1 ps")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_dry_run_writes_nothing(command, tdn, copper, files):
+    outcome = tdn(*command, copper, "--dry-run", "-o", "out.extxyz")
+    assert outcome.code == 0
+    assert "copper.extxyz: 4 atoms (Cu4), 42.0 neighbors each" in outcome.out
+    assert "model emt" in outcome.out
+    assert files() == [copper]
+
+
+@pytest.mark.parametrize(
+    ("command", "evaluations"), list(zip(COMMANDS, (1, 500, 2000), strict=True))
+)
+def test_dry_run_estimates_time_and_memory(command, evaluations, tdn, copper):
+    estimate = json.loads(tdn(*command, copper, "--dry-run", "--json").out)["estimate"]
+    assert estimate["evaluations"] == evaluations
+    once = estimate["seconds_per_evaluation"]
+    assert estimate["seconds"] == pytest.approx(once * evaluations)
+    assert estimate["memory_MB"] > 10
+
+
+def test_dry_run_estimates_several_from_the_largest(tdn, copper, water):
+    facts = json.loads(tdn("relax", copper, water, "--dry-run", "--json").out)
+    assert [structure["input"] for structure in facts["structures"]] == [copper, water]
+    assert [structure["edges"] for structure in facts["structures"]] == [168, 6]
