@@ -10,7 +10,7 @@ from tdncalc import MDFiles, MDSettings, run_md
 
 atoms = read(Path(__file__).parent / "ethanol.xyz")
 settings = MDSettings(
-    ensemble="nve", temperature_K=300, timestep_fs=0.5, steps=1000, interval=10, seed=1
+    steps=1000, timestep_fs=0.5, ensemble="nvt-bussi", temperature_K=300, interval=10
 )
 files = MDFiles(
     trajectory=Path("ethanol-md.traj"),

@@ -16,4 +16,4 @@ for name, old, new in zip("abc", before.abc, after.abc, strict=True):
     print(f"{name}: {old:.3f} -> {new:.3f} Å")
 print(f"volume: {before.volume:.1f} -> {after.volume:.1f} Å³")
 
-result.structure.to(filename="benzene-relaxed.cif")
+result.structure.to(filename="benzene-relaxed.vasp", fmt="poscar")

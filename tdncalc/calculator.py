@@ -66,19 +66,21 @@ class TDNCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Compute the properties of the atoms into ``results``; energies always come along."""
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        structure: Atoms | None = self.atoms
-        if structure is None:
-            raise CalculatorSetupError("no atoms to compute; attach the calculator to atoms")
-        if "stress" in properties and structure.cell.rank < 3:
+        """Compute the properties of the atoms into ``results``.
+
+        The energies always come along, and forces and stress with each other: they are sums of the
+        same gradient.
+        """
+        super().calculate(atoms, properties, system_changes)
+        if system_changes:
+            self.results = {}  # nothing old remains should this fail
+        rank = self.atoms.cell.rank
+        if "stress" in properties and rank < 3:
             raise PropertyNotImplementedError("stress needs a cell with three independent vectors")
-        graph = self._graph(structure)
-        wanted = {"energies", *properties}
-        results = self.potential.compute(
-            graph, forces="forces" in wanted, stress="stress" in wanted
-        )
-        (self.results,) = split_results(graph, results, wanted)
+        gradient = "forces" in properties or "stress" in properties
+        graph = self._graph(self.atoms)
+        results = self.potential.compute(graph, forces=gradient, stress=gradient and rank == 3)
+        (self.results,) = split_results(graph, results, self.implemented_properties)
 
     def get_hessian(self, atoms: Atoms) -> NDArray[np.float64]:
         """Return the analytic second derivatives of the energy, (3N, 3N) in eV/Å²."""

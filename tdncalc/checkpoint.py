@@ -28,6 +28,7 @@ from tdncalc.tdn import TDN, TDNConfig
 __all__ = [
     "DEFAULT_MODEL",
     "bundled_models",
+    "find_device",
     "load_model",
     "load_network",
     "model_folder",
@@ -67,7 +68,7 @@ def load_model(
     """
     if dtype not in _DTYPES:
         raise OptionError(f"dtype {dtype!r} is not known; allowed: {', '.join(_DTYPES)}")
-    place = _device(device)
+    place = find_device(device)
     folder = model_folder(model)
     card = read_card(folder)
     return Potential(load_network(folder), card, device=place, dtype=_DTYPES[dtype])
@@ -199,7 +200,8 @@ def _bundled_root() -> Path:
     return inside if inside.is_dir() else inside.parent.parent / "models"
 
 
-def _device(device: str) -> torch.device:
+def find_device(device: str) -> torch.device:
+    """Return the device of that name; an OptionError if there is no such device here."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = device.partition(":")

@@ -9,18 +9,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tdncalc.errors import OptionError
 from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.structures import check, check_elements, to_atoms
+from tdncalc.structures.pyg import is_pyg, split_pyg
 from tdncalc.tdn import TDN
 
 if TYPE_CHECKING:
+    from torch_geometric.data import Batch, Data
+
     from tdncalc.structures import AnyStructure
 
 __all__ = ["Potential", "Results"]
 
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 _EDGES_PER_BATCH = 50_000
+_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,10 @@ class Potential:
         """Evaluate a graph; derivatives only where asked for."""
         graph = graph.to(self.device)
         exact = edge_vectors(graph)  # (E, 3) float64
-        vectors = exact.to(self.dtype).requires_grad_(forces or stress)
+        vectors = exact.detach().to(self.dtype).requires_grad_(forces or stress)
         elements = self.network.element_indices(graph.numbers)
-        interaction = self.network(elements, graph.edge_index, vectors).double()  # (N,)
+        with torch.set_grad_enabled(vectors.requires_grad):
+            interaction = self.network(elements, graph.edge_index, vectors).double()  # (N,)
         energies = interaction.detach() + self.reference_energies[elements]
         energy = _sum_by(energies, graph.batch, graph.n_structures)
         if not vectors.requires_grad:
@@ -105,20 +111,20 @@ class Potential:
         positions = graph.positions.clone().requires_grad_(True)
         moving = AtomicGraph(**vars(graph) | {"positions": positions})
         elements = self.network.element_indices(graph.numbers)
-        vectors = edge_vectors(moving).to(self.dtype)
-        energy = self.network(elements, graph.edge_index, vectors).double().sum()
-        (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
-        flat = gradient.flatten()
-        rows = [torch.autograd.grad(g, positions, retain_graph=True)[0].flatten() for g in flat]
-        hessian = torch.stack(rows) if rows else positions.new_zeros(0, 0)
-        return ((hessian + hessian.T) / 2).detach()
+        with torch.enable_grad():
+            vectors = edge_vectors(moving).to(self.dtype)
+            energy = self.network(elements, graph.edge_index, vectors).double().sum()
+            (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
+        hessian = _jacobian(gradient.flatten(), positions, graph.edge_index.shape[1])
+        return (hessian + hessian.T) / 2
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
         """Return the invariant features of each atom after each layer, (N, n_layers · C)."""
         graph = graph.to(self.device)
         elements = self.network.element_indices(graph.numbers)
         vectors = edge_vectors(graph).to(self.dtype)
-        return self.network.descriptors(elements, graph.edge_index, vectors).double()
+        with torch.no_grad():
+            return self.network.descriptors(elements, graph.edge_index, vectors).double()
 
     def graph(self, structure: "AnyStructure", label: str = "structure") -> AtomicGraph:
         """Make the graph of one structure after checking that this model can evaluate it."""
@@ -130,7 +136,7 @@ class Potential:
 
     def evaluate(
         self,
-        structures: "Sequence[AnyStructure]",
+        structures: "Sequence[AnyStructure] | Data | Batch",
         *,
         properties: Collection[str] = ("energy", "energies", "forces", "stress"),
     ) -> list[dict[str, float | NDArray[np.float64]]]:
@@ -139,7 +145,8 @@ class Potential:
         Parameters
         ----------
         structures
-            ASE atoms, pymatgen structures or molecules, also mixed.
+            ASE atoms, pymatgen structures or molecules, also mixed; or a batch of PyG graphs with
+            ``z`` and ``pos``, and ``cell`` and ``pbc`` where periodic.
         properties
             Which of energy, energies, forces and stress are wanted.
 
@@ -153,7 +160,12 @@ class Potential:
         ------
         StructureError
             A structure has no atoms, bad positions, or an element that the model does not know.
+        OptionError
+            A property is none of these.
         """
+        _check_properties(properties)
+        if is_pyg(structures):
+            structures = split_pyg(structures)
         graphs = [self.graph(s, f"structure {index}") for index, s in enumerate(structures)]
         results: list[dict[str, float | NDArray[np.float64]]] = []
         for part in _batches(graphs):
@@ -165,6 +177,11 @@ class Potential:
         return results
 
 
+def _check_properties(properties: Collection[str]) -> None:
+    if unknown := [name for name in properties if name not in _PROPERTIES]:
+        raise OptionError(f"unknown property {unknown[0]!r}; allowed: {', '.join(_PROPERTIES)}")
+
+
 def split_results(
     graph: AtomicGraph, results: Results, properties: Collection[str]
 ) -> list[dict[str, float | NDArray[np.float64]]]:
@@ -172,7 +189,7 @@ def split_results(
     sizes = torch.bincount(graph.batch.cpu(), minlength=graph.n_structures).tolist()
     energies = results.energies.cpu().split(sizes)
     forces = None if results.forces is None else results.forces.cpu().split(sizes)
-    volumes = torch.linalg.det(graph.cell).abs().tolist()
+    volumes = _volumes(graph.cell)
     split: list[dict[str, float | NDArray[np.float64]]] = []
     for index, energy in enumerate(results.energy.tolist()):
         one: dict[str, float | NDArray[np.float64]] = {"energy": energy, "free_energy": energy}
@@ -186,10 +203,27 @@ def split_results(
     return split
 
 
+def _volumes(cell: Tensor) -> list[float]:
+    """Volumes of cells (B, 3, 3) in Å³, 0 where the vectors are linearly dependent but for rounding."""
+    volumes = torch.linalg.det(cell).abs()
+    largest = torch.linalg.vector_norm(cell, dim=2).prod(1)
+    return torch.where(volumes > 1e-12 * largest, volumes, 0.0).tolist()
+
+
 def voigt(stress: Tensor) -> NDArray[np.float64]:
     """Return a symmetric tensor (3, 3) as (6,) in ASE's order xx yy zz yz xz xy."""
     symmetric = (stress + stress.T) / 2
     return symmetric[_VOIGT].numpy()
+
+
+def _jacobian(values: Tensor, positions: Tensor, n_edges: int) -> Tensor:
+    """Derivatives of each of n values by the positions (N, 3), (n, 3N), as many rows at once as fit."""
+    directions = torch.eye(len(values), dtype=values.dtype, device=values.device)
+    rows = [
+        torch.autograd.grad(values, positions, part, retain_graph=True, is_grads_batched=True)[0]
+        for part in directions.split(max(1, _EDGES_PER_BATCH // max(1, n_edges)))
+    ]
+    return torch.cat(rows).flatten(1)
 
 
 def _sum_by(values: Tensor, groups: Tensor, n_groups: int) -> Tensor:

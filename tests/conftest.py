@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from tdncalc.nn.coupling import Coupling, build_coupling
 from tdncalc.tdn import TDN, TDNConfig
+
+if TYPE_CHECKING:
+    from tdncalc.potential import Potential
 
 ELEMENTS = ("H", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Cu", "Br", "I", "Pt")
 
@@ -30,6 +34,25 @@ def make_network(coupling: Coupling) -> Callable[..., TDN]:
         return network.requires_grad_(False)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_potential(make_network: Callable[..., TDN]) -> "Callable[[torch.dtype], Potential]":
+    """Make the potential of the small network."""
+    from tdncalc.potential import Potential
+
+    def make(dtype: torch.dtype = torch.float64, network: TDN | None = None) -> Potential:
+        return Potential(
+            network or make_network(), {"name": "tiny"}, device=torch.device("cpu"), dtype=dtype
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def potential(make_potential: "Callable[..., Potential]") -> "Potential":
+    """The potential of the small network in float64."""
+    return make_potential()
 
 
 @pytest.fixture(scope="session")

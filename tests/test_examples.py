@@ -8,6 +8,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 WRITES = {
     "attach_calculator": set(),
+    "compare_products": set(),
     "evaluate_batch": set(),
     "molecular_dynamics": {
         "ethanol-md.checkpoint",
@@ -15,7 +16,7 @@ WRITES = {
         "ethanol-md.png",
         "ethanol-md.traj",
     },
-    "relax_crystal": {"benzene-relaxed.cif"},
+    "relax_crystal": {"benzene-relaxed.vasp"},
     "relax_molecule": {"ethanol-relaxed.xyz"},
 }
 
@@ -30,6 +31,7 @@ def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(WRITES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITES)
 def test_example_runs_and_writes_its_files(name, tmp_path, monkeypatch, capsys):
     out = run(name, tmp_path, monkeypatch, capsys)

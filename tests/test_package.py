@@ -13,6 +13,7 @@ import pytest
 import tdncalc
 
 ROOT = Path(__file__).parent.parent
+MODEL_FILES = {"model.safetensors", "card.json", "README.md", "train.yaml", "learning_curve.png"}
 HEAVY = ["torch", "ase", "e3nn", "torch_geometric", "pymatgen", "numpy", "scipy", "matplotlib"]
 
 
@@ -82,14 +83,20 @@ def test_default_model_is_bundled():
     assert "organic" in tdncalc.bundled_models()
 
 
+def test_every_model_folder_is_complete():
+    for folder in (ROOT / "models").iterdir():
+        assert {path.name for path in folder.iterdir()} == MODEL_FILES
+
+
 def test_wheel_holds_the_models_and_nothing_else_of_the_checkout(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    model = {name.split("/")[-1] for name in names if name.startswith("tdncalc/models/organic/")}
-    assert {"model.safetensors", "card.json", "README.md", "train.yaml"} <= model
+    names = set(zipfile.ZipFile(wheel).namelist())
+    models = {f"tdncalc/{path.relative_to(ROOT)}" for path in (ROOT / "models").rglob("*.*")}
+    assert models <= names
+    assert "tdncalc/py.typed" in names
     assert {name.split("/")[0] for name in names} == {
         "tdncalc",
-        f"tdncalc-{version('tdncalc')}.dist-info",
+        f"tdncalc-{tdncalc.__version__}.dist-info",
     }

@@ -20,10 +20,10 @@ from tdncalc.cli.options import (
     dry_run_option,
     inputs_argument,
     model_options,
-    output_options,
+    one_output_options,
     report_options,
 )
-from tdncalc.cli.outputs import check_free, print_json
+from tdncalc.cli.outputs import check_format, check_free, print_json
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress
 from tdncalc.cli.signals import Stop, stop_on_signals
@@ -42,7 +42,7 @@ _HEADER = (
 @click.command("energy")
 @inputs_argument
 @model_options
-@output_options
+@one_output_options
 @report_options
 @dry_run_option
 def command(
@@ -58,23 +58,22 @@ def command(
     standard input. With -o the structures are written with their energies, forces and stresses.
     """
     if output.output is not None and not dry_run:
+        check_format(output.output)
         check_free([output.output], output)
     reader = Inputs(inputs)
     with stop_on_signals() as stop:
         if not reader.any():
             return ExitCode.ERROR
-        began = session.now()
-        calculator = session.load_calculator(model)
+        loaded = session.begin(model)
         if dry_run:
-            preview(list(reader), calculator, steps=1, as_json=report.as_json)
+            preview(list(reader), loaded, steps=1, as_json=report.as_json)
             return _code(reader, stop)
-        frames, rows = _evaluate_all(reader, calculator.potential, report, stop)
+        frames, rows = _evaluate_all(reader, loaded.potential, report, stop)
     if output.output is not None and frames:
         structures.write(output.output, frames, overwrite=output.overwrite)
     if report.as_json:
-        facts = session.provenance(calculator.potential)
-        done = {"started": began, "results": rows, "failed": reader.failed}
-        print_json({"command": "energy", **facts, **done, "interrupted": stop.requested})
+        results = {"results": rows, "failed": reader.failed, "interrupted": stop.requested}
+        print_json({"command": "energy"} | loaded.facts() | results)
     return _code(reader, stop)
 
 

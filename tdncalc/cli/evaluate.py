@@ -11,7 +11,7 @@ from tdncalc.cli.options import (
     OutputOptions,
     ReportOptions,
     model_options,
-    output_options,
+    one_output_options,
     report_options,
 )
 from tdncalc.cli.outputs import check_free, print_json, write_json
@@ -26,7 +26,7 @@ _HEADER = (
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most this many structures.")
 @model_options
-@output_options
+@one_output_options
 @report_options
 def command(
     data: tuple[str, ...],
@@ -42,20 +42,21 @@ def command(
     """
     if output.output is not None:
         check_free([output.output], output)
-    began = session.now()
-    potential = session.load_calculator(model).potential
+    loaded = session.begin(model)
     # Imported here: it is heavy, and a wrong option is told of before.
     from tdncalc.training.evaluate import evaluate
 
     with Progress("evaluate", None, quiet=report.quiet, unit="structures") as progress:
         figures = evaluate(
-            potential, data, limit=limit, observer=lambda done, of: progress.show(done, f"of {of}")
+            loaded.potential,
+            data,
+            limit=limit,
+            observer=lambda done, total: progress.show(done, f"of {total}"),
         )
     facts = {
         "command": "evaluate",
         "inputs": list(data),
-        "started": began,
-        **session.provenance(potential),
+        **loaded.facts(),
         **figures,
     }
     if output.output is not None:

@@ -23,7 +23,7 @@ from tdncalc.cli.options import (
     report_options,
     setting,
 )
-from tdncalc.cli.outputs import check_free, make_folder, print_json, write_json
+from tdncalc.cli.outputs import check_format, check_free, make_folder, print_json, write_json
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.signals import Stop, stop_on_signals
@@ -129,8 +129,7 @@ def command(
         source = read_one(structure)
         job = _Job(source, settings, run.resume, output, report, stop)
         if run.dry_run:
-            calculator = session.load_calculator(model)
-            preview([source], calculator, steps=max(steps, 1), as_json=report.as_json)
+            preview([source], session.begin(model), steps=max(steps, 1), as_json=report.as_json)
             return ExitCode.DONE
         return _run(job, model)
 
@@ -148,44 +147,33 @@ def _length(run: _RunOptions, timestep_fs: float) -> int:
     return round(float(typed[1]) * _FEMTOSECONDS[typed[2]] / timestep_fs)
 
 
-def _run(job: _Job, model: ModelOptions) -> ExitCode:
-    stem = job.output.output_dir / f"{job.source.name}-md"
+def _run(job: _Job, options: ModelOptions) -> ExitCode:
+    folder, stem = job.output.output_dir, f"{job.source.name}-md"
     files = MDFiles(
-        trajectory=_with(stem, ".traj"),
-        csv=_with(stem, ".csv"),
-        checkpoint=_with(stem, ".checkpoint"),
+        trajectory=folder / f"{stem}.traj",
+        csv=folder / f"{stem}.csv",
+        checkpoint=folder / f"{stem}.checkpoint",
         overwrite=job.output.overwrite,
     )
-    summary = _with(stem, ".json")
-    last = [] if job.output.output is None else [job.output.output]
-    resumes = job.resume and files.checkpoint.exists()
-    check_free([*files.paths(), summary, *last], job.output, replace=resumes)
-    began = session.now()
-    calculator = session.load_calculator(model)
-    potential = calculator.potential
-    atoms = job.source.atoms
+    summary = folder / f"{stem}.json"
+    _check_outputs(job, [*files.paths(), summary], resumes=job.resume and files.checkpoint.exists())
+    model = session.begin(options)
+    atoms, potential = job.source.atoms, model.potential
     structures.check_elements(atoms.numbers, potential.elements, potential.name, job.source.label)
     make_folder(job.output)
     with session.naming(job.source.label), _progress(job) as progress:
         result = run_md(
             atoms,
             settings=job.settings,
-            calculator=calculator,
+            calculator=model.calculator,
             files=files,
             resume=job.resume,
             observer=_observer(progress),
             stop=job.stop,
         )
-    for path in last:
-        structures.write(path, result.atoms, overwrite=True)
-    facts = {
-        "command": "md",
-        "started": began,
-        **session.provenance(potential),
-        "settings": dataclasses.asdict(job.settings),
-        "files": {kind: str(getattr(files, kind)) for kind in ("trajectory", "csv", "checkpoint")},
-        **_record(job, result),
-    }
+    if job.output.output is not None:
+        structures.write(job.output.output, result.atoms, overwrite=True)
+    facts = {"command": "md", **model.facts(), **_record(job, result, files)}
     write_json(summary, facts)
     if job.report.as_json:
         print_json(facts)
@@ -194,9 +182,12 @@ def _run(job: _Job, model: ModelOptions) -> ExitCode:
     return _code(result)
 
 
-def _with(stem: Path, suffix: str) -> Path:
-    # Not Path.with_suffix, which would cut "1.5-ice-md" short.
-    return stem.with_name(stem.name + suffix)
+def _check_outputs(job: _Job, paths: list[Path], *, resumes: bool) -> None:
+    last = job.output.output
+    if last is not None:
+        check_format(last)
+        paths = [*paths, last]
+    check_free(paths, job.output, replace=resumes)
 
 
 def _progress(job: _Job) -> Progress:
@@ -217,8 +208,11 @@ def _observer(progress: Progress) -> Callable[[MDStep], None]:
     return observe
 
 
-def _record(job: _Job, result: MDResult) -> dict[str, Any]:
+def _record(job: _Job, result: MDResult, files: MDFiles) -> dict[str, Any]:
+    kinds = ("trajectory", "csv", "checkpoint")
     return {
+        "settings": dataclasses.asdict(job.settings),
+        "files": {kind: str(getattr(files, kind)) for kind in kinds},
         "input": job.source.label,
         "n_atoms": len(result.atoms),
         "reason": result.reason,

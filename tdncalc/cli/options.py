@@ -190,22 +190,30 @@ model_options = gather(
     threads_option,
 )
 
+_output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of the result; its extension says the format.",
+)
+_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+
 output_options = gather(
     OutputOptions,
     "output",
-    click.option(
-        "-o",
-        "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="File of the resulting structures; its extension gives the format.",
-    ),
+    _output_option,
     click.option(
         "--output-dir",
         type=click.Path(file_okay=False, path_type=Path),
         default=Path(),
         help="Folder of all other files [default: the current one].",
     ),
-    click.option("--overwrite", is_flag=True, help="Replace files that exist."),
+    _overwrite_option,
+)
+
+# For commands that write no other file.
+one_output_options = gather(
+    OutputOptions, "output", _output_option, _overwrite_option, preset={"output_dir": Path()}
 )
 
 report_options = gather(

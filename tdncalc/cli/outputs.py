@@ -12,6 +12,7 @@ import click
 from tdncalc.cli.options import OutputOptions
 from tdncalc.errors import OutputError
 from tdncalc.structures import require_new
+from tdncalc.structures.formats import output_format
 
 
 def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = False) -> None:
@@ -37,6 +38,11 @@ def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = 
         _require_writable(next(parent for parent in folder.absolute().parents if parent.exists()))
     waiting = [path for path in paths if not (missing and path.parent == folder)]
     require_new(waiting, overwrite=output.overwrite or replace)
+
+
+def check_format(path: Path) -> None:
+    """Refuse to start if structures cannot be written to a file of that name."""
+    output_format(path)
 
 
 def make_folder(output: OutputOptions) -> None:

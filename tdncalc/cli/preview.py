@@ -10,7 +10,7 @@ import click
 
 from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import duration
-from tdncalc.cli.session import naming, provenance
+from tdncalc.cli.session import Session, naming
 from tdncalc.structures import Source, check_elements
 
 if TYPE_CHECKING:
@@ -18,37 +18,35 @@ if TYPE_CHECKING:
     from tdncalc.potential import Potential
 
 
-def preview(
-    sources: Sequence[Source], calculator: "TDNCalculator", *, steps: int, as_json: bool
-) -> None:
+def preview(sources: Sequence[Source], model: Session, *, steps: int, as_json: bool) -> None:
     """Print what a run of these structures would take.
 
     Parameters
     ----------
     sources
         At least one structure.
-    calculator
-        The model, which evaluates the largest structure.
+    model
+        It evaluates the largest structure.
     steps
         Evaluations of each structure, at most.
     as_json
         Whether to print JSON.
     """
-    described = [_describe(source, calculator.potential) for source in sources]
+    described = [_describe(source, model.potential) for source in sources]
     largest = max(range(len(sources)), key=lambda i: int(described[i]["edges"]))
     with naming(sources[largest].label):
-        seconds = _time_one(sources[largest], calculator)
+        seconds = _time_one(sources[largest], model.calculator)
     sizes = [structure["edges"] + structure["atoms"] for structure in described]
     evaluation = seconds * sum(sizes) / sizes[largest]
     facts = {
         "dry_run": True,
         "structures": described,
-        **provenance(calculator.potential),
+        **model.facts(),
         "estimate": {
             "seconds_per_evaluation": evaluation,
             "evaluations": steps,
             "seconds": evaluation * steps,
-            "memory_MB": round(_memory_MB(calculator.potential)),
+            "memory_MB": round(_memory_MB(model.potential)),
         },
     }
     if as_json:

@@ -42,6 +42,7 @@ class Progress:
         self._bar: Any = None
         self._first: int | None = None
         self._shown = 0
+        self._newest = 0, ""
         self._began = self._last = time.monotonic()
         self._period = _LINE_S
 
@@ -53,6 +54,7 @@ class Progress:
                 label=self._label,
                 file=sys.stderr,
                 show_pos=True,
+                show_eta=False,  # click's counts the steps before a resume as done just now
                 show_percent=False,
                 item_show_func=lambda text: text,
                 width=20,
@@ -67,6 +69,7 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         if self._bar is not None:
+            self._draw(*self._newest)
             self._bar.__exit__(kind, error, traceback)
 
     def show(self, done: int, text: str) -> None:
@@ -75,16 +78,23 @@ class Progress:
         if self._first is None:
             # A resumed run begins in the middle; its speed counts from here.
             self._first, self._began = done, moment
-        if self._quiet or (moment - self._last < self._period and done != self._total):
+        self._newest = done, text
+        if self._quiet or moment - self._last < self._period:
             return
         self._last = moment
         text = f"{text}  {self._speed(done, moment)}".rstrip()
         if self._bar is not None:
-            self._bar.update(done - self._shown, text)
-            self._shown = done
+            self._draw(done, text)
             return
         of = "" if self._total is None else f"/{self._total}"
         click.echo(f"{self._label}: {done}{of} {self._unit}  {text}", err=True)
+
+    def _draw(self, done: int, text: str) -> None:
+        # Not the bar's update, which draws nothing when no step was taken.
+        self._bar.make_step(done - self._shown)
+        self._bar.current_item = text
+        self._bar.render_progress()
+        self._shown = done
 
     def _speed(self, done: int, moment: float) -> str:
         steps = done - (self._first or 0)
@@ -94,7 +104,7 @@ class Progress:
         speed = f"{rate:.3g} {self._unit}/s"
         if self._timestep_fs is not None:
             speed += f"  {rate * self._timestep_fs * 86400e-6:.3g} ns/day"
-        if self._total is not None and self._bar is None:
+        if self._total is not None:
             speed += f"  {duration((self._total - done) / rate)} left"
         return speed
 

@@ -2,18 +2,60 @@
 
 import contextlib
 import platform
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import tdncalc
 from tdncalc.cli.options import ModelOptions
-from tdncalc.errors import TDNError
+from tdncalc.errors import OptionError, StructureError
 
 if TYPE_CHECKING:
     from tdncalc.calculator import TDNCalculator
     from tdncalc.potential import Potential
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded model.
+
+    Attributes
+    ----------
+    calculator
+        The model.
+    started
+        Time of day in UTC, ISO 8601.
+    seconds_loading
+        How long the model took to load.
+    """
+
+    calculator: "TDNCalculator"
+    started: str
+    seconds_loading: float
+
+    @property
+    def potential(self) -> "Potential":
+        """The model without the memory of a calculator."""
+        return self.calculator.potential
+
+    def facts(self) -> dict[str, Any]:
+        """Give what every summary begins with."""
+        return {
+            "started": self.started,
+            "seconds_loading": self.seconds_loading,
+            **provenance(self.potential),
+        }
+
+
+def begin(options: ModelOptions) -> Session:
+    """Load the model that the options name."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    began = time.perf_counter()
+    calculator = load_calculator(options)
+    return Session(calculator, started, time.perf_counter() - began)
 
 
 def load_calculator(options: ModelOptions) -> "TDNCalculator":
@@ -45,17 +87,12 @@ def provenance(potential: "Potential") -> dict[str, Any]:
     }
 
 
-def now() -> str:
-    """Give the time of day in UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 @contextlib.contextmanager
 def naming(label: str) -> Iterator[None]:
-    """Put the name of a structure before an error that does not have it."""
+    """Put the name of a structure before what is wrong with it."""
     try:
         yield
-    except TDNError as error:
+    except (StructureError, OptionError) as error:
         if label in str(error):
             raise
         raise type(error)(f"{label}: {error}") from error

@@ -113,7 +113,6 @@ class SkinNeighborList:
         """Tell whether the candidates are sure to contain all edges."""
         comparable = (
             self.n_builds > 0
-            and self.skin > 0
             and positions.shape == self._positions.shape
             and np.array_equal(pbc, self._pbc)
             and np.isfinite(cell).all()
@@ -124,6 +123,7 @@ class SkinNeighborList:
         moved = positions - self._positions @ deformation
         moved -= moved.mean(axis=0) if len(moved) else 0.0  # a common motion changes no distance
         farthest = np.sqrt(np.einsum("nx,nx->n", moved, moved).max(initial=0.0))
+        # Without a skin this is never enough.
         nearest_lost = shrinkage * (self.cutoff + self.skin) - 2 * farthest
         return bool(nearest_lost >= self.cutoff + _MARGIN)
 

@@ -51,7 +51,7 @@ def like(original: _Structure, atoms: Atoms) -> _Structure:
         The same atoms in the same order, with new positions and perhaps a new cell.
     """
     if isinstance(original, Atoms):
-        return atoms
+        return atoms  # type: ignore[return-value]
     from pymatgen.core.lattice import Lattice
     from pymatgen.core.structure import IMolecule
 
@@ -63,6 +63,7 @@ def like(original: _Structure, atoms: Atoms) -> _Structure:
     }
     if isinstance(original, IMolecule):
         kept |= {"charge": original.charge, "spin_multiplicity": original.spin_multiplicity}
+        kept["charge_spin_check"] = original._charge_spin_check
         return kind(original.species, atoms.positions, **kept)  # type: ignore[no-any-return]
     lattice = Lattice(atoms.cell.array, pbc=tuple(atoms.pbc.tolist()))
     kept |= {"charge": original._charge, "coords_are_cartesian": True}

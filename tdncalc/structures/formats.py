@@ -4,14 +4,14 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ase.io.formats import UnknownFileTypeError, filetype
+from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from tdncalc.errors import OutputError
 
 __all__ = ["READABLE", "WRITABLE", "input_format", "is_structure_file", "output_format", "stem"]
 
 READABLE = "xyz, extxyz, cif, POSCAR, pdb, sdf, mol, json, traj, db or LAMMPS data"
-WRITABLE = ".extxyz, .xyz, .traj, .cif, .vasp, .pdb, .sdf, .mol, .json, .gen, .xsf or .gro"
+WRITABLE = ".extxyz, .xyz, .traj, .cif, .vasp, .pdb, .sdf, .mol, .json, .gen or .xsf"
 
 _COMPRESSED = (".gz", ".bz2", ".xz")
 _VASP_NAMES = ("*POSCAR*", "*CONTCAR*")
@@ -29,9 +29,8 @@ _OUTPUT = {
     ".json": "json",
     ".gen": "gen",
     ".xsf": "xsf",
-    ".gro": "gromacs",
 }
-_INPUT = (*_OUTPUT, *_LAMMPS, ".data", ".db", ".xsd", ".mcif", ".cssr", ".res", ".shelx")
+_INPUT = (*_OUTPUT, *_LAMMPS, ".data", ".db", ".gro", ".xsd", ".mcif", ".cssr", ".res", ".shelx")
 # What the workflows write beside structures is JSON as well.
 _STRUCTURE_JSON = re.compile(rb'"(sites|numbers)"\s*:')
 
@@ -65,7 +64,7 @@ def input_format(path: Path, head: bytes) -> str:
     if suffix in _LAMMPS or (suffix == ".data" and re.search(rb"^\s*\d+\s+atoms\b", head, re.M)):
         return "lammps-data"
     kind: str = filetype(str(path))
-    if kind == "py":
+    if kind not in ioformats or not ioformats[kind].can_read:
         raise UnknownFileTypeError(kind)
     return kind
 

@@ -3,10 +3,11 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import ase.io
 import numpy as np
@@ -22,6 +23,10 @@ __all__ = ["read_frames", "read_text"]
 
 _HEAD = 100_000  # bytes
 _FORMATS_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
+
+# Formats whose parsers take what there is of a truncated file, and the line that tells how much.
+_PDB_CUT = re.compile(r"^MODEL\b(?!.*^END)", re.MULTILINE | re.DOTALL)
+_COUNT_LINE = {"gen": 0, "gromacs": 1}
 
 _log = logging.getLogger(__name__)
 
@@ -69,10 +74,12 @@ def read_text(stream: TextIO | None, label: str) -> Iterator[Atoms]:
 def _read_head(path: Path) -> bytes:
     if not path.exists():
         raise StructureError(f"{path}: there is no such file or folder")
+    if not path.is_file():  # it is opened more than once
+        raise StructureError(f"{path}: is not a file; pipe extxyz to '-' instead")
     try:
         with open_with_compression(str(path), "rb") as file:
             head: bytes = file.read(_HEAD)
-    except (OSError, EOFError, ValueError) as error:
+    except Exception as error:
         raise StructureError(f"{path}: cannot be read ({_one_line(error)})") from error
     if not head.strip():
         raise StructureError(f"{path}: is empty")
@@ -81,19 +88,19 @@ def _read_head(path: Path) -> bytes:
 
 def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
     if kind == "json":
-        text = _read_text_file(path)
-        if '"sites"' in text:
-            return iter(_from_pymatgen_json(text)[which])
+        return iter(_read_json(path)[which])
     if kind in ("sdf", "mol"):
         return iter(read_mdl(_read_text_file(path))[which])
+    if kind == "proteindatabank" and _PDB_CUT.search(_read_text_file(path)):
+        raise StructureError("is truncated: its last model does not end")
     if kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
         raise StructureError("names no elements; give its atom types Masses or Atom Type Labels")
     if any(path.match(pattern) for pattern in _FORMATS_OF_PYMATGEN):
-        return iter(_read_by_either(path, kind)[which])
-    return _read_by_ase(path, kind, which)
+        return iter(_read_by_either(path, kind, head)[which])
+    return _read_by_ase(path, kind, which, head)
 
 
-def _read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
+def _read_by_ase(path: Path, kind: str, which: slice, head: bytes) -> Iterator[Atoms]:
     if kind == "pymatgen":
         raise UnknownFileTypeError
     single = ioformats[kind].single
@@ -102,12 +109,14 @@ def _read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
     )
     for atoms in list(frames)[which] if single else frames:
         _require_order(atoms)
+        if kind in _COUNT_LINE:
+            _require_count(atoms, head.split(b"\n")[_COUNT_LINE[kind]])
         yield _without_dummy_cell(atoms) if kind == "proteindatabank" else atoms
 
 
-def _read_by_either(path: Path, kind: str) -> list[Atoms]:
+def _read_by_either(path: Path, kind: str, head: bytes) -> list[Atoms]:
     try:
-        return list(_read_by_ase(path, kind, slice(None)))
+        return list(_read_by_ase(path, kind, slice(None), head))
     except StructureError:
         raise
     except Exception:
@@ -122,22 +131,27 @@ def _read_by_pymatgen(path: Path) -> Atoms | None:
 
     try:
         structure = Structure.from_file(path)
-    except Exception:  # a parser may raise anything
+    except Exception:  # noqa: BLE001 - a parser may raise anything
         _log.debug("pymatgen cannot read %s", path, exc_info=True)
         return None
     return to_atoms(structure)
 
 
-def _from_pymatgen_json(text: str) -> list[Atoms]:
+def _read_json(path: Path) -> list[Atoms]:
+    content = json.loads(_read_text_file(path))
+    documents = content if isinstance(content, list) else [content]
+    if all(isinstance(document, dict) and "sites" in document for document in documents):
+        return [_from_pymatgen(document) for document in documents]
+    if isinstance(content, dict) and "ids" in content:
+        frames: list[Atoms] = ase.io.read(path, ":", format="json")
+        return frames
+    raise StructureError("is JSON but no structure of ASE or pymatgen")
+
+
+def _from_pymatgen(document: dict[str, Any]) -> Atoms:
     from pymatgen.core.structure import Molecule, Structure
 
-    documents = json.loads(text)
-    if isinstance(documents, dict):
-        documents = [documents]
-    return [
-        to_atoms((Structure if "lattice" in document else Molecule).from_dict(document))
-        for document in documents
-    ]
+    return to_atoms((Structure if "lattice" in document else Molecule).from_dict(document))
 
 
 def _without_dummy_cell(atoms: Atoms) -> Atoms:
@@ -145,6 +159,12 @@ def _without_dummy_cell(atoms: Atoms) -> Atoms:
     if np.array_equal(atoms.cell.array, np.eye(3)):
         atoms.cell, atoms.pbc = None, False
     return atoms
+
+
+def _require_count(atoms: Atoms, line: bytes) -> None:
+    count = int(line.split()[0])
+    if len(atoms) != count:
+        raise StructureError(f"is truncated: it has {len(atoms)} of its {count} atoms")
 
 
 def _require_order(atoms: Atoms) -> None:

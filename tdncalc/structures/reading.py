@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TextIO
 
 from ase import Atoms
-from ase.utils import string2index
 
 from tdncalc.errors import StructureError
 from tdncalc.structures.checks import check
@@ -105,13 +104,16 @@ def _files(spec: str) -> list[tuple[Path, int | slice | None]]:
 
 def _parse_index(spec: str, text: str) -> int | slice:
     try:
-        index = string2index(text)
-        range(0)[index if isinstance(index, slice) else _ALL]
+        numbers = [int(part) if part else None for part in text.split(":")]
+        if len(numbers) == 1 and numbers[0] is not None:
+            return numbers[0]
+        if len(numbers) in (2, 3) and numbers[2:] != [0]:
+            return slice(*numbers)
     except ValueError:
-        raise StructureError(
-            f"{spec}: '{text}' picks no frames; use an index or slice, like @3, @-1 or @::10"
-        ) from None
-    return index
+        pass
+    raise StructureError(
+        f"{spec}: '{text}' picks no frames; use an index or slice, like @3, @-1 or @::10"
+    )
 
 
 def _sources(path: Path, index: int | slice | None) -> Iterator[Source]:

@@ -4,6 +4,7 @@ import lzma
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -136,9 +137,9 @@ def _join(parts: list[Frames]) -> Frames:
 def _read_shard(path: Path) -> Frames:
     """Read a packed shard: n, z, x (0.001 Å), e (eV), f (0.001 eV/Å), kind."""
     try:
-        with np.load(path, allow_pickle=False) as shard:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
             n, z, x, e, f, kind = (shard[key] for key in ("n", "z", "x", "e", "f", "kind"))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: not a packed shard ({error})") from error
     if len(n) != len(e) or n.sum() != len(z) or x.shape != f.shape or len(x) != len(z):
         raise DataError(f"{path}: the arrays of the shard do not fit each other")

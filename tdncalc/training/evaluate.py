@@ -6,7 +6,6 @@ from typing import Any
 
 import ase.data
 import numpy as np
-from numpy.typing import NDArray
 
 from tdncalc.errors import OptionError
 from tdncalc.potential import Potential
@@ -130,7 +129,7 @@ def _predict(
 ) -> tuple[Floats, Floats, Floats]:
     energy = np.zeros(len(frames))
     forces, stress = np.zeros_like(frames.forces), np.full((len(frames), 3, 3), np.nan)
-    known: NDArray[np.bool_] = np.isfinite(frames.stress).all(axis=(1, 2))
+    known = np.asarray(np.isfinite(frames.stress).all(axis=(1, 2)))
     wanted = ("energy", "forces", "stress") if known.any() else ("energy", "forces")
     for start in range(0, len(frames), _CHUNK):
         chosen = range(start, min(start + _CHUNK, len(frames)))

@@ -66,7 +66,9 @@ class Run:
         self._rng = np.random.default_rng(settings.seed)
         self._free = ensembles.free_momenta(atoms, settings)
         self._has_pressure = bool(atoms.pbc.all()) and has_stress(atoms)
-        self._resumed_at = None if checkpoint is None else checkpoint.step
+        # The checkpoint that begins a run comes before its first frame.
+        recorded = checkpoint if checkpoint is not None and checkpoint.frames > 0 else None
+        self._resumed_at = None if recorded is None else recorded.step
         if checkpoint is None:
             self._prepare_velocities()
         else:

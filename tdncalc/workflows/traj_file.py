@@ -63,11 +63,14 @@ class TrajectoryFile:
         with writing(path):
             self._writer: Any = Trajectory(path, "a")
         self._writer.set_description(description)
+        self._whole = True
 
     def write(self, frame: Atoms) -> None:
         """Append a frame."""
+        self._whole = False
         with writing(self.path):
             self._writer.write(frame)
+        self._whole = True
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -75,9 +78,12 @@ class TrajectoryFile:
 
     def close(self) -> None:
         """Close the file; what could not be written is lost, whole frames are not."""
-        # After a failed write the buffer is still full, and closing tries once more.
-        with contextlib.suppress(OSError):
+        if self._whole:
             self._writer.close()
+            return
+        # Closing the writer would make a frame of what was written of one.
+        with contextlib.suppress(OSError):
+            self._writer.backend.fd.close()
 
 
 def n_frames(path: Path) -> int:

@@ -37,8 +37,8 @@ def emt(monkeypatch):
 
 
 @pytest.fixture
-def tdn(folder, emt, capfd):
-    """Run ``tdn`` here, in this process and with EMT."""
+def real_tdn(folder, capfd):
+    """Run ``tdn`` in this process."""
 
     def run(*args):
         code = main([str(arg) for arg in args])
@@ -46,6 +46,12 @@ def tdn(folder, emt, capfd):
         return Outcome(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def tdn(real_tdn, emt):
+    """Run ``tdn`` in this process, with EMT in the place of a model."""
+    return real_tdn
 
 
 @pytest.fixture

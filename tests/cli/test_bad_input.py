@@ -67,7 +67,8 @@ def test_structure_is_named_in_one_line_and_nothing_written(name, command, tdn, 
     make, culprit = STRUCTURES[name]
     make(folder / name)
     before = files()
-    outcome = tdn(*command, name, "--output-dir", "new", "-o", "out.extxyz")
+    elsewhere = () if command == ("energy",) else ("--output-dir", "new")
+    outcome = tdn(*command, name, "-o", "out.extxyz", *elsewhere)
     assert outcome.code == 1
     assert outcome.err.startswith("Error: ")
     assert len(outcome.err.splitlines()) == 1
@@ -197,6 +198,16 @@ def test_what_exists_is_not_overwritten(command, name, tdn, copper, folder, monk
     assert files() == sorted([name, copper])
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_unknown_format_of_the_output_is_refused_before_the_work(command, tdn, copper, files):
+    outcome = tdn(*command, copper, "-o", "out.nonsense")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "out.nonsense" in outcome.err
+    assert outcome.out == ""
+    assert files() == [copper]
+
+
 OUTPUTS = [
     ("energy", "-o", "missing/out.extxyz"),
     ("relax", "-o", "missing/out.extxyz"),
@@ -224,22 +235,22 @@ def test_folder_that_is_not_writable_is_refused(command, tdn, copper, folder):
 
 
 @pytest.mark.parametrize(
-    ("command", "culprit"),
+    ("command", "culprit", "size"),
     [
-        (("relax", "--fmax", "1e-9", "--cell", "full"), "big-relax.traj"),
-        (("md", "--steps", "50", "--interval", "1"), "big-md.traj"),
-        (("energy", "-o", "out.extxyz"), "out.extxyz"),
+        (("relax", "--fmax", "1e-9", "--cell", "full"), "big-relax.traj", 100_000),
+        (("md", "--steps", "50", "--interval", "1"), "big-md.traj", 100_000),
+        (("energy", "-o", "out.extxyz"), "out.extxyz", 20_000),
     ],
-    ids=lambda value: value[0],
+    ids=["relax", "md", "energy"],
 )
-def test_full_disk_is_one_line(command, culprit, folder):
+def test_full_disk_is_one_line(command, culprit, size, folder):
     """A limit on the size of files stands for the disk."""
     atoms = bulk("Cu", cubic=True) * (5, 5, 5)
     atoms.rattle(0.01)
     write("big.extxyz", atoms)
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     done = subprocess.run(
         [sys.executable, EMT, "0", *command, "big.extxyz", "-q"],

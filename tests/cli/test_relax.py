@@ -126,6 +126,11 @@ def test_one_of_several_that_does_not_converge_is_exit_code_3(tdn, several, fold
     assert not any(record["converged"] for record in lines(folder / "relax.jsonl"))
 
 
+def test_resume_remembers_what_did_not_converge(tdn, several):
+    tdn("relax", several[0], several[1], "--steps", "0")
+    assert tdn("relax", *several, "--resume").code == 3
+
+
 def cut_in_the_last_line(table, structures):
     table.write_bytes(table.read_bytes()[:-20])
 
@@ -180,7 +185,7 @@ def test_json_of_several_lists_results_and_failures(tdn, several, folder):
 
 
 def test_results_among_the_inputs_are_not_relaxed_again(tdn, several, folder):
-    tdn("relax", ".", "--steps", "1")
+    tdn("relax", ".")
     assert tdn("relax", ".", "--resume").code == 0
     assert len(lines(folder / "relax.jsonl")) == 3
 

@@ -43,29 +43,27 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
-@pytest.mark.parametrize("start", ["copper", "ethanol", "fixed"])
-def test_resumed_run_is_the_uninterrupted_one_bit_by_bit(emt, named, request, ensemble, start):
+@pytest.mark.parametrize("start", ["copper", "cluster", "fixed"])
+def test_resumed_run_is_the_uninterrupted_one_bit_by_bit(morse, named, request, ensemble, start):
     atoms = request.getfixturevalue("copper" if start == "fixed" else start)
     if ensemble.startswith("npt") and start != "copper":
         pytest.skip("refused")
     if start == "fixed":
         atoms.set_constraint(FixAtoms([0]))
     settings = dataclasses.replace(SETTINGS, ensemble=ensemble)
-    if start == "ethanol":
-        settings = dataclasses.replace(settings, timestep_fs=0.4)
     whole, parts = named("whole"), named("parts")
-    expected = run_md(atoms, calculator=emt(), settings=settings, files=whole)
+    expected = run_md(atoms, calculator=morse(), settings=settings, files=whole)
     # Stopped in between, then gone on and killed: the files have frames that the checkpoint lacks.
-    run_md(atoms, calculator=emt(), settings=settings, files=parts, stop=stop_after(23))
+    run_md(atoms, calculator=morse(), settings=settings, files=parts, stop=stop_after(23))
     checkpoint = parts.checkpoint.read_bytes()
     longer = dataclasses.replace(settings, steps=48, checkpoint_interval=1000)
-    run_md(atoms, calculator=emt(), settings=longer, files=parts, resume=True)
+    run_md(atoms, calculator=morse(), settings=longer, files=parts, resume=True)
     parts.checkpoint.write_bytes(checkpoint)
     with parts.trajectory.open("ab") as file:
         file.write(b"half a frame")
     with parts.csv.open("a") as file:
         file.write("49,9")
-    result = run_md(atoms, calculator=emt(), settings=settings, files=parts, resume=True)
+    result = run_md(atoms, calculator=morse(), settings=settings, files=parts, resume=True)
     assert_same(parts, whole)
     np.testing.assert_array_equal(result.atoms.positions, expected.atoms.positions)
     np.testing.assert_array_equal(result.atoms.get_momenta(), expected.atoms.get_momenta())
@@ -77,14 +75,14 @@ def test_resumed_run_is_the_uninterrupted_one_bit_by_bit(emt, named, request, en
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
 def test_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
-    emt, copper, named, caplog, damage
+    morse, copper, named, caplog, damage
 ):
     whole, parts = named("whole"), named("parts")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=whole)
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=parts, stop=stop_after(33))
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=whole)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=parts, stop=stop_after(33))
     spoil(parts.checkpoint, damage)
     with caplog.at_level(logging.WARNING):
-        run_md(copper, calculator=emt(), settings=SETTINGS, files=parts, resume=True)
+        run_md(copper, calculator=morse(), settings=SETTINGS, files=parts, resume=True)
     assert_same(parts, whole)
     assert "parts.checkpoint is " + ("missing" if damage == "missing" else "damaged") in caplog.text
     assert "resuming from" in caplog.text
@@ -100,44 +98,46 @@ def spoil(path, damage):
         path.write_bytes({"cut": data[:-7], "flipped": flipped, "empty": b""}[damage])
 
 
-def test_two_damaged_checkpoints_are_refused(emt, copper, named):
+def test_two_damaged_checkpoints_are_refused(morse, copper, named):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files)
     for path in (files.checkpoint, md_checkpoint.previous(files.checkpoint)):
         spoil(path, "cut")
     before = files.trajectory.read_bytes()
-    with pytest.raises(CheckpointError, match="is damaged .*previous is damaged .*start anew"):
-        run_md(copper, calculator=emt(), settings=SETTINGS, files=files, resume=True)
+    with pytest.raises(CheckpointError, match=r"is damaged .*previous is damaged .*start anew"):
+        run_md(copper, calculator=morse(), settings=SETTINGS, files=files, resume=True)
     assert files.trajectory.read_bytes() == before
 
 
-def test_resume_of_a_run_without_files_begins(emt, copper, named):
-    result = run_md(copper, calculator=emt(), settings=SETTINGS, files=named("x"), resume=True)
+def test_resume_of_a_run_without_files_begins(morse, copper, named):
+    result = run_md(copper, calculator=morse(), settings=SETTINGS, files=named("x"), resume=True)
     assert (result.reason, result.steps) == ("done", 60)
 
 
-def test_trajectory_without_a_checkpoint_is_refused(emt, copper, named):
+def test_trajectory_without_a_checkpoint_is_refused(morse, copper, named):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files)
     files.checkpoint.unlink()
     md_checkpoint.previous(files.checkpoint).unlink()
     with pytest.raises(CheckpointError, match=r"x\.checkpoint is missing"):
-        run_md(copper, calculator=emt(), settings=SETTINGS, files=files, resume=True)
+        run_md(copper, calculator=morse(), settings=SETTINGS, files=files, resume=True)
 
 
-def test_finished_run_can_be_made_longer(emt, copper, named):
+def test_finished_run_can_be_made_longer(morse, copper, named):
     whole, parts = named("whole"), named("parts")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=whole)
-    run_md(copper, calculator=emt(), settings=dataclasses.replace(SETTINGS, steps=31), files=parts)
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=parts, resume=True)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=whole)
+    run_md(
+        copper, calculator=morse(), settings=dataclasses.replace(SETTINGS, steps=31), files=parts
+    )
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=parts, resume=True)
     assert_same(parts, whole)
 
 
-def test_finished_run_stays_as_it_is(emt, copper, named):
+def test_finished_run_stays_as_it_is(morse, copper, named):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files)
     before = files.trajectory.read_bytes(), files.csv.read_bytes()
-    again = run_md(copper, calculator=emt(), settings=SETTINGS, files=files, resume=True)
+    again = run_md(copper, calculator=morse(), settings=SETTINGS, files=files, resume=True)
     assert (again.reason, again.steps) == ("done", 60)
     assert (files.trajectory.read_bytes(), files.csv.read_bytes()) == before
 
@@ -151,12 +151,12 @@ def test_finished_run_stays_as_it_is(emt, copper, named):
         ({"interval": 3}, "interval=7, not 3"),
     ],
 )
-def test_other_settings_are_refused_by_name(emt, copper, named, change, message):
+def test_other_settings_are_refused_by_name(morse, copper, named, change, message):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files)
     other = dataclasses.replace(SETTINGS, **change)
     with pytest.raises(CheckpointError, match=message):
-        run_md(copper, calculator=emt(), settings=other, files=files, resume=True)
+        run_md(copper, calculator=morse(), settings=other, files=files, resume=True)
 
 
 def changed(atoms, what):
@@ -176,50 +176,52 @@ def changed(atoms, what):
 @pytest.mark.parametrize(
     "what", ["positions", "numbers", "cell and pbc", "velocities", "constraints"]
 )
-def test_another_structure_is_refused_by_name(emt, copper, named, what):
+def test_another_structure_is_refused_by_name(morse, copper, named, what):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files)
     other = changed(copper.copy(), what)
     with pytest.raises(CheckpointError, match=f"its .*{what} differ"):
-        run_md(other, calculator=emt(), settings=SETTINGS, files=files, resume=True)
+        run_md(other, calculator=morse(), settings=SETTINGS, files=files, resume=True)
 
 
-def test_another_model_is_refused_and_nothing_cut(emt, copper, named):
+def test_another_model_is_refused_and_nothing_cut(morse, copper, named):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files, stop=stop_after(12))
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files, stop=stop_after(12))
     before = files.trajectory.read_bytes()
     with pytest.raises(CheckpointError, match="resume with the same model"):
-        run_md(copper, calculator=emt(scale=1.1), settings=SETTINGS, files=files, resume=True)
+        run_md(copper, calculator=morse(scale=1.1), settings=SETTINGS, files=files, resume=True)
     assert files.trajectory.read_bytes() == before
 
 
-def test_another_rounding_goes_on_and_says_so(emt, copper, named, caplog):
+def test_another_rounding_goes_on_and_says_so(morse, copper, named, caplog):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files, stop=stop_after(12))
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files, stop=stop_after(12))
     with caplog.at_level(logging.WARNING):
-        run_md(copper, calculator=emt(scale=1 + 1e-9), settings=SETTINGS, files=files, resume=True)
+        run_md(
+            copper, calculator=morse(scale=1 + 1e-9), settings=SETTINGS, files=files, resume=True
+        )
     assert "but not bit by bit" in caplog.text
 
 
-def test_shortened_trajectory_is_refused(emt, copper, named):
+def test_shortened_trajectory_is_refused(morse, copper, named):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files)
     files.trajectory.unlink()
     with pytest.raises(CheckpointError, match="has 0 frames where the checkpoint counts 9"):
-        run_md(copper, calculator=emt(), settings=SETTINGS, files=files, resume=True)
+        run_md(copper, calculator=morse(), settings=SETTINGS, files=files, resume=True)
 
 
-def test_failed_checkpoint_leaves_the_one_before(emt, copper, named, monkeypatch):
+def test_failed_checkpoint_leaves_the_one_before(morse, copper, named, monkeypatch):
     files = named("x")
-    run_md(copper, calculator=emt(), settings=SETTINGS, files=files, stop=stop_after(12))
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files, stop=stop_after(12))
     before = files.checkpoint.read_bytes()
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device.*then resume"):
-        run_md(copper, calculator=emt(), settings=SETTINGS, files=files, resume=True)
+    with pytest.raises(OSError, match=r"No space left on device.*then resume"):
+        run_md(copper, calculator=morse(), settings=SETTINGS, files=files, resume=True)
     assert files.checkpoint.read_bytes() == before
     assert not files.checkpoint.with_name("x.checkpoint.new").exists()
 
@@ -227,34 +229,32 @@ def test_failed_checkpoint_leaves_the_one_before(emt, copper, named, monkeypatch
 RUNNER = """
 import sys
 from pathlib import Path
-from ase.build import bulk
 sys.path.insert(0, {here!r})
-from conftest import HistoryFreeEMT
+from ase.io import read
+from conftest import MorseLattice
 from tdncalc.workflows.md import MDFiles, MDSettings, run_md
-copper = bulk("Cu", a=3.6, cubic=True)
 files = MDFiles(*(Path(f"{stem}.{{kind}}") for kind in ("traj", "csv", "checkpoint")))
-settings = MDSettings(400, {ensemble!r}, timestep_fs=2.0, interval=2, checkpoint_interval=5)
+settings = MDSettings(**{settings!r})
 print("go", flush=True)
-run_md(copper, calculator=HistoryFreeEMT(), settings=settings, files=files, resume=True)
+start = read("{stem}.start.traj")
+run_md(start, calculator=MorseLattice(), settings=settings, files=files, resume=True)
 """
 
 
-@pytest.mark.parametrize("ensemble", ["nvt-langevin", "npt-mtk"])
-def test_killed_at_any_moment_nothing_is_lost_or_doubled(named, tmp_path, ensemble):
-    def start(name):
-        script = RUNNER.format(
-            here=os.path.dirname(__file__), stem=tmp_path / name, ensemble=ensemble
-        )
-        return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-
-    with start("whole") as straight:
-        rng = np.random.default_rng(4)
-        for _ in range(3):
-            with start("parts") as run:
-                run.stdout.readline()
-                time.sleep(rng.uniform(0.02, 0.25))
-                run.send_signal(signal.SIGKILL)
-        with start("parts") as last:
-            pass
-    assert (straight.returncode, last.returncode) == (0, 0)
-    assert_same(named("parts"), named("whole"))
+@pytest.mark.slow
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_killed_at_any_moment_nothing_is_lost_or_doubled(morse, copper, named, tmp_path, ensemble):
+    options = {"steps": 500, "ensemble": ensemble, "interval": 2, "checkpoint_interval": 5}
+    settings = MDSettings(**options)
+    whole, parts, stem = named("whole"), named("parts"), tmp_path / "parts"
+    copper.write(f"{stem}.start.traj")
+    script = RUNNER.format(here=os.path.dirname(__file__), stem=stem, settings=options)
+    for delay in np.random.default_rng(4).uniform(0, 0.3, 2):
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as run:
+            run.stdout.readline()
+            time.sleep(delay)
+            run.send_signal(signal.SIGKILL)
+        assert run.returncode == -signal.SIGKILL
+    run_md(copper, calculator=morse(), settings=settings, files=parts, resume=True)
+    run_md(copper, calculator=morse(), settings=settings, files=whole)
+    assert_same(parts, whole)

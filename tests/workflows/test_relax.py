@@ -1,19 +1,15 @@
-import dataclasses
-import logging
-
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import bulk, fcc111, molecule
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.eos import EquationOfState
-from ase.io import read
 
-from tdncalc.errors import CheckpointError, OptionError, OutputError
+from tdncalc.errors import OptionError
 from tdncalc.workflows.relax import RelaxSettings, relax
 
 
@@ -29,106 +25,106 @@ def test_dimer_reaches_the_minimum_of_its_curve():
     assert result.energy == pytest.approx(-4.0, abs=1e-8)
 
 
-def test_isotropic_cell_reaches_the_minimum_of_the_equation_of_state(emt):
+def test_isotropic_cell_reaches_the_minimum_of_the_equation_of_state():
     start = bulk("Cu", a=3.3)
     volumes, energies = [], []
     for scale in np.linspace(0.98, 1.02, 9):
         point = bulk("Cu", a=3.5898 * scale)
-        point.calc = emt()
+        point.calc = EMT()
         volumes.append(point.get_volume())
         energies.append(point.get_potential_energy())
     volume, energy, _ = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
-    result = relax(start, calculator=emt(), settings=RelaxSettings(fmax=1e-3, cell="isotropic"))
+    result = relax(start, calculator=EMT(), settings=RelaxSettings(fmax=1e-3, cell="isotropic"))
     assert result.atoms.get_volume() == pytest.approx(volume, rel=1e-4)
     assert result.energy == pytest.approx(energy, abs=1e-5)
 
 
 @pytest.mark.parametrize("pressure", [-5.0, 5.0, 20.0])
-def test_relaxed_stress_balances_the_pressure(emt, pressure):
+def test_relaxed_stress_balances_the_pressure(morse, pressure):
     settings = RelaxSettings(fmax=1e-3, cell="full", pressure_GPa=pressure)
-    result = relax(bulk("Cu"), calculator=emt(), settings=settings)
+    result = relax(bulk("Cu"), calculator=morse(), settings=settings)
     np.testing.assert_allclose(result.stress_GPa, [-pressure] * 3 + [0] * 3, atol=2e-3)
 
 
-def test_positive_pressure_compresses(emt):
+def test_positive_pressure_compresses(morse):
     volumes = [
         relax(
-            bulk("Cu"), calculator=emt(), settings=RelaxSettings(cell="isotropic", pressure_GPa=p)
+            bulk("Cu"), calculator=morse(), settings=RelaxSettings(cell="isotropic", pressure_GPa=p)
         ).atoms.get_volume()
         for p in (-5.0, 0.0, 5.0)
     ]
     assert volumes[0] > volumes[1] > volumes[2]
 
 
-def test_shape_mode_keeps_the_volume(emt, copper):
+def test_shape_mode_keeps_the_volume(morse, copper):
     copper.set_cell(copper.cell.array @ np.diag([1.05, 1.0, 0.97]), scale_atoms=True)
-    result = relax(copper, calculator=emt(), settings=RelaxSettings(fmax=0.005, cell="shape"))
+    result = relax(copper, calculator=morse(), settings=RelaxSettings(fmax=0.005, cell="shape"))
     assert result.converged
     assert result.atoms.get_volume() == pytest.approx(copper.get_volume(), rel=1e-8)
     stress = result.stress_GPa
     np.testing.assert_allclose(stress - np.r_[[stress[:3].mean()] * 3, 0, 0, 0], 0, atol=0.02)
 
 
-def test_isotropic_mode_keeps_the_shape(emt, copper):
-    result = relax(copper, calculator=emt(), settings=RelaxSettings(cell="isotropic"))
+def test_isotropic_mode_keeps_the_shape(morse, copper):
+    result = relax(copper, calculator=morse(), settings=RelaxSettings(cell="isotropic"))
     growth = result.atoms.cell.array / result.atoms.cell.array[0, 0]
     np.testing.assert_allclose(growth, np.eye(3), atol=1e-10)
 
 
-def test_xy_mode_leaves_the_normal_of_a_slab(emt):
+def test_xy_mode_leaves_the_normal_of_a_slab(morse):
     slab = fcc111("Cu", (2, 2, 4), a=3.5, vacuum=8.0, periodic=True)
-    result = relax(slab, calculator=emt(), settings=RelaxSettings(cell="xy", fmax=0.02))
+    result = relax(slab, calculator=morse(), settings=RelaxSettings(cell="xy", fmax=0.02))
     assert result.converged
     np.testing.assert_allclose(result.atoms.cell[2], slab.cell[2], atol=1e-12)
     assert result.atoms.cell[0, 0] > slab.cell[0, 0]
     np.testing.assert_allclose(result.stress_GPa[[0, 1, 5]], 0, atol=0.04)
 
 
-def test_small_forces_alone_do_not_converge_a_moving_cell(emt):
+def test_small_forces_alone_do_not_converge_a_moving_cell(morse):
     squeezed = bulk("Cu", a=3.4)
-    result = relax(squeezed, calculator=emt(), settings=RelaxSettings(cell="full", steps=0))
+    result = relax(squeezed, calculator=morse(), settings=RelaxSettings(cell="full", steps=0))
     assert result.fmax < 1e-10
     assert not result.converged
     assert result.reason == "not converged in 0 steps"
 
 
-def test_fixed_cell_ignores_the_stress(emt):
-    result = relax(bulk("Cu", a=3.4), calculator=emt())
+def test_fixed_cell_ignores_the_stress(morse):
+    result = relax(bulk("Cu", a=3.4), calculator=morse())
     assert result.converged
     assert result.steps == 0
 
 
-def test_symmetry_is_kept_and_the_same_minimum_found(emt):
+def test_symmetry_is_kept():
     spglib = pytest.importorskip("spglib")
     settings = RelaxSettings(cell="full", fmax=0.01, fix_symmetry=True)
-    result = relax(bulk("Cu", a=3.4, cubic=True) * (2, 1, 1), calculator=emt(), settings=settings)
+    result = relax(bulk("Cu", a=3.4, cubic=True) * (2, 1, 1), calculator=EMT(), settings=settings)
     atoms = result.atoms
     found = spglib.get_spacegroup((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers))
     assert found == "Fm-3m (225)"
     assert atoms.constraints == []
-    assert atoms.get_volume() / 8 == pytest.approx(11.565, rel=2e-3)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "fire", "bfgs"])
-def test_optimizers_agree(emt, copper, optimizer):
+def test_optimizers_agree(morse, copper, optimizer):
     settings = RelaxSettings(optimizer=optimizer, fmax=1e-3, cell="full")
-    result = relax(copper, calculator=emt(), settings=settings)
+    perfect = relax(bulk("Cu", cubic=True), calculator=morse(), settings=settings)
+    result = relax(copper, calculator=morse(), settings=settings)
     assert result.converged
-    assert result.energy == pytest.approx(4 * -0.0070360, abs=1e-5)
+    assert result.energy == pytest.approx(perfect.energy, abs=1e-5)
 
 
-def test_fixed_atoms_stay_and_do_not_count(emt, copper):
+def test_fixed_atoms_stay_and_do_not_count(morse, copper):
     copper.set_constraint(FixAtoms([0]))
     copper.positions[0] += 0.1
-    result = relax(copper, calculator=emt())
+    result = relax(copper, calculator=morse())
     np.testing.assert_array_equal(result.atoms.positions[0], copper.positions[0])
     assert result.converged
     assert np.linalg.norm(result.atoms.get_forces(apply_constraint=False)[0]) > 0.01
     assert isinstance(result.atoms.constraints[0], FixAtoms)
 
 
-def test_the_given_atoms_do_not_change(emt, copper):
-    copper.calc = emt()
+def test_the_given_atoms_do_not_change(morse, copper):
+    copper.calc = morse()
     before, calculator = copper.copy(), copper.calc
     result = relax(copper, settings=RelaxSettings(cell="full"))
     assert copper == before
@@ -136,38 +132,38 @@ def test_the_given_atoms_do_not_change(emt, copper):
     assert result.structure is not copper
 
 
-def test_result_carries_energy_forces_and_stress(emt, copper):
-    result = relax(copper, calculator=emt())
+def test_result_carries_energy_forces_and_stress(morse, copper):
+    result = relax(copper, calculator=morse())
     assert result.atoms.get_potential_energy() == result.energy
     assert np.linalg.norm(result.atoms.get_forces(), axis=1).max() == result.fmax
     np.testing.assert_array_equal(result.atoms.get_stress() / units.GPa, result.stress_GPa)
 
 
-def test_molecule_has_no_stress(emt, ethanol):
-    assert relax(ethanol, calculator=emt(), settings=RelaxSettings(steps=1)).stress_GPa is None
+def test_molecule_has_no_stress(morse, cluster):
+    assert relax(cluster, calculator=morse(), settings=RelaxSettings(steps=1)).stress_GPa is None
 
 
-def test_pymatgen_in_gives_pymatgen_out(emt):
+def test_pymatgen_in_gives_pymatgen_out(morse):
     core = pytest.importorskip("pymatgen.core")
     crystal = core.Structure(
         core.Lattice.cubic(3.5),
         ["Cu"] * 4,
         [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]],
     )
-    result = relax(crystal, calculator=emt(), settings=RelaxSettings(cell="full"))
+    result = relax(crystal, calculator=morse(), settings=RelaxSettings(cell="full"))
     assert isinstance(result.structure, core.Structure)
     assert result.structure.volume == pytest.approx(result.atoms.get_volume())
     assert crystal.volume == pytest.approx(3.5**3)
 
 
-def test_not_converging_is_a_result(emt, copper):
-    result = relax(copper, calculator=emt(), settings=RelaxSettings(fmax=1e-6, steps=3))
+def test_not_converging_is_a_result(morse, copper):
+    result = relax(copper, calculator=morse(), settings=RelaxSettings(fmax=1e-6, steps=3))
     assert (result.converged, result.steps) == (False, 3)
     assert result.reason == "not converged in 3 steps"
 
 
-def test_explosion_ends_at_the_last_good_structure(emt, copper):
-    result = relax(copper, calculator=emt(fail_at=4), settings=RelaxSettings(fmax=1e-6))
+def test_explosion_ends_at_the_last_good_structure(morse, copper):
+    result = relax(copper, calculator=morse(fail_at=4), settings=RelaxSettings(fmax=1e-6))
     assert result.reason == "energy, forces or stress are not finite"
     assert not result.converged
     assert result.steps == 2
@@ -175,8 +171,8 @@ def test_explosion_ends_at_the_last_good_structure(emt, copper):
     assert np.isfinite(result.atoms.positions).all()
 
 
-def test_first_evaluation_that_is_not_finite_is_named(emt, copper):
-    result = relax(copper, calculator=emt(fail_at=1))
+def test_first_evaluation_that_is_not_finite_is_named(morse, copper):
+    result = relax(copper, calculator=morse(fail_at=1))
     assert (result.steps, result.converged) == (0, False)
     assert "not finite" in result.reason
 
@@ -191,36 +187,36 @@ def test_cell_that_runs_away_is_stopped():
     assert "volume" in result.reason
 
 
-def test_stop_ends_it_with_what_there_is(emt, copper):
+def test_stop_ends_it_with_what_there_is(morse, copper):
     asked = []
     result = relax(
         copper,
-        calculator=emt(),
+        calculator=morse(),
         settings=RelaxSettings(fmax=1e-6),
         stop=lambda: asked.append(1) or len(asked) > 2,
     )
     assert (result.reason, result.steps) == ("stopped", 2)
 
 
-def test_observer_sees_every_step(emt, copper):
+def test_observer_sees_every_step(morse, copper):
     seen = []
     result = relax(
-        copper, calculator=emt(), settings=RelaxSettings(cell="full"), observer=seen.append
+        copper, calculator=morse(), settings=RelaxSettings(cell="full"), observer=seen.append
     )
     assert [s.step for s in seen] == list(range(result.steps + 1))
     assert seen[-1].energy == result.energy
     assert seen[-1].max_stress_GPa < 0.1
 
 
-def test_results_of_a_file_are_not_taken_for_a_calculator(emt, copper):
+def test_results_of_a_file_are_not_taken_for_a_calculator(morse, copper):
     copper.calc = SinglePointCalculator(copper, energy=0.0, forces=np.zeros((4, 3)))
-    assert relax(copper, calculator=emt()).energy != 0.0
+    assert relax(copper, calculator=morse()).energy != 0.0
 
 
-def test_lbfgs_recovers_from_a_crowded_start(emt):
+def test_lbfgs_recovers_from_a_crowded_start(morse):
     rng = np.random.default_rng(5)
     cluster = Atoms("Cu13", rng.uniform(0, 5.5, (13, 3)))
-    result = relax(cluster, calculator=emt(), settings=RelaxSettings(steps=400))
+    result = relax(cluster, calculator=morse(), settings=RelaxSettings(steps=400))
     assert result.converged
 
 
@@ -243,9 +239,9 @@ def test_settings_outside_the_allowed_are_refused(wrong, message):
 
 
 @pytest.mark.parametrize("mode", ["full", "isotropic", "shape", "xy"])
-def test_moving_cell_of_a_molecule_is_refused(emt, ethanol, mode):
+def test_moving_cell_of_a_molecule_is_refused(morse, cluster, mode):
     with pytest.raises(OptionError, match=f"cell='{mode}' on a structure with pbc=FFF"):
-        relax(ethanol, calculator=emt(), settings=RelaxSettings(cell=mode))
+        relax(cluster, calculator=morse(), settings=RelaxSettings(cell=mode))
 
 
 def test_moving_cell_without_a_stress_is_refused(copper):
@@ -254,136 +250,3 @@ def test_moving_cell_without_a_stress_is_refused(copper):
 
     with pytest.raises(OptionError, match="needs a stress"):
         relax(copper, calculator=Stressless(), settings=RelaxSettings(cell="full"))
-
-
-class TestTrajectory:
-    settings = RelaxSettings(fmax=1e-4, cell="full")
-
-    def test_every_step_is_a_frame_with_its_results(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        result = relax(copper, calculator=emt(), settings=self.settings, trajectory=path)
-        frames = read(path, ":")
-        assert len(frames) == result.steps + 1
-        assert frames[0].positions == pytest.approx(copper.positions, abs=0)
-        assert frames[-1].get_potential_energy() == result.energy
-
-    def test_existing_file_is_refused_and_left_alone(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        path.write_bytes(b"mine")
-        with pytest.raises(OutputError, match=r"x\.traj exists"):
-            relax(copper, calculator=emt(), trajectory=path)
-        assert path.read_bytes() == b"mine"
-
-    def test_overwrite_replaces_it(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        path.write_bytes(b"mine")
-        relax(copper, calculator=emt(), trajectory=path, overwrite=True)
-        assert len(read(path, ":")) > 1
-
-    @pytest.mark.parametrize("optimizer", ["lbfgs", "fire", "bfgs"])
-    @pytest.mark.parametrize("cell", ["fixed", "full"])
-    def test_resumed_path_is_the_uninterrupted_one(self, emt, copper, tmp_path, optimizer, cell):
-        settings = RelaxSettings(fmax=1e-4, optimizer=optimizer, cell=cell)
-        whole, parts = tmp_path / "whole.traj", tmp_path / "parts.traj"
-        expected = relax(copper, calculator=emt(), settings=settings, trajectory=whole)
-        cut = dataclasses.replace(settings, steps=5)
-        relax(copper, calculator=emt(), settings=cut, trajectory=parts)
-        with parts.open("ab") as file:
-            file.write(b"half a frame")
-        calculator = emt()
-        result = relax(
-            copper, calculator=calculator, settings=settings, trajectory=parts, resume=True
-        )
-        assert parts.read_bytes() == whole.read_bytes()
-        assert result.steps == expected.steps
-        assert result.energy == expected.energy
-        assert calculator.n_calls <= expected.steps - 4
-
-    def test_resume_of_a_finished_run_evaluates_only_the_end(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        first = relax(copper, calculator=emt(), settings=self.settings, trajectory=path)
-        before = path.read_bytes()
-        calculator = emt()
-        again = relax(
-            copper, calculator=calculator, settings=self.settings, trajectory=path, resume=True
-        )
-        assert (again.converged, again.steps) == (True, first.steps)
-        assert calculator.n_calls == 1
-        assert path.read_bytes() == before
-
-    def test_resume_without_a_file_begins(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        assert relax(copper, calculator=emt(), trajectory=path, resume=True).converged
-        assert path.exists()
-
-    def test_resume_from_another_structure_is_refused(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        relax(copper, calculator=emt(), trajectory=path)
-        copper.rattle(0.01, seed=7)
-        with pytest.raises(CheckpointError, match="begins with another structure"):
-            relax(copper, calculator=emt(), trajectory=path, resume=True)
-
-    def test_resume_with_another_option_is_refused_by_name(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        relax(copper, calculator=emt(), trajectory=path)
-        with pytest.raises(CheckpointError, match="optimizer='lbfgs', not 'fire'"):
-            relax(
-                copper,
-                calculator=emt(),
-                trajectory=path,
-                settings=RelaxSettings(optimizer="fire"),
-                resume=True,
-            )
-
-    def test_resume_with_another_model_leaves_the_recorded_path(
-        self, emt, copper, tmp_path, caplog
-    ):
-        path = tmp_path / "x.traj"
-        cut = dataclasses.replace(self.settings, steps=3)
-        relax(copper, calculator=emt(), settings=cut, trajectory=path)
-        frames = read(path, ":")
-        path.unlink()
-        from ase.io import Trajectory
-
-        frames[2].positions += 1e-3
-        with Trajectory(path, "w") as writer:
-            writer.set_description(
-                {
-                    "type": "relaxation",
-                    "optimizer": "lbfgs",
-                    "cell": "full",
-                    "pressure_GPa": 0.0,
-                    "fix_symmetry": False,
-                }
-            )
-            for frame in frames:
-                writer.write(frame)
-        with caplog.at_level(logging.WARNING):
-            result = relax(
-                copper, calculator=emt(), settings=self.settings, trajectory=path, resume=True
-            )
-        assert result.converged
-        assert "leaves the recorded path at step 2" in caplog.text
-        assert len(read(path, ":")) == result.steps + 1
-
-    def test_file_that_is_no_trajectory_is_refused(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        path.write_bytes(b"\x01" * 200)
-        with pytest.raises(CheckpointError, match="not a trajectory that can be resumed"):
-            relax(copper, calculator=emt(), trajectory=path, resume=True)
-
-    def test_folder_that_is_missing_is_an_output_error(self, emt, copper, tmp_path):
-        with pytest.raises(OutputError, match="cannot be written"):
-            relax(copper, calculator=emt(), trajectory=tmp_path / "no" / "x.traj")
-
-    def test_constraints_are_kept_in_the_frames(self, emt, copper, tmp_path):
-        path = tmp_path / "x.traj"
-        copper.set_constraint(FixAtoms([1]))
-        relax(copper, calculator=emt(), trajectory=path, settings=RelaxSettings(fix_symmetry=False))
-        assert read(path).constraints[0].index.tolist() == [1]
-
-
-def test_molecule_named_by_ase_relaxes_below_fmax(emt):
-    result = relax(molecule("H2O"), calculator=emt(), settings=RelaxSettings(fmax=0.01))
-    assert result.converged
-    assert result.fmax < 0.01

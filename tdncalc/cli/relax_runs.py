@@ -1,0 +1,208 @@
+"""The relaxation of one structure with all its files, and of many as a stream."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tdncalc import structures
+from tdncalc.cli import session
+from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.inputs import Inputs
+from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
+from tdncalc.cli.outputs import check_format, check_free, make_folder, print_json, write_json
+from tdncalc.cli.progress import Progress, duration
+from tdncalc.cli.relax_stream import RelaxStream
+from tdncalc.cli.session import Session
+from tdncalc.cli.signals import Stop
+from tdncalc.errors import OptionError, StructureError
+from tdncalc.workflows.constraints import parse_fix
+from tdncalc.workflows.relax import RelaxResult, RelaxSettings, RelaxStep, relax
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from tdncalc.structures import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What of a relaxation is no physics.
+
+    Attributes
+    ----------
+    fix
+        Descriptions of atoms to hold fixed.
+    trajectory
+        The file of every step, if the user named one.
+    resume
+        Whether to go on with an earlier run.
+    dry_run
+        Whether to estimate only.
+    """
+
+    fix: tuple[str, ...]
+    trajectory: Path | None
+    resume: bool
+    dry_run: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One call of the command."""
+
+    settings: RelaxSettings
+    run: RunOptions
+    model: ModelOptions
+    output: OutputOptions
+    report: ReportOptions
+    stop: Stop
+
+
+def relax_one(job: Job, source: "Source") -> ExitCode:
+    """Relax one structure into its own files."""
+    folder, name = job.output.output_dir, source.name
+    files = {
+        "structure": job.output.output or folder / f"{name}-relaxed.extxyz",
+        "trajectory": job.run.trajectory or folder / f"{name}-relax.traj",
+        "summary": folder / f"{name}-relax.json",
+    }
+    resumes = job.run.resume and files["trajectory"].exists()
+    check_format(files["structure"])
+    check_free(files.values(), job.output, replace=resumes)
+    model = session.begin(job.model)
+    atoms = _prepare(job, source, model)
+    make_folder(job.output)
+    with session.naming(source.label), _progress(job, source) as progress:
+        result = relax(
+            atoms,
+            calculator=model.calculator,
+            settings=job.settings,
+            trajectory=files["trajectory"],
+            resume=resumes,
+            overwrite=job.output.overwrite,
+            observer=_observer(progress),
+            stop=job.stop,
+        )
+    structures.write(files["structure"], result.atoms, overwrite=True)
+    summary = {
+        **_facts(job, model),
+        "files": {kind: str(path) for kind, path in files.items()},
+        **_record(source, result),
+    }
+    write_json(files["summary"], summary)
+    if job.report.as_json:
+        print_json(summary)
+    else:
+        click.echo(f"{_sentence(source, result)}; wrote {files['structure']}")
+    return _code(result)
+
+
+def relax_many(job: Job, reader: Inputs) -> ExitCode:
+    """Relax one structure after another into common files."""
+    folder = job.output.output_dir
+    stream = RelaxStream(
+        job.output.output or folder / "relaxed.extxyz",
+        folder / "relax.jsonl",
+        resume=job.run.resume,
+    )
+    if job.run.trajectory is not None:
+        raise OptionError("--trajectory takes one structure; leave it out, or give one INPUT")
+    stream.refuse_inputs(reader.specs)
+    check_free(stream.paths, job.output, replace=stream.resumes)
+    model = session.begin(job.model)
+    stream.require_model(model.potential)
+    make_folder(job.output)
+    with stream:
+        for source in stream.rest(reader):
+            try:
+                _relax_into(stream, job, source, model)
+            except (StructureError, OptionError) as error:
+                reader.pass_over(error)
+            if job.stop():
+                break
+    if job.report.as_json:
+        results = {"results": stream.records, "failed": reader.failed}
+        print_json(_facts(job, model) | results | {"interrupted": job.stop()})
+    if job.stop():
+        return ExitCode.INTERRUPTED
+    if reader.failed:
+        return ExitCode.ERROR
+    converged = all(record["converged"] for record in stream.records)
+    return ExitCode.DONE if converged else ExitCode.NOT_CONVERGED
+
+
+def _relax_into(stream: RelaxStream, job: Job, source: "Source", model: Session) -> None:
+    """Relax one of several and add it to the stream, unless it was interrupted."""
+    atoms = _prepare(job, source, model)
+    with session.naming(source.label), _progress(job, source) as progress:
+        result = relax(
+            atoms,
+            calculator=model.calculator,
+            settings=job.settings,
+            observer=_observer(progress),
+            stop=job.stop,
+        )
+    if result.reason != "stopped":
+        stream.append(result.atoms, _record(source, result))
+    if not job.report.as_json:
+        click.echo(_sentence(source, result))
+
+
+def _prepare(job: Job, source: "Source", model: Session) -> "Atoms":
+    """Give a copy of the structure with its fixed atoms, if the model knows its elements."""
+    potential = model.potential
+    atoms: Atoms = source.atoms.copy()
+    structures.check_elements(atoms.numbers, potential.elements, potential.name, source.label)
+    with session.naming(source.label):
+        fixed = [parse_fix(spec, atoms) for spec in job.run.fix]
+    atoms.set_constraint([*atoms.constraints, *fixed])
+    return atoms
+
+
+def _progress(job: Job, source: "Source") -> Progress:
+    return Progress(source.label, job.settings.steps, quiet=job.report.quiet)
+
+
+def _observer(progress: Progress) -> Callable[[RelaxStep], None]:
+    def observe(now: RelaxStep) -> None:
+        stress = "" if now.max_stress_GPa is None else f"  {now.max_stress_GPa:.3f} GPa"
+        progress.show(now.step, f"{now.energy:.4f} eV  fmax {now.fmax:.4f} eV/Å{stress}")
+
+    return observe
+
+
+def _facts(job: Job, model: Session) -> dict[str, Any]:
+    settings = dataclasses.asdict(job.settings) | {"fix": list(job.run.fix)}
+    return {"command": "relax", **model.facts(), "settings": settings}
+
+
+def _record(source: "Source", result: RelaxResult) -> dict[str, Any]:
+    stress = result.stress_GPa
+    return {
+        "input": source.label,
+        "n_atoms": len(result.atoms),
+        "converged": result.converged,
+        "reason": result.reason,
+        "steps": result.steps,
+        "energy_eV": result.energy,
+        "fmax_eV_per_A": result.fmax,
+        "stress_GPa": None if stress is None else [float(s) for s in stress],
+        "seconds": result.seconds,
+    }
+
+
+def _sentence(source: "Source", result: RelaxResult) -> str:
+    how = f"converged in {result.steps} steps" if result.converged else result.reason
+    return (
+        f"{source.label}: {how}, energy {result.energy:.6f} eV, fmax {result.fmax:.4f} eV/Å, "
+        f"{duration(result.seconds)}"
+    )
+
+
+def _code(result: RelaxResult) -> ExitCode:
+    if result.converged:
+        return ExitCode.DONE
+    return ExitCode.INTERRUPTED if result.reason == "stopped" else ExitCode.NOT_CONVERGED

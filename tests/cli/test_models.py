@@ -1,0 +1,112 @@
+import json
+import pickle
+import shutil
+
+import pytest
+
+from tdncalc import checkpoint
+
+
+@pytest.fixture
+def bundled(model_folder, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_bundled_root", lambda: model_folder.parent)
+
+
+@pytest.fixture
+def copied(model_folder, folder):
+    shutil.copytree(model_folder, "copied")
+    return folder / "copied"
+
+
+@pytest.mark.parametrize("args", [(), ("list",)])
+def test_list_names_model_elements_and_cutoff(args, tdn, bundled):
+    outcome = tdn("models", *args)
+    assert outcome.code == 0
+    assert outcome.out.startswith("tiny")
+    assert "H B C N O F Na" in outcome.out
+    assert "cutoff 5.0 Å" in outcome.out
+
+
+def test_show_tells_all_of_the_card(tdn, bundled):
+    outcome = tdn("models", "show", "tiny")
+    assert outcome.code == 0
+    assert "description: random weights" in outcome.out
+    assert "sha256: " in outcome.out
+    card = json.loads(tdn("models", "show", "tiny", "--json").out)
+    assert card == checkpoint.read_card("tiny")
+
+
+def test_verify_finds_bundled_models_intact(tdn, bundled):
+    outcome = tdn("models", "verify")
+    assert outcome.code == 0
+    assert outcome.out.startswith("tiny: intact, sha256 ")
+
+
+def flip_a_bit(folder):
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+
+
+def pickle_the_weights(folder):
+    (folder / "model.safetensors").write_bytes(pickle.dumps({"weights": [1.0]}))
+
+
+def change_the_shape(folder):
+    card = json.loads((folder / "card.json").read_text())
+    card["config"]["channels"] += 1
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def lose_the_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def lose_the_card(folder):
+    (folder / "card.json").unlink()
+
+
+def cut_the_card(folder):
+    card = folder / "card.json"
+    card.write_text(card.read_text()[:40])
+
+
+DAMAGES = [
+    flip_a_bit,
+    pickle_the_weights,
+    change_the_shape,
+    lose_the_weights,
+    lose_the_card,
+    cut_the_card,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_verify_names_a_damaged_model(damage, tdn, copied):
+    damage(copied)
+    outcome = tdn("models", "verify", "copied")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "copied" in outcome.err
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("command", [("energy",), ("relax",), ("md", "--steps", "1")])
+def test_damaged_model_computes_nothing(damage, command, real_tdn, copied, water, files):
+    damage(copied)
+    before = files()
+    outcome = real_tdn(*command, water, "--model", "copied")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "copied" in outcome.err
+    assert files() == before
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_unknown_model_is_named(command, tdn):
+    outcome = tdn("models", command, "nonsense")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "'nonsense'" in outcome.err

@@ -1,0 +1,117 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from ase.build import molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+CONFIG = """\
+name: tiny
+model: {{elements: [H, C, N, O], channels: 4, edge_channels: 4, hidden: 8, l_max: 1}}
+data: {{train: data.extxyz, valid: data.extxyz}}
+optimizer:
+  {{steps: {steps}, batch_size: 4, validate_every: 2, compiled: false, warmup_steps: 1}}
+"""
+
+
+@pytest.fixture
+def labeled(folder):
+    frames = []
+    for seed in range(8):
+        atoms = molecule(["H2O", "CH4", "NH3", "CO2"][seed % 4])
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = EMT()
+        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        frames.append(atoms)
+    write("data.extxyz", frames)
+    return "data.extxyz"
+
+
+@pytest.fixture
+def config(labeled, folder):
+    (folder / "tiny.yaml").write_text(CONFIG.format(steps=4))
+    return "tiny.yaml"
+
+
+def test_training_leaves_a_model_that_other_commands_take(real_tdn, config, labeled):
+    outcome = real_tdn("train", config)
+    assert outcome.code == 0
+    assert "tiny: done, 4 steps" in outcome.out
+    assert real_tdn("energy", labeled, "--model", "tiny/model").code == 0
+
+
+def test_run_is_not_overwritten_but_resumed(real_tdn, config, folder):
+    assert real_tdn("train", config, "--run-dir", "run").code == 0
+    outcome = real_tdn("train", config, "--run-dir", "run")
+    assert outcome.code == 1
+    assert "run" in outcome.err
+    (folder / config).write_text(CONFIG.format(steps=6))
+    resumed = real_tdn("train", config, "--run-dir", "run", "--resume", "--json")
+    assert json.loads(resumed.out)["steps"] == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "culprit"),
+    [
+        (None, "bad.yaml"),
+        ("name: [", "bad.yaml"),
+        ("name: x\nnonsense: 1\n", "bad.yaml"),
+        (CONFIG.format(steps=-1), "steps"),
+        (CONFIG.format(steps=1).replace("data.extxyz", "lost.extxyz"), "lost.extxyz"),
+        (CONFIG.format(steps=1).replace("[H, C, N, O]", "[H, C, N]"), "O"),
+    ],
+    ids=["missing", "no yaml", "unknown key", "negative", "no data", "unknown element"],
+)
+def test_bad_configuration_is_one_line(content, culprit, real_tdn, labeled, folder, files):
+    if content is not None:
+        (folder / "bad.yaml").write_text(content)
+    before = files()
+    outcome = real_tdn("train", "bad.yaml")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert culprit in outcome.err
+    assert "unexpected" not in outcome.err
+    assert files() == before
+
+
+@pytest.mark.slow
+def test_signal_ends_training_with_a_checkpoint(config, folder):
+    (folder / config).write_text(CONFIG.format(steps=100_000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tdncalc", "train", config],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (folder / "tiny" / "log.csv").exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "stopped" in out
+    assert (folder / "tiny" / "state.pt").exists()
+
+
+def test_evaluation_prints_errors_and_writes_a_report(real_tdn, labeled, model_folder, folder):
+    args = ("evaluate", labeled, "--model", model_folder)
+    outcome = real_tdn(*args, "-o", "report.json")
+    assert outcome.code == 0
+    assert "meV/atom" in outcome.out
+    report = json.loads((folder / "report.json").read_text())
+    assert report["structures"] == 8
+    assert set(report["by_element"]) == {"H", "C", "N", "O"}
+    assert json.loads(real_tdn(*args, "--limit", "3", "--json").out)["structures"] == 3
+
+
+def test_data_without_labels_are_named(real_tdn, model_folder, water):
+    outcome = real_tdn("evaluate", water, "--model", model_folder)
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert water in outcome.err

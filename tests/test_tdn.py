@@ -1,0 +1,297 @@
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.data import atomic_numbers, covalent_radii
+
+from tdncalc.errors import ConfigError
+from tdncalc.geometry.graph import batch_graphs, edge_vectors, make_graph
+from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.nn.coupling import build_coupling
+from tdncalc.tdn import TDN, TDNConfig
+from tests.structures import structure
+
+CUTOFF = 5.0
+PARAMETERS = {
+    "embedding",
+    "interactions.0.message.down.weight",
+    "interactions.0.message.radial.basis",
+    "interactions.0.message.radial.out",
+    "interactions.0.message.radial.source",
+    "interactions.0.message.radial.target",
+    "interactions.0.message.up.weight",
+    "interactions.0.product.linear.weight",
+    "interactions.0.product.weights",
+    "interactions.0.update.gates",
+    "interactions.0.update.inner",
+    "interactions.0.update.scalars",
+    "readouts.0.inner",
+    "readouts.0.linear",
+    "readouts.0.outer",
+    "reference_energies",
+}
+
+
+def make_rocksalt() -> Atoms:
+    crystal = bulk("NaCl", "rocksalt", a=5.64)
+    crystal.rattle(0.1, seed=1)
+    return crystal
+
+
+STRUCTURES = {"chiral": structure("chiral molecule"), "ethanol": molecule("CH3CH2OH"), "rocksalt": make_rocksalt()}
+
+
+def to_graph(atoms):
+    edges = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
+    return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *edges)
+
+
+def atom_energies(network, atoms):
+    """Interaction energies of the atoms: the network alone, without reference energies."""
+    graph = to_graph(atoms)
+    vectors = edge_vectors(graph).to(network.embedding.dtype)
+    return network(network.element_indices(graph.numbers), graph.edge_index, vectors)
+
+
+def energy(network, atoms) -> float:
+    return float(atom_energies(network, atoms).detach().double().sum())
+
+
+def size(network, atoms) -> float:
+    """What relative errors refer to: the energies of the atoms without their signs."""
+    return float(atom_energies(network, atoms).abs().sum())
+
+
+def rotated(atoms, *, improper=False) -> Atoms:
+    q, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))
+    q *= np.linalg.det(q) * (-1 if improper else 1)
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell.array @ q.T)
+    turned.positions = atoms.positions @ q.T
+    return turned
+
+
+def translated(atoms) -> Atoms:
+    moved = atoms.copy()
+    moved.positions += [1000.0, -1000.0, 577.7]
+    return moved
+
+
+def permuted(atoms) -> Atoms:
+    return atoms[np.random.default_rng(6).permutation(len(atoms))]
+
+
+CHANGES = {
+    "rotation": rotated,
+    "reflection": lambda atoms: rotated(atoms, improper=True),
+    "translation": translated,
+    "permutation": permuted,
+}
+
+
+@pytest.fixture(scope="module")
+def network(make_network):
+    return make_network()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_energy_is_invariant(network, name, change):
+    atoms = STRUCTURES[name]
+    before, after = energy(network, atoms), energy(network, CHANGES[change](atoms))
+    assert after == pytest.approx(before, abs=1e-10 * size(network, atoms))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_energy_is_invariant_in_single_precision(make_network, name, change):
+    network, atoms = make_network().float(), STRUCTURES[name]
+    before, after = energy(network, atoms), energy(network, CHANGES[change](atoms))
+    assert after == pytest.approx(before, abs=1e-6 * len(atoms))
+
+
+def test_mirror_images_differ_once_odd_paths_are_coupled(network):
+    # shows that the molecule can fail the reflection above
+    odd = TDN(network.config, build_coupling(2, paths="SO3", weights="equal")).double()
+    odd.load_state_dict(network.state_dict())
+    chiral = structure("chiral molecule")
+    difference = energy(odd, chiral) - energy(odd, rotated(chiral, improper=True))
+    assert abs(difference) > 1e-6
+
+
+def test_descriptors_are_invariant(network):
+    atoms = structure("chiral molecule")
+    rows = []
+    for structure in (atoms, rotated(atoms, improper=True), translated(atoms)):
+        graph = to_graph(structure)
+        elements = network.element_indices(graph.numbers)
+        rows.append(network.descriptors(elements, graph.edge_index, edge_vectors(graph)))
+    assert rows[0].shape == (5, 2 * 8)
+    for row in rows[1:]:
+        torch.testing.assert_close(row, rows[0], rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["chiral", "ethanol"])
+def test_two_copies_far_apart_have_twice_the_energy(network, name):
+    atoms = STRUCTURES[name]
+    far = translated(atoms)
+    twice = 2 * energy(network, atoms)
+    assert energy(network, atoms + far) == pytest.approx(twice, abs=1e-10 * size(network, atoms))
+
+
+def test_supercell_has_eight_times_the_energy(network):
+    atoms = make_rocksalt()
+    single = atom_energies(network, atoms)
+    eight = atom_energies(network, atoms.repeat(2))
+    torch.testing.assert_close(eight, single.repeat(8), rtol=0, atol=1e-10 * float(single.abs().max()))
+
+
+def test_atom_without_neighbors_has_no_interaction_energy(network):
+    lone = Atoms([1, 6, 8, 35], 10.0 * np.arange(12).reshape(4, 3))
+    assert atom_energies(network, lone).tolist() == [0.0] * 4
+    beside = structure("chiral molecule") + Atoms("I", [[40.0, 0, 0]])
+    assert atom_energies(network, beside)[-1] == 0
+
+
+def test_every_neighbor_counts(network):
+    points = np.random.default_rng(8).normal(size=(150, 3))
+    points *= 2.4 * np.random.default_rng(9).random((150, 1)) / np.linalg.norm(points, axis=1)[:, None]
+    crowd = Atoms("C150", points)
+    assert to_graph(crowd).edge_index.shape == (2, 150 * 149)
+    whole = energy(network, crowd)
+    assert np.isfinite(whole)
+    for index in (0, 75, 149):
+        assert abs(energy(network, crowd[[i for i in range(150) if i != index]]) - whole) > 1e-3
+
+
+def approaching(lengths):
+    """A hydrogen atom that comes near carbon monoxide from outside of the cutoff."""
+    base = Atoms("COH", [[0, 0, 0], [0.3, -1.1, 0], [0, 0, 0]])
+    for length in lengths:
+        atoms = base.copy()
+        atoms.positions[2] = length * np.array([0.48, 0.6, 0.64])
+        yield atoms
+
+
+def test_nothing_jumps_where_an_atom_crosses_the_cutoff(potential):
+    lengths = CUTOFF + 1e-4 * np.arange(-100, 41)
+    results = potential.evaluate(list(approaching(lengths)))
+    energies = np.array([result["energy"] for result in results])
+    forces = np.array([result["forces"] for result in results])
+    inside = lengths < CUTOFF
+    assert np.ptp(energies[~inside]) == 0
+    assert np.abs(forces[~inside, 2]).max() == 0
+    # one step inside, what is left of the envelope is 35 (2e-5)³, of its slope 105 (2e-5)² / cutoff
+    assert abs(energies[inside][-1] - energies[-1]) < 1e-12
+    assert np.abs(forces[inside][-1] - forces[-1]).max() < 1e-7
+    assert np.abs(forces[0, 2]).max() > 1e-6
+    assert np.abs(np.diff(forces, axis=0)).max() < 1e-5
+
+
+def test_derivative_of_the_force_goes_to_zero_at_the_cutoff(potential):
+    gaps = np.array([1e-2, 1e-3, 1e-4])
+    sizes = []
+    for atoms in approaching(CUTOFF - gaps):
+        sizes.append(float(potential.hessian(potential.graph(atoms))[6:, 6:].abs().max()))
+    assert sizes[0] > 1e-4
+    assert sizes[1] == pytest.approx(sizes[0] / 10, rel=0.1)
+    assert sizes[2] == pytest.approx(sizes[1] / 10, rel=0.1)
+
+
+def pair_slopes(network, fractions):
+    """dE/dr of every pair of elements, r in units of the sum of covalent radii, (pairs, lengths)."""
+    pairs = list(itertools.combinations_with_replacement(network.config.elements, 2))
+    graphs = []
+    for pair, fraction in itertools.product(pairs, fractions):
+        length = fraction * sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair)
+        graphs.append(to_graph(Atoms(pair, [[0, 0, 0], [0, 0, length]])))
+    graph = batch_graphs(graphs)
+    vectors = edge_vectors(graph).to(network.embedding.dtype).requires_grad_(True)
+    energies = network(network.element_indices(graph.numbers), graph.edge_index, vectors)
+    (gradient,) = torch.autograd.grad(energies.sum(), vectors)
+    slopes = (gradient * vectors.detach() / vectors.detach().norm(dim=1, keepdim=True)).sum(1)
+    return slopes.reshape(len(pairs), len(fractions), 2).sum(2)
+
+
+@pytest.mark.xfail(reason="below trained distances the network's own terms beat the repulsion")
+def test_every_pair_of_elements_repels_at_short_range(network):
+    slopes = pair_slopes(network, [0.05, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert float(slopes.max()) < -1.0
+
+
+def test_repulsion_never_reaches_beyond_the_cutoff(make_network):
+    # two Pt atoms: the sum of their radii is 2.72 Å
+    small = make_network(("H", "Pt"), cutoff=2.0)
+    assert float(small.repulsion(*edge_of_platinum(1.999))) < 1e-6
+    assert float(small.repulsion(*edge_of_platinum(1.5))) > 1e-3
+    full = make_network(("H", "Pt"))
+    assert float(full.repulsion(*edge_of_platinum(1.999))) > 1e-2
+
+
+def edge_of_platinum(length):
+    one = torch.tensor([1])
+    return torch.tensor([length], dtype=torch.float64), one, one
+
+
+def test_evaluations_of_the_products_give_the_same_energy(network):
+    chiral = structure("chiral molecule")
+    expected = energy(network, chiral)
+    for edge, node in [("cp", "dense"), ("cg", "cg")]:
+        config = replace(network.config, edge_product=edge, node_product=node)
+        other = TDN(config, network.coupling).double()
+        other.load_state_dict(network.state_dict())
+        found = energy(other, chiral)
+        assert found == pytest.approx(expected, abs=1e-10 * size(network, chiral))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"n_layers": 1}, {"n_layers": 3}, {"l_max": 1}, {"correlation": 1}, {"correlation": 4}]
+)
+def test_other_sizes_are_invariant_too(make_network, settings):
+    other, chiral = make_network(**settings), structure("chiral molecule")
+    mirrored = energy(other, rotated(chiral, improper=True))
+    assert mirrored == pytest.approx(energy(other, chiral), abs=1e-10 * size(other, chiral))
+
+
+def test_every_parameter_matters(make_network):
+    network = make_network(("C", "H", "F", "Cl", "Br")).requires_grad_(True)
+    (atom_energies(network, structure("chiral molecule")) ** 2).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert bool((parameter.grad != 0).any()), name
+
+
+def test_names_in_the_checkpoint_stay(network):
+    names = set(network.state_dict())
+    assert {name for name in names if ".1." not in name} == PARAMETERS
+    second = {name.replace("s.1.", "s.0.") for name in names if ".1." in name}
+    expected = {name for name in PARAMETERS if ".0." in name} - {"interactions.0.update.gates"}
+    assert second == expected | {"interactions.0.residual"}
+
+
+def test_weights_do_not_depend_on_the_global_dtype(coupling):
+    config = TDNConfig(("H", "Pt"), channels=4, edge_channels=4, hidden=4)
+    tables = []
+    for dtype in (torch.float32, torch.float64):
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            tables.append(dict(TDN(config, coupling).double().repulsion.named_buffers()))
+        finally:
+            torch.set_default_dtype(before)
+    for name, table in tables[0].items():
+        assert torch.equal(table, tables[1][name]), name
+
+
+def test_config_survives_json(network):
+    text = json.dumps(network.config.to_dict())
+    assert TDNConfig.from_dict(json.loads(text)) == network.config
+
+
+def test_unknown_setting_is_refused():
+    with pytest.raises(ConfigError, match="unknown model setting 'width'; allowed: channels, "):
+        TDNConfig.from_dict({"elements": ["H"], "width": 8})

@@ -1,0 +1,91 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tdncalc.errors import ConfigError
+from tdncalc.training.config import OptimizerConfig, load_config
+from tdncalc.training.schedule import energy_weight, learning_rate
+
+
+def change(path: Path, section: str, key: str, value: Any) -> Path:
+    content = yaml.safe_load(path.read_text())
+    if section:
+        content[section][key] = value
+    else:
+        content[key] = value
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_configuration_is_read_whole(config_file: Path, data_folder: Path) -> None:
+    config = load_config(config_file)
+    assert config.name == "tiny"
+    assert config.model["channels"] == 8
+    assert config.data.train == ("all.extxyz#split=train",)
+    assert config.data_root() == data_folder
+    assert config.optimizer.ema_decay == OptimizerConfig(steps=1).ema_decay
+
+
+def test_the_environment_names_the_data_root(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TDNCALC_DATA", "/somewhere")
+    assert load_config(config_file).data_root() == Path("/somewhere")
+
+
+def test_data_paths_start_from_the_configuration_without_a_root(config_file: Path) -> None:
+    change(config_file, "data", "root", "")
+    assert load_config(config_file).data_root() == config_file.parent
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("", "colour", "red", "unknown setting 'colour'; allowed: name, model"),
+        ("optimizer", "stepps", 3, "optimizer: unknown setting 'stepps'"),
+        ("optimizer", "steps", "many", "optimizer: steps is 'many', but must be a int"),
+        ("optimizer", "steps", 0, "steps is 0, but must be above 0"),
+        ("optimizer", "batch_size", -1, "batch_size is -1, but must be above 0"),
+        ("optimizer", "compiled", 3, "compiled is 3, but must be a bool"),
+        ("optimizer", "ema_decay", 1.5, "ema_decay is 1.5, but must lie in 0 to 1"),
+        ("model", "layers", 3, "unknown model setting 'layers'"),
+        ("model", "n_neighbors", 3, "n_neighbors is measured on the data"),
+        ("", "data", [1], "data must be a mapping"),
+        ("", "optimizer", {}, "optimizer: setting 'steps' is missing"),
+        ("", "data", {"train": "a"}, "data: setting 'valid' is missing"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    config_file: Path, section: str, key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"train.yaml: .*{message}"):
+        load_config(change(config_file, section, key, value))
+
+
+@pytest.mark.parametrize("content", ["a: [", "\x00\x01", "just words"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "c.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=r"c\.yaml: "):
+        load_config(tmp_path / "c.yaml")
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.yaml: not a readable YAML file"):
+        load_config(tmp_path / "gone.yaml")
+
+
+def test_the_learning_rate_warms_up_stays_and_falls_to_a_hundredth() -> None:
+    options = OptimizerConfig(steps=1000, learning_rate=0.1, warmup_steps=100, decay=0.5)
+    assert learning_rate(options, 49) == pytest.approx(0.05)
+    assert learning_rate(options, 100) == learning_rate(options, 499) == pytest.approx(0.1)
+    assert learning_rate(options, 750) == pytest.approx(0.1 * 0.505)
+    assert learning_rate(options, 1000) == pytest.approx(0.001)
+
+
+def test_the_energy_weight_moves_while_the_learning_rate_falls() -> None:
+    options = OptimizerConfig(steps=1000, decay=0.5, energy_weight=2.0, final_energy_weight=8.0)
+    assert energy_weight(options, 400) == pytest.approx(2.0)
+    assert energy_weight(options, 750) == pytest.approx(4.0)
+    assert energy_weight(options, 1000) == pytest.approx(8.0)

@@ -1,0 +1,144 @@
+import gzip
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+from tdncalc.errors import DataError
+from tdncalc.training.data import EpochSampler, Frames, GraphDataset, load_frames
+
+
+def pack(path: Path, **changes: object) -> Path:
+    arrays = {
+        "n": np.array([2, 1], np.uint16),
+        "z": np.array([1, 8, 6], np.uint8),
+        "x": np.array([[0, 0, 0], [0, 0, 970], [5, 5, 5]], np.int16),
+        "e": np.array([-10.5, -3.25]),
+        "f": np.array([[0, 0, -1500], [0, 0, 1500], [0, 0, 0]], np.int16),
+        "kind": np.array(["min", "relax"]),
+    }
+    np.savez(path, **(arrays | changes))
+    return path
+
+
+def test_a_packed_shard_is_read_in_angstrom_and_electronvolt(tmp_path: Path) -> None:
+    pack(tmp_path / "a.npz")
+    frames = load_frames(["a.npz"], tmp_path)
+    assert frames.atoms(0).get_chemical_formula() == "HO"
+    assert frames.atoms(0).get_distance(0, 1) == pytest.approx(0.97)
+    assert frames.forces[1].tolist() == [0, 0, 1.5]
+    assert frames.energy.tolist() == [-10.5, -3.25]
+    assert frames.kind.tolist() == ["min", "relax"]
+    assert not np.isfinite(frames.stress).any()
+
+
+@pytest.mark.parametrize("suffix", ["", ".xz", ".gz"])
+def test_extxyz_is_read_with_its_labels(tmp_path: Path, labeled: list[Atoms], suffix: str) -> None:
+    plain = tmp_path / "a.extxyz"
+    write(plain, labeled[:4])
+    packers = {"": bytes, ".xz": lzma.compress, ".gz": gzip.compress}
+    (tmp_path / f"b.extxyz{suffix}").write_bytes(packers[suffix](plain.read_bytes()))
+    frames = load_frames([f"b.extxyz{suffix}"], tmp_path)
+    assert frames.energy == pytest.approx([a.get_potential_energy() for a in labeled[:4]])
+    assert frames.forces == pytest.approx(np.concatenate([a.get_forces() for a in labeled[:4]]))
+    stress = labeled[1].get_stress(voigt=False)
+    assert frames.stress[1] == pytest.approx(stress, abs=1e-7)
+    assert np.isnan(frames.stress[0]).all()
+    assert frames.pbc.tolist() == [a.pbc.tolist() for a in labeled[:4]]
+
+
+def test_a_filter_keeps_the_frames_whose_info_has_the_value(data_folder: Path) -> None:
+    train = load_frames(["all.extxyz#split=train"], data_folder)
+    test = load_frames(["all.extxyz#split=test"], data_folder)
+    assert (len(train), len(test)) == (21, 3)
+
+
+def test_files_join_in_order(tmp_path: Path, data_folder: Path) -> None:
+    pack(tmp_path / "a.npz")
+    joined = load_frames([str(data_folder / "all.extxyz"), "a.npz"], tmp_path)
+    assert len(joined) == 26
+    assert joined.energy[-1] == -3.25
+    assert joined.starts[-1] == len(joined.numbers)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.npz", None, "no such data file"),
+        ("a.npz", b"PK\x03\x04 cut", "not a packed shard"),
+        ("a.extxyz", b"2\n\nH 0 0 0\n", "cannot be read as labeled structures"),
+        ("a.extxyz", b"1\nProperties=species:S:1:pos:R:3\nH 0 0 0\n", "needs energy and forces"),
+        ("a.extxyz.xz", b"not xz at all", "cannot be read as labeled structures"),
+    ],
+)
+def test_bad_files_are_named(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}.*{message}"):
+        load_frames([name], tmp_path)
+
+
+def test_a_shard_whose_arrays_do_not_fit_is_refused(tmp_path: Path) -> None:
+    pack(tmp_path / "a.npz", n=np.array([2, 2], np.uint16))
+    with pytest.raises(DataError, match="do not fit each other"):
+        load_frames(["a.npz"], tmp_path)
+
+
+def test_a_shard_with_pickled_objects_is_never_executed(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "owned",))  # type: ignore[return-value]
+
+    pack(tmp_path / "a.npz", kind=np.array([Hostile(), 1], dtype=object))
+    with pytest.raises(DataError, match="not a packed shard"):
+        load_frames(["a.npz"], tmp_path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_taking_structures_keeps_each_whole(data_folder: Path) -> None:
+    frames = load_frames(["all.extxyz"], data_folder)
+    taken = frames.take([5, 0])
+    assert taken.atoms(0) == frames.atoms(5)
+    assert taken.atoms(1) == frames.atoms(0)
+    assert taken.energy.tolist() == frames.energy[[5, 0]].tolist()
+
+
+def test_counts_are_of_each_element(data_folder: Path) -> None:
+    frames = load_frames(["all.extxyz"], data_folder)
+    counts = frames.counts([29, 79])
+    expected = [[(frames.atoms(i).numbers == z).sum() for z in (29, 79)] for i in range(24)]
+    assert counts.tolist() == expected
+
+
+def test_graphs_hold_every_neighbor_and_the_stress(data_folder: Path) -> None:
+    frames = load_frames(["all.extxyz"], data_folder)
+    data = GraphDataset(frames, 3.0, np.zeros(119)).get(1)
+    assert data.edge_index.shape[1] >= 4 * 12 - 8
+    volume = frames.atoms(1).get_volume()
+    assert data.strain_gradient[0].numpy() == pytest.approx(frames.stress[1] * volume, abs=1e-5)
+    assert data.has_stress.item() == 1
+
+
+def test_the_order_of_batches_goes_on_after_a_restart() -> None:
+    whole = iter(EpochSampler(10, 3, seed=4))
+    first = [next(whole) for _ in range(8)]
+    later = iter(EpochSampler(10, 3, seed=4, start=5))
+    assert [next(later) for _ in range(3)] == first[5:]
+
+
+def test_an_epoch_sees_every_structure_once() -> None:
+    batches = iter(EpochSampler(12, 3, seed=0))
+    seen = [index for _ in range(4) for index in next(batches)]
+    assert sorted(seen) == list(range(12))
+
+
+def test_evenly_spaced_structures_span_the_set(data_folder: Path) -> None:
+    frames: Frames = load_frames(["all.extxyz"], data_folder)
+    few = frames.evenly(5)
+    assert few.energy[[0, -1]].tolist() == frames.energy[[0, -1]].tolist()
+    assert frames.evenly(100) is frames

@@ -1,0 +1,76 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tdncalc.checkpoint import load_model, save_model
+from tdncalc.errors import OptionError
+from tdncalc.potential import Potential
+from tdncalc.tdn import TDN
+from tdncalc.training.data import Frames, load_frames
+from tdncalc.training.evaluate import evaluate, evaluate_frames
+
+
+@pytest.fixture
+def potential(network: TDN, tmp_path: Path) -> Potential:
+    save_model(tmp_path / "m", network, {"name": "m"})
+    return load_model(tmp_path / "m", dtype="float64")
+
+
+@pytest.fixture
+def frames(potential: Potential, data_folder: Path) -> Frames:
+    """Structures labeled by the potential itself."""
+    frames = load_frames(["all.extxyz"], data_folder)
+    results = potential.evaluate([frames.atoms(i) for i in range(len(frames))])
+    voigt = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
+    stress = [
+        np.array(r["stress"])[voigt] if p.all() else np.full((3, 3), np.nan)
+        for r, p in zip(results, frames.pbc, strict=True)
+    ]
+    return replace(
+        frames,
+        energy=np.array([r["energy"] for r in results]),
+        forces=np.concatenate([r["forces"] for r in results]),
+        stress=np.array(stress),
+    )
+
+
+def test_a_model_has_no_error_on_its_own_labels(potential: Potential, frames: Frames) -> None:
+    report = evaluate_frames(potential, frames)
+    assert report["energy_MAE_meV_per_atom"] < 1e-9
+    assert report["forces_RMSE_meV_per_A"] < 1e-9
+    assert report["stress_MAE_meV_per_A3"] < 1e-9
+    assert report["forces_cosine"] == pytest.approx(1)
+
+
+def test_known_errors_are_reported_in_their_units(potential: Potential, frames: Frames) -> None:
+    wrong = replace(
+        frames, energy=frames.energy + 0.002 * frames.n_atoms(), forces=frames.forces + 0.05
+    )
+    report = evaluate_frames(potential, wrong)
+    assert report["energy_MAE_meV_per_atom"] == pytest.approx(2)
+    assert report["energy_RMSE_meV_per_atom"] == pytest.approx(2)
+    assert report["forces_MAE_meV_per_A"] == pytest.approx(50)
+
+
+def test_errors_are_kept_apart_by_kind_and_element(potential: Potential, frames: Frames) -> None:
+    crystals = frames.kind == "crystal"
+    gold = (frames.numbers == 79)[:, None]
+    wrong = replace(
+        frames,
+        energy=frames.energy + crystals * 0.001 * frames.n_atoms(),
+        forces=frames.forces + 0.03 * gold,
+    )
+    report = evaluate_frames(potential, wrong)
+    assert report["by_kind"]["crystal"]["energy_MAE_meV_per_atom"] == pytest.approx(1)
+    assert report["by_kind"]["cluster"]["energy_MAE_meV_per_atom"] < 1e-9
+    assert report["by_element"]["Au"]["forces_MAE_meV_per_A"] == pytest.approx(30)
+    assert report["by_element"]["Cu"]["forces_MAE_meV_per_A"] < 1e-9
+
+
+def test_a_limit_takes_evenly_spaced_structures(potential: Potential, data_folder: Path) -> None:
+    report = evaluate(potential, ["all.extxyz"], root=data_folder, limit=7)
+    assert report["structures"] == 7
+    with pytest.raises(OptionError, match="limit 0 is not allowed"):
+        evaluate(potential, ["all.extxyz"], root=data_folder, limit=0)

@@ -1,0 +1,125 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tdncalc.checkpoint import load_model, read_card
+from tdncalc.errors import CheckpointError, ConfigError, DataError
+from tdncalc.training.config import TrainConfig, load_config
+from tdncalc.training.data import load_frames
+from tdncalc.training.evaluate import evaluate
+from tdncalc.training.loop import Progress, train
+from tdncalc.training.preparation import fit_references
+
+
+def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
+    return replace(config, optimizer=replace(config.optimizer, steps=steps))
+
+
+class StopAt:
+    def __init__(self, step: int) -> None:
+        self.step, self.seen = step, 0
+
+    def __call__(self) -> bool:
+        self.seen += 1
+        return self.seen >= self.step
+
+
+def test_a_run_learns_and_leaves_a_model_log_and_curve(config_file: Path, tmp_path: Path) -> None:
+    config = with_steps(load_config(config_file), 200)
+    seen: list[Progress] = []
+    result = train(config, run_dir=tmp_path / "run", observer=seen.append)
+    rows = list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
+    assert result.reason == "done"
+    assert [int(row["step"]) for row in rows] == list(range(20, 201, 20))
+    first, last = rows[0], rows[-1]
+    assert float(last["valid_forces_meV_per_A"]) < 0.5 * float(first["valid_forces_meV_per_A"])
+    assert (tmp_path / "run" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert read_card(result.model)["theory"] == "EMT"
+    assert seen[-1].step == 200
+    assert seen[-1].atoms_per_second > 0
+
+
+def test_the_saved_model_has_the_errors_of_its_card(
+    config_file: Path, tmp_path: Path, data_folder: Path
+) -> None:
+    config = load_config(config_file)
+    result = train(config, run_dir=tmp_path / "run")
+    report = evaluate(load_model(result.model), config.data.valid, root=data_folder)
+    validation = read_card(result.model)["validation"]
+    assert report["forces_MAE_meV_per_A"] == pytest.approx(
+        validation["valid_forces_meV_per_A"], rel=1e-4
+    )
+    assert report["energy_MAE_meV_per_atom"] == pytest.approx(
+        validation["valid_energy_meV_per_atom"], rel=1e-4
+    )
+
+
+def test_a_stopped_run_resumes_as_if_it_had_not_stopped(config_file: Path, tmp_path: Path) -> None:
+    config = load_config(config_file)
+    whole = train(config, run_dir=tmp_path / "whole")
+    part = train(config, run_dir=tmp_path / "part", stop=StopAt(13))
+    assert (part.step, part.reason) == (13, "stopped")
+    resumed = train(config, run_dir=tmp_path / "part", resume=True)
+    weights = [(r.model / "model.safetensors").read_bytes() for r in (whole, resumed)]
+    assert weights[0] == weights[1]
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    config_file: Path, tmp_path: Path
+) -> None:
+    config = load_config(config_file)
+    whole = train(config, run_dir=tmp_path / "whole")
+    run = tmp_path / "run"
+    train(config, run_dir=run, stop=StopAt(25))
+    state = run / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    resumed = train(config, run_dir=run, resume=True)
+    weights = [(r.model / "model.safetensors").read_bytes() for r in (whole, resumed)]
+    assert weights[0] == weights[1]
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(config_file: Path, tmp_path: Path) -> None:
+    config = with_steps(load_config(config_file), 2)
+    train(config, run_dir=tmp_path / "run")
+    with pytest.raises(CheckpointError, match="holds a run; go on with it by --resume"):
+        train(config, run_dir=tmp_path / "run")
+
+
+def test_a_run_of_another_configuration_is_not_resumed(config_file: Path, tmp_path: Path) -> None:
+    config = with_steps(load_config(config_file), 2)
+    train(config, run_dir=tmp_path / "run")
+    other = replace(config, optimizer=replace(config.optimizer, learning_rate=0.5))
+    with pytest.raises(CheckpointError, match="belongs to another configuration"):
+        train(other, run_dir=tmp_path / "run", resume=True)
+
+
+def test_nothing_readable_to_resume_from_is_an_error(config_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.pt").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(load_config(config_file), run_dir=tmp_path / "run", resume=True)
+
+
+def test_an_element_outside_the_model_is_named(config_file: Path, tmp_path: Path) -> None:
+    config = load_config(config_file)
+    config = replace(config, model={**config.model, "elements": ["Cu"]})
+    with pytest.raises(ConfigError, match="the data hold Au, which is not among"):
+        train(config, run_dir=tmp_path / "run")
+
+
+def test_missing_data_say_where_they_were_looked_for(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TDNCALC_DATA", str(tmp_path / "elsewhere"))
+    with pytest.raises(DataError, match=r"elsewhere/all\.extxyz: no such data file"):
+        train(load_config(config_file), run_dir=tmp_path / "run")
+
+
+def test_reference_energies_recover_an_additive_energy(data_folder: Path) -> None:
+    frames = load_frames(["all.extxyz"], data_folder)
+    additive = frames.counts([29, 79]) @ np.array([-2.5, 7.25])
+    fitted = fit_references(replace(frames, energy=additive), ("Cu", "Au"))
+    assert fitted == pytest.approx([-2.5, 7.25])

@@ -1,0 +1,81 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.loader import DataLoader
+
+from tdncalc.tdn import TDN
+from tdncalc.training.data import GraphDataset, load_frames
+from tdncalc.training.loop import make_batch
+from tdncalc.training.step import Batch, LossWeights, make_step
+
+WEIGHTS = LossWeights(forces=2.0, stress=3.0, huber_delta=0.05)
+
+
+@pytest.fixture
+def batches(network: TDN, data_folder: Path) -> list[Batch]:
+    dataset = GraphDataset(load_frames(["all.extxyz"], data_folder), 4.0, np.zeros(119))
+    loader = DataLoader(dataset, batch_size=5)
+    return [make_batch(data, network, torch.device("cpu")) for data in loader]
+
+
+def in_double(batch: Batch) -> Batch:
+    floating = {k: v.double() for k, v in vars(batch).items() if v.is_floating_point()}
+    return replace(batch, **floating)
+
+
+def parameters(network: TDN) -> list[Tensor]:
+    return [parameter.detach() for parameter in network.parameters()]
+
+
+def test_gradients_match_finite_differences(network: TDN, batches: list[Batch]) -> None:
+    network.double()
+    step = make_step(network, WEIGHTS, compiled=False)
+    batch, values, weight = in_double(batches[0]), parameters(network), torch.tensor(0.7)
+    direction = [torch.randn_like(value) for value in values]
+    gradients = step(values, batch, weight).gradients
+    exact = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
+    h = 1e-5
+    ahead = [v + h * d for v, d in zip(values, direction, strict=True)]
+    behind = [v - h * d for v, d in zip(values, direction, strict=True)]
+    losses = [step(place, batch, weight).loss for place in (ahead, behind)]
+    assert float(losses[0] - losses[1]) / (2 * h) == pytest.approx(float(exact), rel=1e-6)
+
+
+def test_errors_are_those_of_the_predictions(network: TDN, batches: list[Batch]) -> None:
+    batch = batches[0]
+    result = make_step(network, WEIGHTS, compiled=False)(
+        parameters(network), batch, torch.tensor(1.0)
+    )
+    energies = network(batch.elements, batch.edge_index, batch.vectors).detach()
+    total = torch.zeros(5).index_add(0, batch.structure, energies)
+    expected = ((total - batch.energy) / batch.n_atoms).abs().mean()
+    assert float(result.energy_error) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_structures_without_stress_do_not_enter_the_stress_loss(
+    network: TDN, batches: list[Batch]
+) -> None:
+    step = make_step(network, WEIGHTS, compiled=False)
+    batch, values, weight = batches[0], parameters(network), torch.tensor(1.0)
+    wrong = batch.strain_gradient + 1e3 * (1 - batch.has_stress)[:, None, None]
+    assert batch.has_stress.tolist() == [0, 1, 0, 1, 0]
+    changed = step(values, replace(batch, strain_gradient=wrong), weight).loss
+    assert float(changed) == float(step(values, batch, weight).loss)
+
+
+@pytest.mark.slow
+def test_the_compiled_step_equals_the_eager_one_at_every_size(
+    network: TDN, batches: list[Batch]
+) -> None:
+    eager = make_step(network, WEIGHTS, compiled=False)
+    compiled = make_step(network, WEIGHTS, compiled=True)
+    values, weight = parameters(network), torch.tensor(1.0)
+    for batch in batches[:4]:
+        one, other = eager(values, batch, weight), compiled(values, batch, weight)
+        assert float(other.loss) == pytest.approx(float(one.loss), rel=1e-5)
+        for a, b in zip(one.gradients, other.gradients, strict=True):
+            assert (a - b).norm() <= 1e-4 * a.norm() + 1e-7

@@ -1,0 +1,171 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+
+from tdncalc.workflows import ensembles, velocities
+from tdncalc.workflows.md import ENSEMBLES, MDSettings, run_md
+
+CONSERVING = [e for e in ENSEMBLES if e not in ("nvt-langevin", "npt-berendsen")]
+NVT = [e for e in ENSEMBLES if e.startswith("nvt")]
+KT = units.kB * 300.0
+
+
+def conserved(atoms, settings, steps):
+    """Total energy less what thermostat and barostat gave, at each step, eV."""
+    rng = np.random.default_rng(settings.seed)
+    free = ensembles.free_momenta(atoms, settings)
+    velocities.thermalize(atoms, settings.temperature_K, free, rng)
+    integrator = ensembles.build(atoms, settings, free, rng)
+    values = []
+    for _ in range(steps):
+        integrator.step()
+        values.append(atoms.get_total_energy() - integrator.heat())
+    return np.array(values)
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt-nose-hoover", "npt-mtk"])
+def test_conserved_quantity_converges_with_the_square_of_the_time_step(morse, copper, ensemble):
+    errors = []
+    for timestep in (4.0, 2.0, 1.0):
+        atoms = copper.copy()
+        atoms.calc = morse()
+        settings = MDSettings(
+            0,
+            ensemble,
+            timestep_fs=timestep,
+            thermostat_time_fs=100.0,
+            barostat_time_fs=300.0,
+            pressure_GPa=0.5 if ensemble == "npt-mtk" else 0.0,
+        )
+        values = conserved(atoms, settings, round(400 / timestep))
+        errors.append(values.std())
+    np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 4.0, rtol=0.1)
+
+
+@pytest.mark.parametrize("ensemble", CONSERVING)
+def test_conserved_quantity_does_not_drift(morse, copper, ensemble):
+    settings = MDSettings(
+        600, ensemble, timestep_fs=3.0, interval=5, thermostat_time_fs=60, barostat_time_fs=300
+    )
+    result = run_md(copper, calculator=morse(), settings=settings)
+    assert abs(result.drift_meV_per_atom_per_ps) < 0.3
+
+
+def test_rotation_of_a_molecule_is_not_thermostatted_by_bussi(morse, cluster):
+    settings = MDSettings(300, "nvt-bussi", timestep_fs=4.0)
+    result = run_md(cluster, calculator=morse(), settings=settings)
+    np.testing.assert_allclose(result.atoms.get_angular_momentum(), 0, atol=1e-8)
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("ensemble", NVT)
+def test_small_molecule_has_the_canonical_energies(morse, cluster, ensemble):
+    # 12 vibrations of an octahedron, nearly harmonic at 100 K: each holds kT/2 of potential energy
+    # on average, and twice the kinetic energy over kT is χ² distributed. 4000 relaxation times:
+    # standard errors near 1 % of the means and 3 % of the variance.
+    settings = MDSettings(
+        40_000,
+        ensemble,
+        temperature_K=100.0,
+        timestep_fs=5.0,
+        interval=5,
+        thermostat_time_fs=50.0,
+        friction_per_fs=0.02,
+        seed=11,
+    )
+    frames = []
+    run_md(cluster, calculator=morse(), settings=settings, observer=frames.append)
+    kept = [step.frame for step in frames[2000:] if step.frame is not None]
+    thermal = units.kB * 100.0
+    potential = np.array([f.potential_eV for f in kept]) - minimum(morse, cluster)
+    kinetic = np.array([f.kinetic_eV for f in kept])
+    free = 15 if ensemble == "nvt-langevin" else 12
+    assert potential.mean() / (6 * thermal) == pytest.approx(1.0, abs=0.08)
+    assert kinetic.mean() / (free / 2 * thermal) == pytest.approx(1.0, abs=0.04)
+    assert kinetic.var() / (free / 2 * thermal**2) == pytest.approx(1.0, abs=0.15)
+    assert np.mean([f.temperature_K for f in kept]) == pytest.approx(100.0, abs=4.0)
+
+
+def minimum(morse, atoms):
+    from tdncalc.workflows.relax import RelaxSettings, relax
+
+    return relax(atoms, calculator=morse(), settings=RelaxSettings(fmax=1e-4)).energy
+
+
+def sample(morse, ensemble, pressure, steps):
+    settings = MDSettings(
+        steps,
+        ensemble,
+        pressure_GPa=pressure,
+        timestep_fs=4.0,
+        interval=4,
+        thermostat_time_fs=60.0,
+        barostat_time_fs=200.0,
+        compressibility_per_GPa=0.007,
+        seed=3,
+    )
+    steps_seen = []
+    start = bulk("Cu", a=3.67, cubic=True)
+    run_md(start, calculator=morse(), settings=settings, observer=steps_seen.append)
+    return [s.frame for s in steps_seen[1000:] if s.frame is not None]
+
+
+@pytest.mark.physics
+def test_berendsen_reaches_pressure_and_temperature(morse):
+    frames = sample(morse, "npt-berendsen", 3.0, 12_000)
+    assert np.mean([f.pressure_GPa for f in frames]) == pytest.approx(3.0, abs=0.15)
+    assert np.mean([f.temperature_K for f in frames]) == pytest.approx(300.0, abs=6.0)
+
+
+@pytest.mark.physics
+def test_mtk_has_the_volumes_of_the_isobaric_ensemble(morse):
+    # var V = -kT dV/dP. Standard errors: 3 % of the variance, 2 % of the slope.
+    volumes = {}
+    for pressure in (-1.0, 1.0):
+        frames = sample(morse, "npt-mtk", pressure, 40_000)
+        volumes[pressure] = np.array([f.volume_A3 for f in frames])
+        assert np.mean([f.pressure_GPa for f in frames]) == pytest.approx(pressure, abs=0.1)
+        assert np.mean([f.temperature_K for f in frames]) == pytest.approx(300.0, abs=6.0)
+    slope = (volumes[1.0].mean() - volumes[-1.0].mean()) / (2.0 * units.GPa)
+    variance = np.mean([v.var() for v in volumes.values()])
+    assert variance / (-KT * slope) == pytest.approx(1.0, abs=0.15)
+
+
+def test_berendsen_compresses_under_pressure(morse, copper):
+    settings = MDSettings(
+        300, "npt-berendsen", pressure_GPa=20.0, timestep_fs=3.0, barostat_time_fs=500.0
+    )
+    result = run_md(copper, calculator=morse(), settings=settings)
+    assert result.atoms.get_volume() < 0.95 * copper.get_volume()
+
+
+def test_single_atom_in_a_bath_is_brownian(morse):
+    settings = MDSettings(3000, "nvt-langevin", timestep_fs=5.0, friction_per_fs=0.05, seed=2)
+    result = run_md(Atoms("Cu"), calculator=morse(), settings=settings)
+    # 750 independent velocities, 3 components: standard error 3 %.
+    assert result.temperature_K == pytest.approx(300.0, rel=0.12)
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_state_is_plain_data_that_restores(morse, copper, ensemble):
+    settings = MDSettings(0, ensemble, timestep_fs=2.0)
+    runs = []
+    for resumed in (False, True):
+        atoms = copper.copy()
+        atoms.calc = morse()
+        rng = np.random.default_rng(0)
+        free = ensembles.free_momenta(atoms, settings)
+        velocities.thermalize(atoms, 300.0, free, rng)
+        integrator = ensembles.build(atoms, settings, free, rng)
+        for step in range(20):
+            integrator.step()
+            if resumed and step == 9:
+                state = integrator.state()
+                atoms.set_constraint()
+                integrator = ensembles.build(atoms, dataclasses.replace(settings), free, rng)
+                integrator.restore(state)
+        runs.append(atoms.positions)
+    np.testing.assert_array_equal(*runs)

@@ -1,0 +1,136 @@
+import dataclasses
+import logging
+
+import pytest
+from ase.constraints import FixAtoms
+from ase.io import Trajectory, read
+
+from tdncalc.errors import CheckpointError, OutputError
+from tdncalc.workflows.relax import RelaxSettings, relax
+
+SETTINGS = RelaxSettings(fmax=1e-4, cell="full")
+
+
+def test_every_step_is_a_frame_with_its_results(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    result = relax(copper, calculator=morse(), settings=SETTINGS, trajectory=path)
+    frames = read(path, ":")
+    assert len(frames) == result.steps + 1
+    assert frames[0].positions == pytest.approx(copper.positions, abs=0)
+    assert frames[-1].get_potential_energy() == result.energy
+
+
+def test_existing_file_is_refused_and_left_alone(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"x\.traj exists"):
+        relax(copper, calculator=morse(), trajectory=path)
+    assert path.read_bytes() == b"mine"
+
+
+def test_overwrite_replaces_it(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    path.write_bytes(b"mine")
+    relax(copper, calculator=morse(), trajectory=path, overwrite=True)
+    assert len(read(path, ":")) > 1
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "fire", "bfgs"])
+@pytest.mark.parametrize("cell", ["fixed", "full"])
+def test_resumed_path_is_the_uninterrupted_one(morse, copper, tmp_path, optimizer, cell):
+    settings = RelaxSettings(fmax=1e-4, optimizer=optimizer, cell=cell)
+    whole, parts = tmp_path / "whole.traj", tmp_path / "parts.traj"
+    expected = relax(copper, calculator=morse(), settings=settings, trajectory=whole)
+    cut = dataclasses.replace(settings, steps=5)
+    relax(copper, calculator=morse(), settings=cut, trajectory=parts)
+    with parts.open("ab") as file:
+        file.write(b"half a frame")
+    calculator = morse()
+    result = relax(copper, calculator=calculator, settings=settings, trajectory=parts, resume=True)
+    assert parts.read_bytes() == whole.read_bytes()
+    assert result.steps == expected.steps
+    assert result.energy == expected.energy
+    assert calculator.n_calls <= expected.steps - 4
+
+
+def test_resume_of_a_finished_run_evaluates_only_the_end(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    first = relax(copper, calculator=morse(), settings=SETTINGS, trajectory=path)
+    before = path.read_bytes()
+    calculator = morse()
+    again = relax(copper, calculator=calculator, settings=SETTINGS, trajectory=path, resume=True)
+    assert (again.converged, again.steps) == (True, first.steps)
+    assert calculator.n_calls == 1
+    assert path.read_bytes() == before
+
+
+def test_resume_without_a_file_begins(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    assert relax(copper, calculator=morse(), trajectory=path, resume=True).converged
+    assert path.exists()
+
+
+def test_resume_from_another_structure_is_refused(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    relax(copper, calculator=morse(), trajectory=path)
+    copper.rattle(0.01, seed=7)
+    with pytest.raises(CheckpointError, match="begins with another structure"):
+        relax(copper, calculator=morse(), trajectory=path, resume=True)
+
+
+def test_resume_with_another_option_is_refused_by_name(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    relax(copper, calculator=morse(), trajectory=path)
+    with pytest.raises(CheckpointError, match="optimizer='lbfgs', not 'fire'"):
+        relax(
+            copper,
+            calculator=morse(),
+            trajectory=path,
+            settings=RelaxSettings(optimizer="fire"),
+            resume=True,
+        )
+
+
+def test_resume_with_another_model_leaves_the_recorded_path(morse, copper, tmp_path, caplog):
+    path = tmp_path / "x.traj"
+    cut = dataclasses.replace(SETTINGS, steps=3)
+    relax(copper, calculator=morse(), settings=cut, trajectory=path)
+    frames = read(path, ":")
+    path.unlink()
+    frames[2].positions += 1e-3
+    with Trajectory(path, "w") as writer:
+        writer.set_description(
+            {
+                "type": "relaxation",
+                "optimizer": "lbfgs",
+                "cell": "full",
+                "pressure_GPa": 0.0,
+                "fix_symmetry": False,
+            }
+        )
+        for frame in frames:
+            writer.write(frame)
+    with caplog.at_level(logging.WARNING):
+        result = relax(copper, calculator=morse(), settings=SETTINGS, trajectory=path, resume=True)
+    assert result.converged
+    assert "leaves the recorded path at step 2" in caplog.text
+    assert len(read(path, ":")) == result.steps + 1
+
+
+def test_file_that_is_no_trajectory_is_refused(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    path.write_bytes(b"\x01" * 200)
+    with pytest.raises(CheckpointError, match="not a trajectory that can be resumed"):
+        relax(copper, calculator=morse(), trajectory=path, resume=True)
+
+
+def test_folder_that_is_missing_is_an_output_error(morse, copper, tmp_path):
+    with pytest.raises(OutputError, match="cannot be written"):
+        relax(copper, calculator=morse(), trajectory=tmp_path / "no" / "x.traj")
+
+
+def test_constraints_are_kept_in_the_frames(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    copper.set_constraint(FixAtoms([1]))
+    relax(copper, calculator=morse(), trajectory=path, settings=RelaxSettings(fix_symmetry=False))
+    assert read(path).constraints[0].index.tolist() == [1]
