@@ -14,6 +14,7 @@ from ase.calculators.calculator import (
 from numpy.typing import NDArray
 
 from tdncalc.checkpoint import DEFAULT_MODEL, load_model
+from tdncalc.errors import OptionError
 from tdncalc.geometry.graph import AtomicGraph, make_graph
 from tdncalc.geometry.neighbors import SkinNeighborList
 from tdncalc.potential import Potential, split_results
@@ -44,7 +45,7 @@ class TDNCalculator(Calculator):
     Raises
     ------
     ModelNotFoundError, DamagedModelError, OptionError
-        As :func:`tdncalc.checkpoint.load_model`.
+        As :func:`tdncalc.checkpoint.load_model`; OptionError also for a negative skin.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
@@ -57,6 +58,8 @@ class TDNCalculator(Calculator):
         skin: float = 1.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        if not skin >= 0:
+            raise OptionError(f"skin {skin} Å is not allowed; give 0 or more")
         self.potential: Potential = load_model(model, device=device, dtype=dtype)
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
 
@@ -71,7 +74,9 @@ class TDNCalculator(Calculator):
         The energies always come along, and forces and stress with each other: they are sums of the
         same gradient.
         """
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        if self.atoms is None:
+            raise CalculatorSetupError("no atoms to compute; give calculate() an ase.Atoms")
         if system_changes:
             self.results = {}  # nothing old remains should this fail
         rank = self.atoms.cell.rank

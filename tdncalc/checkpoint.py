@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -85,8 +86,9 @@ def load_network(model: str | Path) -> TDN:
             residual=float(card["coupling_residual"]),
         )
         coupling = Coupling(tensor=state.pop("coupling.tensor"), factors=factors)
-        network = TDN(TDNConfig.from_dict(card["config"]), coupling)
-        network.load_state_dict(state)
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+            network = TDN(TDNConfig.from_dict(card["config"]), coupling)
+        network.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, ValueError, TypeError, ConfigError) as error:
         reason = " ".join(str(error).split())
         raise DamagedModelError(f"{folder / _WEIGHTS}: does not fit its card ({reason})") from error
@@ -118,6 +120,8 @@ def read_card(model: str | Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DamagedModelError(f"{path}: no readable model card ({error})") from error
+    if not isinstance(card, dict):
+        raise DamagedModelError(f"{path}: no model card (a JSON object is expected)")
     missing = {"name", "elements", "config", "sha256", "format"} - set(card)
     if missing:
         raise DamagedModelError(f"{path}: the card lacks {', '.join(sorted(missing))}")
@@ -125,7 +129,7 @@ def read_card(model: str | Path) -> dict[str, Any]:
         raise DamagedModelError(
             f"{path}: format {card['format']}, but this version reads {FORMAT}; update tdncalc"
         )
-    return dict(card)
+    return card
 
 
 def verify(model: str | Path) -> None:
@@ -204,9 +208,9 @@ def find_device(device: str) -> torch.device:
     """Return the device of that name; an OptionError if there is no such device here."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = device.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise OptionError(f"device {device!r} is not known; allowed: auto, cpu, cuda, cuda:n")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+    place = torch.device(device)
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
         raise OptionError(f"device {device!r} is not on this machine; use cpu or auto")
-    return torch.device(device)
+    return place

@@ -96,7 +96,7 @@ class Potential:
         energy = _sum_by(energies, graph.batch, graph.n_structures)
         if not vectors.requires_grad:
             return Results(energies, energy)
-        (gradient,) = torch.autograd.grad(interaction.sum(), vectors)
+        (gradient,) = torch.autograd.grad(interaction, vectors, torch.ones_like(interaction))
         gradient = gradient.double()  # (E, 3)
         return Results(
             energies,
@@ -115,7 +115,8 @@ class Potential:
             vectors = edge_vectors(moving).to(self.dtype)
             energy = self.network(elements, graph.edge_index, vectors).double().sum()
             (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
-        hessian = _jacobian(gradient.flatten(), positions, graph.edge_index.shape[1])
+            gradient = gradient.flatten()
+        hessian = _jacobian(gradient, positions, graph.edge_index.shape[1])
         return (hessian + hessian.T) / 2
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:

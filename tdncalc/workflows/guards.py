@@ -89,23 +89,23 @@ def closest_pair(atoms: Atoms, limit: float) -> tuple[int, int, float] | None:
 def _with_images(atoms: Atoms, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Return positions (M, 3) wrapped into the cell with images above each face, and their atoms.
 
-    An image is added for atoms within `margin` of a periodic face, in units of the cell's height
-    over that face; M ≥ N.
+    An image is added for each atom within `margin` of a periodic face; M ≥ N.
     """
     owner = np.arange(len(atoms))
-    cell = atoms.cell.complete()
     positions = atoms.positions
     if not atoms.pbc.any():
         return positions, owner
-    scaled = positions @ np.linalg.inv(cell.array)
+    cell = atoms.cell.complete().array
+    inverse = np.linalg.inv(cell)
+    scaled = positions @ inverse
     scaled[:, atoms.pbc] %= 1.0
+    margins = margin * np.linalg.norm(inverse, axis=0)  # of each face, in units of its height
     for axis in np.flatnonzero(atoms.pbc):
-        height = 1.0 / np.linalg.norm(cell.reciprocal()[axis])
-        near = scaled[:, axis] < margin / height
+        near = scaled[:, axis] < margins[axis]
         images = scaled[near]
         images[:, axis] += 1.0
         scaled, owner = np.vstack([scaled, images]), np.concatenate([owner, owner[near]])
-    return scaled @ cell.array, owner
+    return scaled @ cell, owner
 
 
 def _name(atoms: Atoms, index: int) -> str:

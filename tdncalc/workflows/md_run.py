@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms, units
 
+from tdncalc.errors import StructureError
 from tdncalc.workflows import ensembles, velocities
 from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
 from tdncalc.workflows.md_files import MDFrame, RunFiles
@@ -84,14 +85,16 @@ class Run:
 
     def go(self, observer: Callable[[MDStep], None] | None, stop: Callable[[], bool] | None) -> str:
         """Step until something ends the run, and say what did."""
-        good = None
+        good, fault = None, None
         while True:
-            forces = self._forces()
-            now = self._look(forces)
-            fault = self._settings.guards.trips(self.atoms, forces, now.temperature_K)
+            forces = None if fault else self._forces()
+            if forces is not None:
+                now = self._look(forces)
+                fault = self._settings.guards.trips(self.atoms, forces, now.temperature_K)
             if fault is not None:
+                reason = f"guard: {fault} at step {self.step}"
                 self._go_back(good)
-                return f"guard: {fault} at step {now.step}"
+                return reason
             fresh = self.step != self._resumed_at
             if fresh:
                 self._record(now)
@@ -103,12 +106,20 @@ class Run:
             if end is not None:
                 return end
             good = self.atoms.positions.copy(), self.atoms.get_momenta(), self.atoms.cell.array
-            self._integrator.step()
-            self.step += 1
+            fault = self._advance()
 
     def frame(self) -> Atoms:
         """Return the structure as it is, with its results and the user's constraints."""
         return snapshot(self.atoms, self._constraints)
+
+    def _advance(self) -> str | None:
+        """Take a step, and say why its structure cannot be evaluated, if so."""
+        self.step += 1
+        try:
+            self._integrator.step()
+        except StructureError as error:
+            return str(error)
+        return None
 
     def _end(self, stop: Callable[[], bool] | None) -> str | None:
         if self.step >= self._settings.steps:

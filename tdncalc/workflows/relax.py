@@ -11,6 +11,7 @@ import numpy as np
 from ase import units
 
 from tdncalc import structures
+from tdncalc.errors import StructureError
 from tdncalc.workflows.cell_modes import Problem, pose
 from tdncalc.workflows.descent import Descent
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxStep
@@ -82,12 +83,15 @@ def relax(
     """
     start = time.perf_counter()
     atoms = working_copy(x, calculator)
+    calculator = atoms.calc
     problem = pose(atoms, settings)
     record = RelaxTrajectory(trajectory, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(record):
         last, reason = _descend(problem, record, observer, stop)
+    # Of the last good structure, and by the calculator, whatever was evaluated last.
+    atoms.calc = calculator
     stress = atoms.get_stress() if has_stress(atoms) else None
-    atoms.get_forces()  # those of the last good structure, whatever was evaluated last
+    atoms.get_forces()
     final = problem.frame()
     return RelaxResult(
         structure=structures.like(x, final),
@@ -117,20 +121,23 @@ def _descend(
     while True:
         atoms.calc = calculator
         record.replay(atoms, step)
-        now = problem.measure(step)
+        try:
+            now = problem.measure(step)
+        except StructureError as error:
+            if good is None:
+                raise
+            return _back(atoms, good), str(error)
         record.require_same_model(step, now.energy, len(atoms))
         first = first or now
         failure = _failure(now, first)
         if failure is not None:
-            atoms.calc = calculator
-            return _back(atoms, good, now), failure
+            return now if good is None else _back(atoms, good), failure
         if not record.has(step):
             record.write(problem.frame())
             if observer is not None:
                 observer(now)
         reason = _end(problem, now, stop)
         if reason is not None:
-            atoms.calc = calculator
             return now, reason
         good = problem.frame(), now
         descent.step(problem.enthalpy(now))
@@ -156,10 +163,8 @@ def _failure(now: RelaxStep, first: RelaxStep) -> str | None:
     return None
 
 
-def _back(atoms: Atoms, good: tuple[Atoms, RelaxStep] | None, now: RelaxStep) -> RelaxStep:
-    """Return to the last structure that was good, if there was one."""
-    if good is None:
-        return now
+def _back(atoms: Atoms, good: tuple[Atoms, RelaxStep]) -> RelaxStep:
+    """Return to the last structure that was good."""
     frame, measured = good
     atoms.set_cell(frame.cell, apply_constraint=False)
     atoms.set_positions(frame.positions, apply_constraint=False)

@@ -22,9 +22,27 @@ def copied(model_folder, folder):
 def test_list_names_model_elements_and_cutoff(args, tdn, bundled):
     outcome = tdn("models", *args)
     assert outcome.code == 0
-    assert outcome.out.startswith("tiny")
-    assert "H B C N O F Na" in outcome.out
-    assert "cutoff 5.0 Å" in outcome.out
+    assert outcome.out.startswith("tiny\n")
+    assert "elements  H B C N O F Na" in outcome.out
+    assert "cutoff    5.0 Å" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("entries", "data"),
+    [
+        ({"errors": {"test": {"energy_MAE_meV_per_atom": 1, "forces_MAE_meV_per_A": 2}}}, "test"),
+        (
+            {"validation": {"valid_energy_meV_per_atom": 1, "valid_forces_meV_per_A": 2}},
+            "validation",
+        ),
+    ],
+)
+def test_list_shows_measured_errors(entries, data, tdn, copied, monkeypatch):
+    card = json.loads((copied / "card.json").read_text())
+    (copied / "card.json").write_text(json.dumps(card | entries))
+    monkeypatch.setattr(checkpoint, "_bundled_root", lambda: copied.parent)
+    expected = f"1.00 meV/atom, 2.0 meV/Å (mean absolute, {data} data)"
+    assert expected in tdn("models", "list").out
 
 
 def test_show_tells_all_of_the_card(tdn, bundled):

@@ -144,10 +144,9 @@ def test_coupling_is_built_at_the_lowest_exact_rank():
     assert coupling.factors.residual < 1e-12
 
 
-def test_coupling_takes_the_rank_of_the_paper():
-    coupling = build_coupling(1, paths="SO3", weights="equal", rank=paper_rank(1))
+def test_coupling_takes_another_rank():
+    coupling = build_coupling(1, rank=paper_rank(1))
     assert coupling.factors.c.shape == (4, 7)
-    assert 1e-3 < coupling.factors.residual < 2e-2
 
 
 def test_coupling_without_a_known_exact_rank_asks_for_one():

@@ -9,6 +9,8 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from tdncalc.errors import StructureError
+
 
 class MorseLattice(Calculator):
     """Morse pairs of every atom with every atom of its cell and of the cells around it.
@@ -24,18 +26,23 @@ class MorseLattice(Calculator):
         Factor of the energy.
     fail_at
         The call from which on energy and forces are not a number.
+    refuse_at
+        The call that refuses the structure.
     """
 
     implemented_properties = ("energy", "free_energy", "forces", "stress")
 
-    def __init__(self, scale=1.0, fail_at=None, depth=0.3429, width=1.3588, r0=2.866):
+    def __init__(self, scale=1.0, fail_at=None, refuse_at=None):
         super().__init__()
-        self.scale, self.fail_at, self.n_calls = scale, fail_at, 0
-        self.depth, self.width, self.r0 = depth * scale, width, r0
+        self.depth, self.width, self.r0 = 0.3429 * scale, 1.3588, 2.866
+        self.fail_at, self.refuse_at = fail_at, refuse_at
+        self.n_calls = 0
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         self.n_calls += 1
+        if self.n_calls == self.refuse_at:
+            raise StructureError("structure: two atoms are at one point")
         ranges = [(-1, 0, 1) if periodic else (0,) for periodic in atoms.pbc]
         shifts = np.array(list(itertools.product(*ranges))) @ atoms.cell.array
         pairs = atoms.positions[None] + shifts[:, None, None] - atoms.positions[:, None]

@@ -64,10 +64,10 @@ def test_rotation_of_a_molecule_is_not_thermostatted_by_bussi(morse, cluster):
 @pytest.mark.parametrize("ensemble", NVT)
 def test_small_molecule_has_the_canonical_energies(morse, cluster, ensemble):
     # 12 vibrations of an octahedron, nearly harmonic at 100 K: each holds kT/2 of potential energy
-    # on average, and twice the kinetic energy over kT is χ² distributed. 4000 relaxation times:
-    # standard errors near 1 % of the means and 3 % of the variance.
+    # on average, and twice the kinetic energy over kT is χ² distributed. About 250 relaxation
+    # times: standard errors near 3 % of the means and 9 % of the variance.
     settings = MDSettings(
-        40_000,
+        9_000,
         ensemble,
         temperature_K=100.0,
         timestep_fs=5.0,
@@ -78,15 +78,15 @@ def test_small_molecule_has_the_canonical_energies(morse, cluster, ensemble):
     )
     frames = []
     run_md(cluster, calculator=morse(), settings=settings, observer=frames.append)
-    kept = [step.frame for step in frames[2000:] if step.frame is not None]
+    kept = [step.frame for step in frames[1000:] if step.frame is not None]
     thermal = units.kB * 100.0
     potential = np.array([f.potential_eV for f in kept]) - minimum(morse, cluster)
     kinetic = np.array([f.kinetic_eV for f in kept])
     free = 15 if ensemble == "nvt-langevin" else 12
-    assert potential.mean() / (6 * thermal) == pytest.approx(1.0, abs=0.08)
-    assert kinetic.mean() / (free / 2 * thermal) == pytest.approx(1.0, abs=0.04)
-    assert kinetic.var() / (free / 2 * thermal**2) == pytest.approx(1.0, abs=0.15)
-    assert np.mean([f.temperature_K for f in kept]) == pytest.approx(100.0, abs=4.0)
+    assert potential.mean() / (6 * thermal) == pytest.approx(1.0, abs=0.12)
+    assert kinetic.mean() / (free / 2 * thermal) == pytest.approx(1.0, abs=0.1)
+    assert kinetic.var() / (free / 2 * thermal**2) == pytest.approx(1.0, abs=0.3)
+    assert np.mean([f.temperature_K for f in kept]) == pytest.approx(100.0, abs=10.0)
 
 
 def minimum(morse, atoms):
@@ -100,7 +100,7 @@ def sample(morse, ensemble, pressure, steps):
         steps,
         ensemble,
         pressure_GPa=pressure,
-        timestep_fs=4.0,
+        timestep_fs=6.0,
         interval=4,
         thermostat_time_fs=60.0,
         barostat_time_fs=200.0,
@@ -115,23 +115,23 @@ def sample(morse, ensemble, pressure, steps):
 
 @pytest.mark.physics
 def test_berendsen_reaches_pressure_and_temperature(morse):
-    frames = sample(morse, "npt-berendsen", 3.0, 12_000)
-    assert np.mean([f.pressure_GPa for f in frames]) == pytest.approx(3.0, abs=0.15)
+    frames = sample(morse, "npt-berendsen", 3.0, 5_000)
+    assert np.mean([f.pressure_GPa for f in frames]) == pytest.approx(3.0, abs=0.3)
     assert np.mean([f.temperature_K for f in frames]) == pytest.approx(300.0, abs=6.0)
 
 
 @pytest.mark.physics
 def test_mtk_has_the_volumes_of_the_isobaric_ensemble(morse):
-    # var V = -kT dV/dP. Standard errors: 3 % of the variance, 2 % of the slope.
+    # var V = -kT dV/dP. About 150 periods of the cell: standard errors of 8 % and 3 %.
     volumes = {}
     for pressure in (-1.0, 1.0):
-        frames = sample(morse, "npt-mtk", pressure, 40_000)
+        frames = sample(morse, "npt-mtk", pressure, 10_000)
         volumes[pressure] = np.array([f.volume_A3 for f in frames])
-        assert np.mean([f.pressure_GPa for f in frames]) == pytest.approx(pressure, abs=0.1)
-        assert np.mean([f.temperature_K for f in frames]) == pytest.approx(300.0, abs=6.0)
+        assert np.mean([f.pressure_GPa for f in frames]) == pytest.approx(pressure, abs=0.25)
+        assert np.mean([f.temperature_K for f in frames]) == pytest.approx(300.0, abs=10.0)
     slope = (volumes[1.0].mean() - volumes[-1.0].mean()) / (2.0 * units.GPa)
     variance = np.mean([v.var() for v in volumes.values()])
-    assert variance / (-KT * slope) == pytest.approx(1.0, abs=0.15)
+    assert variance / (-KT * slope) == pytest.approx(1.0, abs=0.3)
 
 
 def test_berendsen_compresses_under_pressure(morse, copper):
@@ -142,6 +142,7 @@ def test_berendsen_compresses_under_pressure(morse, copper):
     assert result.atoms.get_volume() < 0.95 * copper.get_volume()
 
 
+@pytest.mark.physics
 def test_single_atom_in_a_bath_is_brownian(morse):
     settings = MDSettings(3000, "nvt-langevin", timestep_fs=5.0, friction_per_fs=0.05, seed=2)
     result = run_md(Atoms("Cu"), calculator=morse(), settings=settings)

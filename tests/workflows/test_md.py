@@ -157,6 +157,14 @@ def test_not_a_number_is_caught_and_the_frame_before_kept(morse, copper, files):
     assert np.isfinite(result.atoms.positions).all()
 
 
+def test_structure_that_the_model_refuses_on_the_way_is_a_guard(morse, copper, files):
+    result = run_md(copper, calculator=morse(refuse_at=8), settings=SHORT, files=files)
+    assert result.reason == "guard: structure: two atoms are at one point at step 7"
+    assert result.steps == 6
+    assert np.isfinite(result.atoms.get_potential_energy())
+    assert int(rows(files)[-1]["step"]) == 6
+
+
 def test_guard_at_the_start_runs_nothing(morse, copper, files):
     settings = dataclasses.replace(SHORT, guards=Guards(min_distance=3.0))
     result = run_md(copper, calculator=morse(), settings=settings, files=files)

@@ -242,7 +242,7 @@ run_md(start, calculator=MorseLattice(), settings=settings, files=files, resume=
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ensemble", ENSEMBLES)
+@pytest.mark.parametrize("ensemble", ["nvt-langevin", "npt-mtk"])
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(morse, copper, named, tmp_path, ensemble):
     options = {"steps": 500, "ensemble": ensemble, "interval": 2, "checkpoint_interval": 5}
     settings = MDSettings(**options)

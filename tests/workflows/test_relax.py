@@ -171,6 +171,13 @@ def test_explosion_ends_at_the_last_good_structure(morse, copper):
     assert np.isfinite(result.atoms.positions).all()
 
 
+def test_structure_that_the_model_refuses_on_the_way_ends_it(morse, copper):
+    result = relax(copper, calculator=morse(refuse_at=4), settings=RelaxSettings(fmax=1e-6))
+    assert result.reason == "structure: two atoms are at one point"
+    assert (result.steps, result.converged) == (2, False)
+    assert np.isfinite(result.energy)
+
+
 def test_first_evaluation_that_is_not_finite_is_named(morse, copper):
     result = relax(copper, calculator=morse(fail_at=1))
     assert (result.steps, result.converged) == (0, False)

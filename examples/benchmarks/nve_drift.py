@@ -1,0 +1,63 @@
+"""Energy conservation of the bundled model: NVE of aspirin, float32, 0.5 fs, 10 ps by default.
+
+Prints the drift (slope of the total energy) of the whole run and of each quarter, and draws it.
+
+    python nve_drift.py [--picoseconds 10] [--output nve_drift.png]
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from ase.io import read
+from matplotlib.figure import Figure
+
+from tdncalc import MDSettings, TDNCalculator, relax, run_md
+
+
+def main() -> None:
+    """Relax, simulate, and report the drift."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--picoseconds", type=float, default=10.0)
+    parser.add_argument("--output", type=Path, default=Path("nve_drift.png"))
+    options = parser.parse_args()
+    calculator = TDNCalculator()
+    atoms = relax(read(Path(__file__).parents[1] / "aspirin.xyz"), calculator=calculator).atoms
+    rows: list[tuple[float, float]] = []
+    settings = MDSettings(
+        steps=round(options.picoseconds / 0.0005),
+        ensemble="nve",
+        temperature_K=300.0,
+        timestep_fs=0.5,
+        interval=10,
+        seed=1,
+    )
+    result = run_md(
+        atoms,
+        calculator=calculator,
+        settings=settings,
+        observer=lambda step: step.frame and rows.append((step.frame.time_fs, step.frame.total_eV)),
+    )
+    time_ps, total = np.array(rows).T * [[1e-3], [1e3 / len(atoms)]]  # ps, meV/atom
+    total -= total[0]
+    slopes = [
+        np.polyfit(t, e, 1)[0] for t, e in zip(np.array_split(time_ps, 4), np.array_split(total, 4))
+    ]
+    print(
+        f"{len(atoms)} atoms, {time_ps[-1]:.1f} ps, mean temperature {result.temperature_K:.0f} K"
+    )
+    print(
+        f"drift {np.polyfit(time_ps, total, 1)[0]:+.5f} meV/atom/ps; by quarter "
+        + ", ".join(f"{slope:+.4f}" for slope in slopes)
+    )
+    print(f"standard deviation of the total energy {total.std():.4f} meV/atom")
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(time_ps, total, lw=0.5)
+    axes.set(xlabel="time (ps)", ylabel="total energy (meV/atom)")
+    axes.grid(alpha=0.3)
+    figure.savefig(options.output, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from pymatgen.io.ase import AseAtomsAdaptor
+
+import tdncalc.potential
+from tdncalc.errors import OptionError, StructureError
+from tdncalc.geometry.graph import batch_graphs
+from tests.structures import NAMES, structure
+
+RELATIVE = 1e-7
+STEP = 2e-4  # Å, and of the strain
+# Central differences of sixth order: f' = Σ w (f(x + k h) - f(x - k h)) / h
+STENCIL = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
+VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+PERIODIC = [name for name in NAMES if structure(name).pbc.all()]
+
+
+def derivatives(potential, moves):
+    """Derivative of the energy along each move, a function from a displacement to Atoms."""
+    steps = [sign * k for k in STENCIL for sign in (1, -1)]
+    displaced = [move(step * STEP) for move in moves for step in steps]
+    results = potential.evaluate(displaced, properties=("energy",))
+    energies = np.reshape([result["energy"] for result in results], (len(moves), len(STENCIL), 2))
+    return (energies[:, :, 0] - energies[:, :, 1]) @ np.array(list(STENCIL.values())) / STEP
+
+
+def shifted(atoms, direction):
+    def move(amount):
+        moved = atoms.copy()
+        moved.positions += amount * direction
+        return moved
+
+    return move
+
+
+def strained(atoms, i, j):
+    def move(amount):
+        strain = np.zeros((3, 3))
+        strain[i, j] += amount / 2
+        strain[j, i] += amount / 2
+        moved = atoms.copy()
+        moved.set_cell(atoms.cell.array @ (np.eye(3) + strain))
+        moved.positions = atoms.positions @ (np.eye(3) + strain)
+        return moved
+
+    return move
+
+
+def force_directions(atoms):
+    """Every coordinate of small structures, random directions in large ones."""
+    eye = np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)
+    random = np.random.default_rng(2).normal(size=(4, len(atoms), 3))
+    return eye if len(atoms) <= 3 else random / np.linalg.norm(random, axis=(1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forces_are_minus_the_derivative_of_the_energy(potential, name):
+    atoms = structure(name)
+    (result,) = potential.evaluate([atoms])
+    directions = force_directions(atoms)
+    expected = -derivatives(potential, [shifted(atoms, direction) for direction in directions])
+    found = np.einsum("dnx,nx->d", directions, result["forces"])
+    scale = np.abs(result["forces"]).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=RELATIVE * scale + 1e-10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strain_gradient_is_the_derivative_by_the_strain(potential, name):
+    atoms = structure(name)
+    gradient = potential.compute(potential.graph(atoms), stress=True).strain_gradient[0].numpy()
+    np.testing.assert_allclose(gradient, gradient.T, rtol=0, atol=1e-11 * (1 + np.abs(gradient).max()))
+    expected = derivatives(potential, [strained(atoms, i, j) for i, j in VOIGT])
+    found = np.array([gradient[i, j] for i, j in VOIGT])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=RELATIVE * np.abs(found).max() + 1e-10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stress_is_the_strain_gradient_by_the_volume_in_voigt_order(potential, name):
+    atoms = structure(name)
+    (result,) = potential.evaluate([atoms])
+    if atoms.cell.rank < 3:
+        assert "stress" not in result
+        return
+    gradient = potential.compute(potential.graph(atoms), stress=True).strain_gradient[0].numpy()
+    expected = [gradient[i, j] / atoms.get_volume() for i, j in VOIGT]
+    np.testing.assert_allclose(result["stress"], expected, rtol=1e-9, atol=1e-15)
+
+
+def test_each_shear_has_its_place(potential):
+    atoms = structure("organic box")
+    (result,) = potential.evaluate([atoms])
+    shear = derivatives(potential, [strained(atoms, 1, 2), strained(atoms, 0, 2), strained(atoms, 0, 1)])
+    assert np.abs(np.diff(np.sort(shear))).min() > 0.01
+    np.testing.assert_allclose(result["stress"][3:] * atoms.get_volume(), shear, rtol=1e-6)
+
+
+def test_stress_does_not_depend_on_the_handedness_of_the_cell(potential):
+    left = structure("left-handed cell")
+    assert np.linalg.det(left.cell.array) < 0
+    right = left.copy()
+    right.set_cell(left.cell.array[[1, 0, 2]])
+    one, other = potential.evaluate([left, right])
+    np.testing.assert_allclose(one["stress"], other["stress"], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(one["forces"], other["forces"], rtol=1e-10, atol=1e-10)
+
+
+def test_compressed_crystal_has_negative_stress(potential):
+    hard = Atoms("Pt", cell=np.eye(3) * 1.5, pbc=True)
+    assert potential.evaluate([hard])[0]["stress"][:3].max() < -1.0
+
+
+def test_stress_of_linearly_dependent_vectors_is_left_out(potential):
+    flat = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], cell=[[3, 0.1, 0], [0.7, 2, 0], [3.7, 2.1, 0]])
+    assert flat.cell.rank == 3
+    assert "stress" not in potential.evaluate([flat])[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_energies_sum_to_the_energy_and_forces_to_zero(potential, name):
+    (result,) = potential.evaluate([structure(name)])
+    assert result["energies"].sum() == pytest.approx(result["energy"], rel=1e-14)
+    assert result["free_energy"] == result["energy"]
+    np.testing.assert_allclose(result["forces"].sum(0), 0, atol=1e-9 * (1 + np.abs(result["forces"]).max()))
+
+
+def test_atom_without_neighbors_has_exactly_its_reference_energy(potential, make_network):
+    references = make_network().reference_energies.tolist()
+    lone = Atoms("OBr", [[0, 0, 0], [0, 0, 100]])
+    expected = [references[potential.elements.index(symbol)] for symbol in ("O", "Br")]
+    (result,) = potential.evaluate([lone])
+    assert result["energies"].tolist() == expected
+    assert (result["forces"] == 0).all()
+
+
+@pytest.mark.parametrize("edges_per_batch", [1, 1000, 50_000])
+def test_batch_of_everything_equals_one_by_one(potential, monkeypatch, edges_per_batch):
+    atoms = [structure(name) for name in NAMES]
+    single = [potential.evaluate([one])[0] for one in atoms]
+    monkeypatch.setattr(tdncalc.potential, "_EDGES_PER_BATCH", edges_per_batch)
+    for one, other in zip(single, potential.evaluate(atoms), strict=True):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            scale = np.abs(value).max()
+            np.testing.assert_allclose(other[key], value, rtol=0, atol=1e-11 * (1 + scale), err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["water", "dense collision", "tiny cell", "left-handed cell", "wire"])
+def test_hessian_is_minus_the_derivative_of_the_forces(potential, name):
+    atoms = structure(name)
+    hessian = potential.hessian(potential.graph(atoms)).numpy()
+    assert hessian.shape == (3 * len(atoms),) * 2
+    assert np.array_equal(hessian, hessian.T)
+    direction = np.random.default_rng(3).normal(size=(len(atoms), 3))
+    move = shifted(atoms, direction)
+    expected = np.zeros(3 * len(atoms))
+    for k, weight in STENCIL.items():
+        ahead, behind = potential.evaluate([move(k * STEP), move(-k * STEP)])
+        expected -= weight * (ahead["forces"] - behind["forces"]).ravel() / STEP
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(hessian @ direction.ravel(), expected, rtol=0, atol=1e-6 * scale + 1e-8)
+
+
+def test_hessian_does_not_depend_on_how_many_rows_fit(potential, monkeypatch):
+    graph = potential.graph(structure("water"))
+    whole = potential.hessian(graph)
+    monkeypatch.setattr(tdncalc.potential, "_EDGES_PER_BATCH", 1)
+    torch.testing.assert_close(potential.hessian(graph), whole, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["single atom", "no edges"])
+def test_hessian_without_edges_is_zero(potential, name):
+    hessian = potential.hessian(potential.graph(structure(name)))
+    assert hessian.shape == (3 * len(structure(name)),) * 2
+    assert (hessian == 0).all()
+
+
+def test_positions_far_from_the_origin_lose_no_digits(make_potential):
+    potential = make_potential(torch.float32)
+    for name in ("water", "aspirin", "organic box"):
+        near, far = structure(name), structure(name)
+        far.positions += [1000.0, -1000.0, 1000.0]
+        one, other = potential.evaluate([near, far])
+        np.testing.assert_allclose(other["energies"], one["energies"], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(other["forces"], one["forces"], rtol=0, atol=2e-5)
+
+
+def test_large_offset_costs_no_digits(make_potential, make_network):
+    # as all-electron energies: 1e5 eV an atom beside meV that matter
+    plain, offset = make_network(), make_network()
+    offset.reference_energies -= 131072.0
+    atoms = structure("organic box")
+    (one,) = make_potential(torch.float32, plain).evaluate([atoms])
+    (other,) = make_potential(torch.float32, offset).evaluate([atoms])
+    assert np.array_equal(one["forces"], other["forces"])
+    np.testing.assert_allclose(other["energies"] + 131072.0, one["energies"], rtol=0, atol=1e-10)
+    assert other["energy"] + 131072.0 * len(atoms) == pytest.approx(one["energy"], abs=1e-8)
+
+
+def test_single_precision_agrees_with_double(potential, make_potential):
+    atoms = [structure(name) for name in ("aspirin", "organic box", "slab", "chiral molecule")]
+    rough = make_potential(torch.float32).evaluate(atoms)
+    for one, other in zip(rough, potential.evaluate(atoms), strict=True):
+        assert one["forces"].dtype == np.float64
+        np.testing.assert_allclose(one["energies"], other["energies"], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(one["forces"], other["forces"], rtol=0, atol=1e-4)
+
+
+def test_descriptors_have_a_row_for_each_atom(potential):
+    water, crystal = (potential.graph(structure(name)) for name in ("water", "slab"))
+    rows = potential.descriptors(batch_graphs([water, crystal]))
+    assert rows.shape == (19, 16)
+    torch.testing.assert_close(rows[:3], potential.descriptors(water))
+    assert not rows.requires_grad
+
+
+def test_only_what_is_asked_for_comes_back(potential):
+    crystal = structure("slab")
+    assert set(potential.evaluate([crystal], properties=["energy"])[0]) == {"energy", "free_energy"}
+    assert set(potential.evaluate([crystal], properties=["stress"])[0]) == {"energy", "free_energy", "stress"}
+    assert potential.evaluate([]) == []
+
+
+def test_energy_needs_no_backward_pass(potential, monkeypatch):
+    monkeypatch.setattr(torch.autograd, "grad", None)
+    potential.evaluate([structure("water")], properties=["energy", "energies"])
+    with pytest.raises(TypeError, match="not callable"):
+        potential.evaluate([structure("water")], properties=["forces"])
+
+
+def test_forces_need_no_gradient_mode_of_the_caller(potential):
+    with torch.no_grad():
+        (result,) = potential.evaluate([structure("water")])
+        potential.hessian(potential.graph(structure("water")))
+        assert not torch.is_grad_enabled()
+    assert np.abs(result["forces"]).max() > 0
+
+
+def test_unknown_property_is_refused(potential):
+    with pytest.raises(OptionError, match="unknown property 'dipole'; allowed: energy, free_energy"):
+        potential.evaluate([molecule("H2O")], properties=["energy", "dipole"])
+
+
+def test_unknown_element_is_named_with_its_structure(potential):
+    message = r"structure 1: element Pb \(atom 3\) is not in model 'tiny' \(H B C "
+    with pytest.raises(StructureError, match=message):
+        potential.evaluate([molecule("H2O"), molecule("H2O") + Atoms("Pb", [[4, 4, 4]])])
+
+
+def test_pymatgen_objects_are_evaluated(potential):
+    crystal, water = structure("slab"), structure("water")
+    objects = [AseAtomsAdaptor.get_structure(crystal), AseAtomsAdaptor.get_molecule(water)]
+    for one, other in zip(potential.evaluate(objects), potential.evaluate([crystal, water]), strict=True):
+        assert one["energy"] == pytest.approx(other["energy"], rel=1e-12)
+        np.testing.assert_allclose(one["forces"], other["forces"], rtol=0, atol=1e-10)
+
+
+def test_potential_survives_pickle_and_deepcopy(potential):
+    atoms = structure("aspirin")
+    (expected,) = potential.evaluate([atoms])
+    for twin in (copy.deepcopy(potential), pickle.loads(pickle.dumps(potential))):
+        (result,) = twin.evaluate([atoms])
+        assert result["energy"] == expected["energy"]
+        assert np.array_equal(result["forces"], expected["forces"])
+        assert not any(p.requires_grad for p in twin.network.parameters())
+        assert twin.network.training is False
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu(potential):
+    twin = copy.deepcopy(potential)
+    twin.device = torch.device("cuda")
+    twin.network.to("cuda")
+    twin.reference_energies = twin.reference_energies.cuda()
+    atoms = [structure(name) for name in NAMES]
+    for one, other in zip(twin.evaluate(atoms), potential.evaluate(atoms), strict=True):
+        for key, value in other.items():
+            np.testing.assert_allclose(one[key], value, rtol=0, atol=1e-9 * (1 + np.abs(value).max()))
