@@ -28,6 +28,7 @@ from tdncalc.tdn import TDN, TDNConfig
 
 __all__ = [
     "DEFAULT_MODEL",
+    "add_errors",
     "bundled_models",
     "find_device",
     "load_model",
@@ -164,10 +165,25 @@ def save_model(folder: str | Path, network: TDN, card: Mapping[str, Any]) -> dic
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / _WEIGHTS, data)
-        _replace(folder / _CARD, (json.dumps(written, indent=1) + "\n").encode())
     except OSError as error:
         raise OutputError(f"{folder}: cannot write the model ({error})") from error
+    _write_card(folder, written)
     return written
+
+
+def add_errors(model: str | Path, name: str, errors: Mapping[str, Any]) -> None:
+    """Write measured errors into a model's card, as ``errors[name]``."""
+    folder = model_folder(model)
+    card = read_card(folder)
+    card["errors"] = {**card.get("errors", {}), name: dict(errors)}
+    _write_card(folder, card)
+
+
+def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    try:
+        _replace(folder / _CARD, (json.dumps(card, indent=1) + "\n").encode())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write the card ({error})") from error
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -205,7 +205,7 @@ def split_results(
 
 
 def _volumes(cell: Tensor) -> list[float]:
-    """Volumes of cells (B, 3, 3) in Å³, 0 where the vectors are linearly dependent but for rounding."""
+    """Return the volumes of cells (B, 3, 3) in Å³, 0 where the vectors are linearly dependent."""
     volumes = torch.linalg.det(cell).abs()
     largest = torch.linalg.vector_norm(cell, dim=2).prod(1)
     return torch.where(volumes > 1e-12 * largest, volumes, 0.0).tolist()
@@ -218,7 +218,8 @@ def voigt(stress: Tensor) -> NDArray[np.float64]:
 
 
 def _jacobian(values: Tensor, positions: Tensor, n_edges: int) -> Tensor:
-    """Derivatives of each of n values by the positions (N, 3), (n, 3N), as many rows at once as fit."""
+    """Return the derivatives of n values by the positions (N, 3), (n, 3N)."""
+    # as many rows of the result at once as a batch may have edges
     directions = torch.eye(len(values), dtype=values.dtype, device=values.device)
     rows = [
         torch.autograd.grad(values, positions, part, retain_graph=True, is_grads_batched=True)[0]

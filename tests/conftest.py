@@ -56,7 +56,9 @@ def potential(make_potential: "Callable[..., Potential]") -> "Potential":
 
 
 @pytest.fixture(scope="session")
-def model_folder(make_network: Callable[..., TDN], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_folder(
+    make_network: Callable[..., TDN], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     from tdncalc.checkpoint import save_model
 
     folder = tmp_path_factory.mktemp("models") / "tiny"

@@ -80,9 +80,17 @@ def test_card_tells_what_is_known(make_network, tmp_path):
     written = save_model(tmp_path / "m", network, {"name": "m", "theory": "none", "format": 99})
     card = read_card(tmp_path / "m")
     assert card == written
-    assert (card["theory"], card["elements"], card["cutoff_A"], card["format"]) == ("none", ["H", "O"], 4.0, 1)
+    assert (card["theory"], card["elements"], card["cutoff_A"], card["format"]) == (
+        "none",
+        ["H", "O"],
+        4.0,
+        1,
+    )
     assert card["n_parameters"] == sum(p.numel() for p in network.parameters())
-    assert card["sha256"] == hashlib.sha256((tmp_path / "m/model.safetensors").read_bytes()).hexdigest()
+    assert (
+        card["sha256"]
+        == hashlib.sha256((tmp_path / "m/model.safetensors").read_bytes()).hexdigest()
+    )
     assert card["coupling_residual"] < 1e-12
 
 
@@ -108,7 +116,9 @@ def test_changed_byte_is_noticed(folder):
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(DamagedModelError, match="checksum .* is not the card's .* install the model again"):
+    with pytest.raises(
+        DamagedModelError, match=r"checksum .* is not the card's .* install the model again"
+    ):
         load_model(folder)
 
 
@@ -120,12 +130,18 @@ def test_truncated_weights_are_noticed(folder):
 
 
 def test_wrong_shape_is_noticed(folder):
-    edit_weights(folder, lambda state: state.update(embedding=state["embedding"][:, :, :-1].clone()))
-    with pytest.raises(DamagedModelError, match="does not fit its card .*size mismatch for embedding"):
+    edit_weights(
+        folder, lambda state: state.update(embedding=state["embedding"][:, :, :-1].clone())
+    )
+    with pytest.raises(
+        DamagedModelError, match=r"does not fit its card .*size mismatch for embedding"
+    ):
         verify(folder)
 
 
-@pytest.mark.parametrize("name", ["embedding", "reference_energies", "coupling.tensor", "coupling.a"])
+@pytest.mark.parametrize(
+    "name", ["embedding", "reference_energies", "coupling.tensor", "coupling.a"]
+)
 def test_missing_weights_are_noticed(folder, name):
     edit_weights(folder, lambda state: state.pop(name))
     with pytest.raises(DamagedModelError, match=f"does not fit its card .*{name}"):
@@ -134,7 +150,7 @@ def test_missing_weights_are_noticed(folder, name):
 
 def test_weights_that_belong_nowhere_are_noticed(folder):
     edit_weights(folder, lambda state: state.update(extra=torch.zeros(1)))
-    with pytest.raises(DamagedModelError, match="does not fit its card .*extra"):
+    with pytest.raises(DamagedModelError, match=r"does not fit its card .*extra"):
         verify(folder)
 
 
@@ -158,7 +174,9 @@ def test_pickle_in_place_of_the_weights_is_never_executed(folder, tmp_path):
 
 def test_missing_weights_file_is_noticed(folder):
     (folder / "model.safetensors").unlink()
-    with pytest.raises(DamagedModelError, match=r"model\.safetensors: cannot be read \(No such file"):
+    with pytest.raises(
+        DamagedModelError, match=r"model\.safetensors: cannot be read \(No such file"
+    ):
         load_model(folder)
 
 
@@ -181,7 +199,9 @@ def test_card_without_checksum_is_noticed(folder):
 
 def test_card_of_another_format_is_refused(folder):
     edit_card(folder, lambda card: card.update(format=2))
-    with pytest.raises(DamagedModelError, match="format 2, but this version reads 1; update tdncalc"):
+    with pytest.raises(
+        DamagedModelError, match="format 2, but this version reads 1; update tdncalc"
+    ):
         load_model(folder)
 
 
@@ -207,25 +227,35 @@ def test_configuration_that_does_not_fit_the_weights_is_noticed(folder, change):
 
 
 def test_unknown_model_is_named(tmp_path):
-    with pytest.raises(ModelNotFoundError, match="no model 'organik': neither bundled .* 'tdn models list'"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"no model 'organik': neither bundled .* 'tdn models list'"
+    ):
         load_model("organik")
     with pytest.raises(LookupError, match="nowhere"):
         model_folder(tmp_path / "nowhere")
 
 
 def test_unknown_dtype_is_refused(model_folder):
-    with pytest.raises(OptionError, match="dtype 'float16' is not known; allowed: float32, float64"):
+    with pytest.raises(
+        OptionError, match="dtype 'float16' is not known; allowed: float32, float64"
+    ):
         load_model(model_folder, dtype="float16")
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:", "cpu:", "cpu:1", "", "cuda:-1", "meta"])
+@pytest.mark.parametrize(
+    "device", ["gpu", "cuda:x", "cuda:", "cpu:", "cpu:1", "", "cuda:-1", "meta"]
+)
 def test_unknown_device_is_refused(model_folder, device):
-    with pytest.raises(OptionError, match="device .* is not known; allowed: auto, cpu, cuda, cuda:n"):
+    with pytest.raises(
+        OptionError, match=r"device .* is not known; allowed: auto, cpu, cuda, cuda:n"
+    ):
         load_model(model_folder, device=device)
 
 
 def test_device_that_is_not_here_is_refused(model_folder):
-    with pytest.raises(OptionError, match="device 'cuda:99' is not on this machine; use cpu or auto"):
+    with pytest.raises(
+        OptionError, match="device 'cuda:99' is not on this machine; use cpu or auto"
+    ):
         load_model(model_folder, device="cuda:99")
 
 

@@ -74,7 +74,9 @@ def test_forces_are_minus_the_derivative_of_the_energy(potential, name):
 def test_strain_gradient_is_the_derivative_by_the_strain(potential, name):
     atoms = structure(name)
     gradient = potential.compute(potential.graph(atoms), stress=True).strain_gradient[0].numpy()
-    np.testing.assert_allclose(gradient, gradient.T, rtol=0, atol=1e-11 * (1 + np.abs(gradient).max()))
+    np.testing.assert_allclose(
+        gradient, gradient.T, rtol=0, atol=1e-11 * (1 + np.abs(gradient).max())
+    )
     expected = derivatives(potential, [strained(atoms, i, j) for i, j in VOIGT])
     found = np.array([gradient[i, j] for i, j in VOIGT])
     np.testing.assert_allclose(found, expected, rtol=0, atol=RELATIVE * np.abs(found).max() + 1e-10)
@@ -95,7 +97,9 @@ def test_stress_is_the_strain_gradient_by_the_volume_in_voigt_order(potential, n
 def test_each_shear_has_its_place(potential):
     atoms = structure("organic box")
     (result,) = potential.evaluate([atoms])
-    shear = derivatives(potential, [strained(atoms, 1, 2), strained(atoms, 0, 2), strained(atoms, 0, 1)])
+    shear = derivatives(
+        potential, [strained(atoms, 1, 2), strained(atoms, 0, 2), strained(atoms, 0, 1)]
+    )
     assert np.abs(np.diff(np.sort(shear))).min() > 0.01
     np.testing.assert_allclose(result["stress"][3:] * atoms.get_volume(), shear, rtol=1e-6)
 
@@ -126,7 +130,9 @@ def test_energies_sum_to_the_energy_and_forces_to_zero(potential, name):
     (result,) = potential.evaluate([structure(name)])
     assert result["energies"].sum() == pytest.approx(result["energy"], rel=1e-14)
     assert result["free_energy"] == result["energy"]
-    np.testing.assert_allclose(result["forces"].sum(0), 0, atol=1e-9 * (1 + np.abs(result["forces"]).max()))
+    np.testing.assert_allclose(
+        result["forces"].sum(0), 0, atol=1e-9 * (1 + np.abs(result["forces"]).max())
+    )
 
 
 def test_atom_without_neighbors_has_exactly_its_reference_energy(potential, make_network):
@@ -147,10 +153,14 @@ def test_batch_of_everything_equals_one_by_one(potential, monkeypatch, edges_per
         assert one.keys() == other.keys()
         for key, value in one.items():
             scale = np.abs(value).max()
-            np.testing.assert_allclose(other[key], value, rtol=0, atol=1e-11 * (1 + scale), err_msg=key)
+            np.testing.assert_allclose(
+                other[key], value, rtol=0, atol=1e-11 * (1 + scale), err_msg=key
+            )
 
 
-@pytest.mark.parametrize("name", ["water", "dense collision", "tiny cell", "left-handed cell", "wire"])
+@pytest.mark.parametrize(
+    "name", ["water", "dense collision", "tiny cell", "left-handed cell", "wire"]
+)
 def test_hessian_is_minus_the_derivative_of_the_forces(potential, name):
     atoms = structure(name)
     hessian = potential.hessian(potential.graph(atoms)).numpy()
@@ -163,7 +173,9 @@ def test_hessian_is_minus_the_derivative_of_the_forces(potential, name):
         ahead, behind = potential.evaluate([move(k * STEP), move(-k * STEP)])
         expected -= weight * (ahead["forces"] - behind["forces"]).ravel() / STEP
     scale = np.abs(expected).max()
-    np.testing.assert_allclose(hessian @ direction.ravel(), expected, rtol=0, atol=1e-6 * scale + 1e-8)
+    np.testing.assert_allclose(
+        hessian @ direction.ravel(), expected, rtol=0, atol=1e-6 * scale + 1e-8
+    )
 
 
 def test_hessian_does_not_depend_on_how_many_rows_fit(potential, monkeypatch):
@@ -222,7 +234,11 @@ def test_descriptors_have_a_row_for_each_atom(potential):
 def test_only_what_is_asked_for_comes_back(potential):
     crystal = structure("slab")
     assert set(potential.evaluate([crystal], properties=["energy"])[0]) == {"energy", "free_energy"}
-    assert set(potential.evaluate([crystal], properties=["stress"])[0]) == {"energy", "free_energy", "stress"}
+    assert set(potential.evaluate([crystal], properties=["stress"])[0]) == {
+        "energy",
+        "free_energy",
+        "stress",
+    }
     assert potential.evaluate([]) == []
 
 
@@ -242,7 +258,9 @@ def test_forces_need_no_gradient_mode_of_the_caller(potential):
 
 
 def test_unknown_property_is_refused(potential):
-    with pytest.raises(OptionError, match="unknown property 'dipole'; allowed: energy, free_energy"):
+    with pytest.raises(
+        OptionError, match="unknown property 'dipole'; allowed: energy, free_energy"
+    ):
         potential.evaluate([molecule("H2O")], properties=["energy", "dipole"])
 
 
@@ -255,7 +273,9 @@ def test_unknown_element_is_named_with_its_structure(potential):
 def test_pymatgen_objects_are_evaluated(potential):
     crystal, water = structure("slab"), structure("water")
     objects = [AseAtomsAdaptor.get_structure(crystal), AseAtomsAdaptor.get_molecule(water)]
-    for one, other in zip(potential.evaluate(objects), potential.evaluate([crystal, water]), strict=True):
+    for one, other in zip(
+        potential.evaluate(objects), potential.evaluate([crystal, water]), strict=True
+    ):
         assert one["energy"] == pytest.approx(other["energy"], rel=1e-12)
         np.testing.assert_allclose(one["forces"], other["forces"], rtol=0, atol=1e-10)
 
@@ -280,4 +300,6 @@ def test_cuda_agrees_with_the_cpu(potential):
     atoms = [structure(name) for name in NAMES]
     for one, other in zip(twin.evaluate(atoms), potential.evaluate(atoms), strict=True):
         for key, value in other.items():
-            np.testing.assert_allclose(one[key], value, rtol=0, atol=1e-9 * (1 + np.abs(value).max()))
+            np.testing.assert_allclose(
+                one[key], value, rtol=0, atol=1e-9 * (1 + np.abs(value).max())
+            )

@@ -11,9 +11,7 @@ CRYSTALS = ("slab", "organic box", "one-atom fcc cell")
 
 
 def to_data(atoms, **fields) -> Data:
-    return Data(
-        z=torch.as_tensor(atoms.numbers), pos=torch.as_tensor(atoms.positions), **fields
-    )
+    return Data(z=torch.as_tensor(atoms.numbers), pos=torch.as_tensor(atoms.positions), **fields)
 
 
 def assert_same(found, expected):
@@ -55,7 +53,7 @@ def test_cell_without_pbc_is_periodic_along_its_vectors():
 
 
 def test_graph_without_positions_is_refused():
-    with pytest.raises(StructureError, match="lacks z .* or pos"):
+    with pytest.raises(StructureError, match=r"lacks z .* or pos"):
         split_pyg(Data(z=torch.tensor([1])))
 
 

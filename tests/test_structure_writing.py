@@ -2,6 +2,7 @@
 
 import errno
 import os
+import warnings
 from pathlib import Path
 
 import ase.io
@@ -167,6 +168,23 @@ def test_full_disk_leaves_what_was_there(name, existing, monkeypatch):
         write(name, SILICON, overwrite=True)
     assert files() == before
     assert not existing or Path(name).read_text() == existing
+
+
+def test_file_is_replaced_in_one_step():
+    write("a.xyz", ETHANOL)
+    with open("a.xyz") as reader:
+        write("a.xyz", SILICON, overwrite=True)
+        assert reader.readline() == "9\n"
+
+
+def test_warning_of_a_writer_is_no_trouble(monkeypatch):
+    def warn(filename, images, format=None):
+        warnings.warn("obscure", UserWarning, stacklevel=1)
+        Path(filename).write_text("done")
+
+    monkeypatch.setattr(ase.io, "write", warn)
+    write("a.xyz", ETHANOL)
+    assert Path("a.xyz").read_text() == "done"
 
 
 def test_interrupted_write_leaves_nothing(monkeypatch):

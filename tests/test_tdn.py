@@ -43,7 +43,11 @@ def make_rocksalt() -> Atoms:
     return crystal
 
 
-STRUCTURES = {"chiral": structure("chiral molecule"), "ethanol": molecule("CH3CH2OH"), "rocksalt": make_rocksalt()}
+STRUCTURES = {
+    "chiral": structure("chiral molecule"),
+    "ethanol": molecule("CH3CH2OH"),
+    "rocksalt": make_rocksalt(),
+}
 
 
 def to_graph(atoms):
@@ -150,7 +154,9 @@ def test_supercell_has_eight_times_the_energy(network):
     atoms = make_rocksalt()
     single = atom_energies(network, atoms)
     eight = atom_energies(network, atoms.repeat(2))
-    torch.testing.assert_close(eight, single.repeat(8), rtol=0, atol=1e-10 * float(single.abs().max()))
+    torch.testing.assert_close(
+        eight, single.repeat(8), rtol=0, atol=1e-10 * float(single.abs().max())
+    )
 
 
 def test_atom_without_neighbors_has_no_interaction_energy(network):
@@ -162,7 +168,9 @@ def test_atom_without_neighbors_has_no_interaction_energy(network):
 
 def test_every_neighbor_counts(network):
     points = np.random.default_rng(8).normal(size=(150, 3))
-    points *= 2.4 * np.random.default_rng(9).random((150, 1)) / np.linalg.norm(points, axis=1)[:, None]
+    points *= (
+        2.4 * np.random.default_rng(9).random((150, 1)) / np.linalg.norm(points, axis=1)[:, None]
+    )
     crowd = Atoms("C150", points)
     assert to_graph(crowd).edge_index.shape == (2, 150 * 149)
     whole = energy(network, crowd)
@@ -206,7 +214,7 @@ def test_derivative_of_the_force_goes_to_zero_at_the_cutoff(potential):
 
 
 def pair_slopes(network, fractions):
-    """dE/dr of every pair of elements, r in units of the sum of covalent radii, (pairs, lengths)."""
+    """dE/dr of every pair of elements at fractions of its sum of covalent radii."""
     pairs = list(itertools.combinations_with_replacement(network.config.elements, 2))
     graphs = []
     for pair, fraction in itertools.product(pairs, fractions):
@@ -252,7 +260,8 @@ def test_evaluations_of_the_products_give_the_same_energy(network):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"n_layers": 1}, {"n_layers": 3}, {"l_max": 1}, {"correlation": 1}, {"correlation": 4}]
+    "settings",
+    [{"n_layers": 1}, {"n_layers": 3}, {"l_max": 1}, {"correlation": 1}, {"correlation": 4}],
 )
 def test_other_sizes_are_invariant_too(make_network, settings):
     other, chiral = make_network(**settings), structure("chiral molecule")

@@ -41,7 +41,8 @@ def main() -> None:
     time_ps, total = np.array(rows).T * [[1e-3], [1e3 / len(atoms)]]  # ps, meV/atom
     total -= total[0]
     slopes = [
-        np.polyfit(t, e, 1)[0] for t, e in zip(np.array_split(time_ps, 4), np.array_split(total, 4))
+        np.polyfit(time_ps[part], total[part], 1)[0]
+        for part in np.array_split(np.arange(len(total)), 4)
     ]
     print(
         f"{len(atoms)} atoms, {time_ps[-1]:.1f} ps, mean temperature {result.temperature_K:.0f} K"

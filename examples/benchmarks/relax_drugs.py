@@ -84,7 +84,8 @@ def main() -> None:
     )
     print(
         f"heavy-atom RMSD to the GFN2 minimum: median {np.median(rmsds):.3f} Å, "
-        f"90th percentile {np.percentile(rmsds, 90):.3f} Å; bond lengths MAE {np.mean(lengths):.4f} Å"
+        f"90th percentile {np.percentile(rmsds, 90):.3f} Å; "
+        f"bond lengths MAE {np.mean(lengths):.4f} Å"
     )
 
 

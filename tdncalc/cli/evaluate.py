@@ -1,5 +1,6 @@
 """``tdn evaluate``: a model's errors on reference data."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,12 +26,16 @@ _HEADER = (
 @click.command("evaluate")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most this many structures.")
+@click.option(
+    "--card", "entry", metavar="NAME", help="Write the errors into the model's card, as NAME."
+)
 @model_options
 @one_output_options
 @report_options
 def command(
     data: tuple[str, ...],
     limit: int | None,
+    entry: str | None,
     model: ModelOptions,
     output: OutputOptions,
     report: ReportOptions,
@@ -44,6 +49,7 @@ def command(
         check_free([output.output], output)
     loaded = session.begin(model)
     # Imported here: it is heavy, and a wrong option is told of before.
+    from tdncalc.checkpoint import add_errors
     from tdncalc.training.evaluate import evaluate
 
     with Progress("evaluate", None, quiet=report.quiet, unit="structures") as progress:
@@ -61,6 +67,8 @@ def command(
     }
     if output.output is not None:
         write_json(output.output, facts)
+    if entry is not None:
+        add_errors(model.model, entry, {"data": [Path(name).name for name in data], **figures})
     if report.as_json:
         print_json(facts)
     else:

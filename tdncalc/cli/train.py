@@ -11,11 +11,8 @@ from tdncalc.cli.options import ReportOptions, device_option, report_options
 from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import Progress
 from tdncalc.cli.signals import stop_on_signals
-from tdncalc.errors import OptionError
 
 if TYPE_CHECKING:
-    import torch
-
     from tdncalc.training import loop
 
 
@@ -37,6 +34,7 @@ def command(
     The folder of the run gets its checkpoints, log.csv, learning_curve.png and the best model so
     far in model/, which every command takes as --model.
     """
+    from tdncalc.checkpoint import find_device
     from tdncalc.training.config import load_config
     from tdncalc.training.loop import train
 
@@ -50,7 +48,7 @@ def command(
             settings,
             run_dir=folder,
             resume=resume,
-            device=_find_device(device),
+            device=find_device(device),
             observer=_observer(progress),
             stop=stop,
         )
@@ -62,18 +60,6 @@ def command(
             f"{settings.name}: {result.reason}, {result.step} steps, {errors}; {result.model}"
         )
     return ExitCode.DONE if result.reason == "done" else ExitCode.INTERRUPTED
-
-
-def _find_device(device: str) -> "torch.device":
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise OptionError(f"--device {device}: not on this machine; use cpu or auto") from error
-    return torch.device(device)
 
 
 def _observer(progress: Progress) -> "Callable[[loop.Progress], None]":

@@ -70,9 +70,9 @@ def _e3nn_product(
 
     l_in, l_edge, l_out = degrees
     product = TensorProduct(
-        Irreps([(channels, (l, 1)) for l in range(l_in + 1)]),
-        Irreps([(channels if many else 1, (l, 1)) for l in range(l_edge + 1)]),
-        Irreps([(channels, (l, 1)) for l in range(l_out + 1)]),
+        Irreps([(channels, (degree, 1)) for degree in range(l_in + 1)]),
+        Irreps([(channels if many else 1, (degree, 1)) for degree in range(l_edge + 1)]),
+        Irreps([(channels, (degree, 1)) for degree in range(l_out + 1)]),
         [(*path, "uuu" if many else "uvu", True) for path in paths],
         irrep_normalization="none",
         path_normalization="none",
@@ -88,12 +88,12 @@ def _e3nn_product(
 
 def _to_e3nn(x: Tensor, l_max: int) -> Tensor:
     """(N, D, C) -> (N, D·C) with e3nn's order: degree, channel, component."""
-    parts = [x[:, degree_slice(l)].transpose(1, 2).flatten(1) for l in range(l_max + 1)]
-    return torch.cat(parts, dim=1)
+    parts = [x[:, degree_slice(degree)].transpose(1, 2) for degree in range(l_max + 1)]
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
 def _from_e3nn(x: Tensor, l_max: int, channels: int) -> Tensor:
     """(N, D·C) in e3nn's order -> (N, D, C)."""
-    sizes = [channels * (2 * l + 1) for l in range(l_max + 1)]
+    sizes = [channels * (2 * degree + 1) for degree in range(l_max + 1)]
     parts = [part.unflatten(1, (channels, -1)).transpose(1, 2) for part in x.split(sizes, dim=1)]
     return torch.cat(parts, dim=1)

@@ -131,7 +131,6 @@ def coupling_tensor(l_max: int, *, paths: PathSet = "O3", weights: PathWeights =
             # m = 0 stands in the middle of a degree; this product has no sign to choose
             block = math.sqrt(block.numel()) * block[degrees] * block
         tensor[tuple(slice(degree**2, (degree + 1) ** 2) for degree in degrees)] = block
-    tensor[tensor.abs() < 1e-12] = 0.0  # rounding left by the change to the real basis
     return tensor
 
 

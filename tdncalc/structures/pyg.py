@@ -44,8 +44,8 @@ def split_pyg(graphs: "Data | Batch") -> list[Atoms]:
     n_structures = int(getattr(graphs, "num_graphs", None) or batch.max(initial=0) + 1)
     cell, pbc = _array(graphs, "cell"), _array(graphs, "pbc")
     try:
-        cells = np.zeros((n_structures, 3, 3)) if cell is None else cell.reshape(-1, 3, 3)
-        periodic = np.asarray(cells.any(axis=2) if pbc is None else pbc.reshape(-1, 3))
+        cells = np.zeros((n_structures, 3, 3)) if cell is None else cell.reshape(n_structures, 3, 3)
+        periodic = np.asarray(cells.any(axis=2) if pbc is None else pbc.reshape(n_structures, 3))
         return [
             Atoms(numbers[batch == i], positions[batch == i], cell=cells[i], pbc=periodic[i])
             for i in range(n_structures)

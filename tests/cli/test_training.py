@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,3 +116,12 @@ def test_data_without_labels_are_named(real_tdn, model_folder, water):
     assert outcome.code == 1
     assert len(outcome.err.splitlines()) == 1
     assert water in outcome.err
+
+
+def test_errors_go_into_the_card_under_a_name(real_tdn, labeled, model_folder, folder):
+    shutil.copytree(model_folder, "copy")
+    assert real_tdn("evaluate", labeled, "--model", "copy", "--card", "test").code == 0
+    card = json.loads((folder / "copy" / "card.json").read_text())
+    assert card["errors"]["test"]["data"] == ["data.extxyz"]
+    shown = real_tdn("models", "show", "copy").out
+    assert f"energy_MAE_meV_per_atom: {card['errors']['test']['energy_MAE_meV_per_atom']}" in shown

@@ -12,7 +12,7 @@ def random_rotation(seed: int, *, improper: bool = False) -> Tensor:
 
 
 def wigner(l_max: int, rotation: Tensor) -> Tensor:
-    """Return e3nn's Wigner D of all degrees and their natural parity, (D, D), to double precision."""
+    """Return e3nn's Wigner D of all degrees with natural parity, (D, D), in double precision."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # in which e3nn makes its generators
     try:

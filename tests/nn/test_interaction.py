@@ -47,7 +47,11 @@ def make_features(l_in):
 def test_layer_turns_with_its_input(coupling, l_in, l_out, improper):
     rotation = random_rotation(25, improper=improper)
     turn, d_in, d_out = wigner(2, rotation), (l_in + 1) ** 2, (l_out + 1) ** 2
-    layer, x, directions = make_layer(coupling, l_in=l_in, l_out=l_out), make_features(l_in), make_directions()
+    layer, x, directions = (
+        make_layer(coupling, l_in=l_in, l_out=l_out),
+        make_features(l_in),
+        make_directions(),
+    )
     out = layer(x, ELEMENTS, make_edges(coupling, directions))
     turned = layer(turn[:d_in, :d_in] @ x, ELEMENTS, make_edges(coupling, directions @ rotation.T))
     assert out.shape == (4, d_out, CHANNELS)

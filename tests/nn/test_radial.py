@@ -63,7 +63,9 @@ def test_bessel_basis_is_the_published_one():
 def test_bessel_functions_are_orthogonal():
     r = torch.linspace(0, CUTOFF, 20001, dtype=torch.float64)[1:]
     basis = BesselBasis(5, CUTOFF)(r)
-    overlap = torch.trapezoid(r[:, None, None] ** 2 * basis[:, :, None] * basis[:, None, :], r, dim=0)
+    overlap = torch.trapezoid(
+        r[:, None, None] ** 2 * basis[:, :, None] * basis[:, None, :], r, dim=0
+    )
     expected = CUTOFF**3 / 8 * torch.eye(5, dtype=torch.float64)
     torch.testing.assert_close(overlap, expected, rtol=0, atol=1e-5)
 

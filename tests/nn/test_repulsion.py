@@ -12,7 +12,11 @@ RADII = (0.31, 0.76, 1.02)
 
 @pytest.fixture
 def repulsion():
-    return Repulsion(torch.tensor(CHARGES, dtype=torch.float64), torch.tensor(RADII, dtype=torch.float64), COULOMB)
+    return Repulsion(
+        torch.tensor(CHARGES, dtype=torch.float64),
+        torch.tensor(RADII, dtype=torch.float64),
+        COULOMB,
+    )
 
 
 def pair_energy(repulsion, lengths, i, j):

@@ -103,7 +103,9 @@ def turned(turn, y):
 def test_product_keeps_the_variance(coupling):
     x, y = operands(2, 2, many=False, n=500, channels=8)
     for evaluation in FAST:
-        assert float(product(coupling, evaluation)(x, y).detach().var()) == pytest.approx(1.0, rel=0.1)
+        assert float(product(coupling, evaluation)(x, y).detach().var()) == pytest.approx(
+            1.0, rel=0.1
+        )
 
 
 def test_product_of_no_edges_is_empty(coupling):
