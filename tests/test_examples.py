@@ -8,7 +8,6 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 WRITES = {
     "attach_calculator": set(),
-    "compare_products": set(),
     "evaluate_batch": set(),
     "molecular_dynamics": {
         "ethanol-md.checkpoint",

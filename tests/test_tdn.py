@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import atomic_numbers, covalent_radii
 
+from tdncalc.checkpoint import bundled_models, load_network
 from tdncalc.errors import ConfigError
 from tdncalc.geometry.graph import batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
@@ -229,7 +230,10 @@ def pair_slopes(network, fractions):
 
 
 @pytest.mark.xfail(reason="below trained distances the network's own terms beat the repulsion")
-def test_every_pair_of_elements_repels_at_short_range(network):
+@pytest.mark.parametrize("name", ["random", *bundled_models()])
+def test_every_pair_of_elements_repels_at_short_range(network, name):
+    if name != "random":
+        network = load_network(name).double().requires_grad_(False)
     slopes = pair_slopes(network, [0.05, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert float(slopes.max()) < -1.0
 

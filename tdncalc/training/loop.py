@@ -15,12 +15,13 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from tdncalc.checkpoint import save_model
-from tdncalc.errors import CheckpointError, OutputError
+from tdncalc.errors import CheckpointError, OutputError, TDNError
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.curve import write_curve
 from tdncalc.training.data import EpochSampler, GraphDataset, load_frames
 from tdncalc.training.preparation import check_known, make_network, reference_table
+from tdncalc.training.progress import Meter, Progress
 from tdncalc.training.schedule import energy_weight, learning_rate
 from tdncalc.training.state import RunState, load_state, save_state
 from tdncalc.training.step import Batch, LossWeights, Step, make_step
@@ -28,33 +29,6 @@ from tdncalc.training.step import Batch, LossWeights, Step, make_step
 __all__ = ["Progress", "TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What an observer is told after every step; errors are means since the last validation.
-
-    Attributes
-    ----------
-    step, steps
-        Done and to do.
-    seconds
-        Time spent on the steps, earlier starts included.
-    atoms_per_second
-        Throughput of this start.
-    energy_error, forces_error
-        Mean absolute errors on training batches, meV/atom and meV/Å.
-    validation
-        The newest row of the log, if there is one.
-    """
-
-    step: int
-    steps: int
-    seconds: float
-    atoms_per_second: float
-    energy_error: float
-    forces_error: float
-    validation: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -102,10 +76,21 @@ def train(
     OutputError
         The folder cannot be written.
     """
+    before = torch.get_num_threads()
     torch.set_num_threads(config.optimizer.threads)
-    run = _Run(config, run_dir, torch.device(device))
-    run.start(resume)
-    return run.go(observer, stop or (lambda: False))
+    try:
+        run = _Run(config, run_dir, torch.device(device))
+        run.start(resume)
+        return run.go(observer, stop or (lambda: False))
+    except OSError as error:
+        if isinstance(error, TDNError):
+            raise
+        reason = error.strerror or error
+        raise OutputError(
+            f"{run_dir}: cannot be written ({reason}); its checkpoint is intact"
+        ) from error
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Run:
@@ -144,12 +129,7 @@ class _Run:
         )
 
     def start(self, resume: bool) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{self.folder}: cannot make the run folder ({error.strerror})"
-            ) from error
+        self.folder.mkdir(parents=True, exist_ok=True)
         if not resume and (self.folder / "state.pt").exists():
             raise CheckpointError(
                 f"{self.folder}: holds a run; go on with it by --resume, or name another folder"
@@ -168,7 +148,7 @@ class _Run:
         self, observer: Callable[[Progress], None] | None, stop: Callable[[], bool]
     ) -> TrainResult:
         state, options = self.state, self.options
-        meter, saved = _Meter(), time.monotonic()
+        meter, saved = Meter(), time.monotonic()
         reason = "done"
         for data in self._batches():
             if state.step >= options.steps:
@@ -223,7 +203,7 @@ class _Run:
         torch._foreach_lerp_(state.average, [p.detach() for p in self.parameters], 1 - decay)
         return float(result.energy_error), float(result.forces_error)
 
-    def _progress(self, meter: "_Meter") -> Progress:
+    def _progress(self, meter: "Meter") -> Progress:
         return Progress(
             step=self.state.step,
             steps=self.options.steps,
@@ -234,7 +214,7 @@ class _Run:
             validation=self.state.rows[-1] if self.state.rows else None,
         )
 
-    def _validate(self, meter: "_Meter") -> None:
+    def _validate(self, meter: "Meter") -> None:
         """Measure the averaged weights, log, and keep the model if it is the best so far."""
         state = self.state
         current = [p.detach().clone() for p in self.parameters]
@@ -291,36 +271,6 @@ class _Run:
             "training": training,
         }
         save_model(self.folder / "model", self.network, card)
-
-
-class _Meter:
-    """Running means of training errors, and throughput."""
-
-    def __init__(self) -> None:
-        self.atoms, self.seconds = 0, 0.0
-        self.forget_errors()
-
-    def forget_errors(self) -> None:
-        self._sums, self._n_structures, self._n_atoms = [0.0, 0.0], 0, 0
-
-    def add(
-        self, n_atoms: int, n_structures: int, errors: tuple[float, float], seconds: float
-    ) -> None:
-        self.atoms += n_atoms
-        self.seconds += seconds
-        self._n_structures += n_structures
-        self._n_atoms += n_atoms
-        self._sums[0] += errors[0] * n_structures
-        self._sums[1] += errors[1] * n_atoms
-
-    def rate(self) -> float:
-        return self.atoms / self.seconds if self.seconds else 0.0
-
-    def energy_error(self) -> float:
-        return self._sums[0] / max(self._n_structures, 1)
-
-    def forces_error(self) -> float:
-        return self._sums[1] / max(self._n_atoms, 1)
 
 
 def make_batch(data: Data, network: TDN, device: torch.device) -> Batch:

@@ -55,7 +55,8 @@ def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
         "progress": {name: getattr(state, name) for name in ("step", "seconds", "best", "rows")},
     }
     temporary = folder / (_FILE + ".tmp")
-    torch.save(content, temporary)
+    with temporary.open("wb") as file:  # by our own handle, so that a full disk is an OSError
+        torch.save(content, file)
     if (folder / _FILE).exists():
         os.replace(folder / _FILE, folder / _PREVIOUS)
     os.replace(temporary, folder / _FILE)

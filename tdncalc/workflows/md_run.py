@@ -119,6 +119,8 @@ class Run:
             self._integrator.step()
         except StructureError as error:
             return str(error)
+        except OverflowError:
+            return "thermostat or barostat ran away (time constant too short for the time step?)"
         return None
 
     def _end(self, stop: Callable[[], bool] | None) -> str | None:

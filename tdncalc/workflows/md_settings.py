@@ -51,7 +51,8 @@ class MDSettings:
     thermostat_time_fs
         Time constant of the Bussi, Nosé-Hoover and Berendsen thermostats.
     barostat_time_fs
-        Time constant of the barostats.
+        Time constant of the barostats. That of npt-mtk should be hundreds of time steps: a stiff
+        crystal's cell oscillates some five times as fast.
     compressibility_per_GPa
         What Berendsen's barostat takes for the compressibility of the material: it errs in the
         time constant as the value errs, not in the pressure. Water 0.45, copper 0.007; the default

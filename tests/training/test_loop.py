@@ -1,12 +1,15 @@
 import csv
+import errno
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
+import torch
 
 from tdncalc.checkpoint import load_model, read_card
-from tdncalc.errors import CheckpointError, ConfigError, DataError
+from tdncalc.errors import CheckpointError, ConfigError, DataError, OutputError
 from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.data import load_frames
 from tdncalc.training.evaluate import evaluate
@@ -123,3 +126,36 @@ def test_reference_energies_recover_an_additive_energy(data_folder: Path) -> Non
     additive = frames.counts([29, 79]) @ np.array([-2.5, 7.25])
     fitted = fit_references(replace(frames, energy=additive), ("Cu", "Au"))
     assert fitted == pytest.approx([-2.5, 7.25])
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = load_config(config_file), tmp_path / "run"
+    train(config, run_dir=run, stop=StopAt(5))
+    saved = (run / "state.pt").read_bytes()
+
+    def full(content: object, file: BinaryIO) -> None:
+        file.write(b"part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            train(config, run_dir=run, resume=True, stop=StopAt(5))
+    assert (run / "state.pt").read_bytes() == saved
+    assert train(config, run_dir=run, resume=True, stop=StopAt(1)).step == 6
+
+
+def test_a_folder_that_cannot_be_made_is_named(config_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file/run: cannot be written"):
+        train(load_config(config_file), run_dir=tmp_path / "file" / "run")
+
+
+def test_training_leaves_the_number_of_threads(config_file: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    config = load_config(config_file)
+    config = replace(config, optimizer=replace(config.optimizer, threads=before + 1))
+    train(config, run_dir=tmp_path / "run", stop=StopAt(1))
+    assert torch.get_num_threads() == before

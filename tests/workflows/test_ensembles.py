@@ -128,7 +128,7 @@ def test_mtk_has_the_volumes_of_the_isobaric_ensemble(morse):
         frames = sample(morse, "npt-mtk", pressure, 10_000)
         volumes[pressure] = np.array([f.volume_A3 for f in frames])
         assert np.mean([f.pressure_GPa for f in frames]) == pytest.approx(pressure, abs=0.25)
-        assert np.mean([f.temperature_K for f in frames]) == pytest.approx(300.0, abs=10.0)
+        assert np.mean([f.temperature_K for f in frames]) == pytest.approx(300.0, abs=20.0)
     slope = (volumes[1.0].mean() - volumes[-1.0].mean()) / (2.0 * units.GPa)
     variance = np.mean([v.var() for v in volumes.values()])
     assert variance / (-KT * slope) == pytest.approx(1.0, abs=0.3)
