@@ -11,6 +11,7 @@ from tdncalc.nn.coupling import Coupling, build_coupling
 from tdncalc.tdn import TDN, TDNConfig
 
 if TYPE_CHECKING:
+    from tdncalc.calculator import TDNCalculator
     from tdncalc.potential import Potential
 
 ELEMENTS = ("H", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Cu", "Br", "I", "Pt")
@@ -64,3 +65,18 @@ def model_folder(
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(folder, make_network(), {"name": "tiny", "description": "random weights"})
     return folder
+
+
+@pytest.fixture
+def make_calculator(model_folder: Path) -> "Callable[..., TDNCalculator]":
+    from tdncalc.calculator import TDNCalculator
+
+    def make(dtype: str = "float64", **options: float) -> "TDNCalculator":
+        return TDNCalculator(model_folder, device="cpu", dtype=dtype, **options)
+
+    return make
+
+
+@pytest.fixture
+def calculator(make_calculator: "Callable[..., TDNCalculator]") -> "TDNCalculator":
+    return make_calculator()

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load, save
 
 from tdncalc.checkpoint import (
-    bundled_models,
     load_model,
     load_network,
     model_folder,
@@ -264,11 +263,3 @@ def test_every_error_is_one_line(folder):
     with pytest.raises(TDNError) as caught:
         load_model(folder)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", bundled_models())
-def test_bundled_model_is_whole(name):
-    verify(name)
-    card = read_card(name)
-    assert card["name"] == name
-    assert {"description", "theory", "licence", "source", "errors", "training"} <= set(card)

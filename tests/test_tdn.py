@@ -1,4 +1,3 @@
-import itertools
 import json
 from dataclasses import replace
 
@@ -7,15 +6,14 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.data import atomic_numbers, covalent_radii
 
-from tdncalc.checkpoint import bundled_models, load_network
 from tdncalc.errors import ConfigError
-from tdncalc.geometry.graph import batch_graphs, edge_vectors, make_graph
+from tdncalc.geometry.graph import edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.nn.coupling import coupling_tensor
 from tdncalc.tdn import TDN, TDNConfig
 from tests.structures import structure
+from tests.transformations import CHANGES, rotated, translated
 
 CUTOFF = 5.0
 PARAMETERS = {
@@ -70,33 +68,6 @@ def energy(network, atoms) -> float:
 def size(network, atoms) -> float:
     """What relative errors refer to: the energies of the atoms without their signs."""
     return float(atom_energies(network, atoms).abs().sum())
-
-
-def rotated(atoms, *, improper=False) -> Atoms:
-    q, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))
-    q *= np.linalg.det(q) * (-1 if improper else 1)
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ q.T)
-    turned.positions = atoms.positions @ q.T
-    return turned
-
-
-def translated(atoms) -> Atoms:
-    moved = atoms.copy()
-    moved.positions += [1000.0, -1000.0, 577.7]
-    return moved
-
-
-def permuted(atoms) -> Atoms:
-    return atoms[np.random.default_rng(6).permutation(len(atoms))]
-
-
-CHANGES = {
-    "rotation": rotated,
-    "reflection": lambda atoms: rotated(atoms, improper=True),
-    "translation": translated,
-    "permutation": permuted,
-}
 
 
 @pytest.fixture(scope="module")
@@ -178,78 +149,6 @@ def test_every_neighbor_counts(network):
     assert np.isfinite(whole)
     for index in (0, 75, 149):
         assert abs(energy(network, crowd[[i for i in range(150) if i != index]]) - whole) > 1e-3
-
-
-def approaching(lengths):
-    """A hydrogen atom that comes near carbon monoxide from outside of the cutoff."""
-    base = Atoms("COH", [[0, 0, 0], [0.3, -1.1, 0], [0, 0, 0]])
-    for length in lengths:
-        atoms = base.copy()
-        atoms.positions[2] = length * np.array([0.48, 0.6, 0.64])
-        yield atoms
-
-
-def test_nothing_jumps_where_an_atom_crosses_the_cutoff(potential):
-    lengths = CUTOFF + 1e-4 * np.arange(-100, 41)
-    results = potential.evaluate(list(approaching(lengths)))
-    energies = np.array([result["energy"] for result in results])
-    forces = np.array([result["forces"] for result in results])
-    inside = lengths < CUTOFF
-    assert np.ptp(energies[~inside]) == 0
-    assert np.abs(forces[~inside, 2]).max() == 0
-    # one step inside, what is left of the envelope is 35 (2e-5)³, of its slope 105 (2e-5)² / cutoff
-    assert abs(energies[inside][-1] - energies[-1]) < 1e-12
-    assert np.abs(forces[inside][-1] - forces[-1]).max() < 1e-7
-    assert np.abs(forces[0, 2]).max() > 1e-6
-    assert np.abs(np.diff(forces, axis=0)).max() < 1e-5
-
-
-def test_derivative_of_the_force_goes_to_zero_at_the_cutoff(potential):
-    gaps = np.array([1e-2, 1e-3, 1e-4])
-    sizes = []
-    for atoms in approaching(CUTOFF - gaps):
-        sizes.append(float(potential.hessian(potential.graph(atoms))[6:, 6:].abs().max()))
-    assert sizes[0] > 1e-4
-    assert sizes[1] == pytest.approx(sizes[0] / 10, rel=0.1)
-    assert sizes[2] == pytest.approx(sizes[1] / 10, rel=0.1)
-
-
-def pair_slopes(network, fractions):
-    """dE/dr of every pair of elements at fractions of its sum of covalent radii."""
-    pairs = list(itertools.combinations_with_replacement(network.config.elements, 2))
-    graphs = []
-    for pair, fraction in itertools.product(pairs, fractions):
-        length = fraction * sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair)
-        graphs.append(to_graph(Atoms(pair, [[0, 0, 0], [0, 0, length]])))
-    graph = batch_graphs(graphs)
-    vectors = edge_vectors(graph).to(network.embedding.dtype).requires_grad_(True)
-    energies = network(network.element_indices(graph.numbers), graph.edge_index, vectors)
-    (gradient,) = torch.autograd.grad(energies.sum(), vectors)
-    slopes = (gradient * vectors.detach() / vectors.detach().norm(dim=1, keepdim=True)).sum(1)
-    return slopes.reshape(len(pairs), len(fractions), 2).sum(2)
-
-
-@pytest.mark.xfail(reason="below trained distances the network's own terms beat the repulsion")
-@pytest.mark.parametrize("name", ["random", *bundled_models()])
-def test_every_pair_of_elements_repels_at_short_range(network, name):
-    if name != "random":
-        network = load_network(name).double().requires_grad_(False)
-    slopes = pair_slopes(network, [0.05, 0.1, 0.2, 0.3, 0.4, 0.5])
-    assert float(slopes.max()) < -1.0
-
-
-def test_repulsion_never_reaches_beyond_the_cutoff(make_network):
-    # two Pt atoms: the sum of their radii is 2.72 Å
-    small = make_network(("H", "Pt"), cutoff=2.0)
-    assert float(small.repulsion(*edge_of_platinum(1.999))) < 1e-6
-    assert float(small.repulsion(*edge_of_platinum(1.5))) > 1e-3
-    full = make_network(("H", "Pt"))
-    assert float(full.repulsion(*edge_of_platinum(1.999))) > 1e-2
-
-
-def edge_of_platinum(length):
-    one = torch.tensor([1])
-    return torch.tensor([length], dtype=torch.float64), one, one
 
 
 def test_evaluations_of_the_products_give_the_same_energy(network):

@@ -8,6 +8,7 @@ from tests.nn.rotations import random_rotation, wigner
 CHANNELS, N_RADIAL = 4, 5
 SOURCE = torch.tensor([1, 2, 0, 2, 0, 1, 3, 0])
 TARGET = torch.tensor([0, 0, 1, 1, 2, 2, 0, 3])
+DEGREES = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2])
 ELEMENTS = torch.tensor([0, 1, 1, 0])
 
 
@@ -56,6 +57,51 @@ def test_layer_turns_with_its_input(coupling, l_in, l_out, improper):
     turned = layer(turn[:d_in, :d_in] @ x, ELEMENTS, make_edges(coupling, directions @ rotation.T))
     assert out.shape == (4, d_out, CHANNELS)
     torch.testing.assert_close(turned, turn[:d_out, :d_out] @ out, rtol=1e-10, atol=1e-10)
+
+
+def linear_by_hand(layer, x):
+    return torch.stack(
+        [row @ layer.weight[int(degree)] for degree, row in zip(DEGREES, x, strict=False)]
+    )
+
+
+def message_by_hand(message, tensor, x, edges):
+    """The equation of Message, edge by edge."""
+    radial, gathered = message.radial, torch.zeros(4, 9, 3, dtype=torch.float64)
+    for edge, (source, target) in enumerate(zip(SOURCE, TARGET, strict=True)):
+        shift = radial.source[ELEMENTS[source]] + radial.target[ELEMENTS[target]]
+        hidden = torch.nn.functional.silu(edges.basis[edge] @ radial.basis + shift)
+        weights = (edges.falloff[edge] * hidden @ radial.out).reshape(3, 3)  # (L+1, C)
+        sent = linear_by_hand(message.down, x[source])
+        if len(sent) == 1:
+            coupled = edges.harmonics[edge][:, None] * sent
+        else:
+            coupled = torch.einsum("ijk,ic,j->kc", tensor, sent, edges.harmonics[edge])
+            coupled = message.couple.scale * coupled
+        gathered[target] += coupled * weights[DEGREES]
+    return torch.stack([linear_by_hand(message.up, row / 4.0**0.5) for row in gathered])
+
+
+def product_by_hand(product, tensor, gathered):
+    """The equation of NodeProduct, atom by atom, up to the third power."""
+    rows = []
+    for x, element in zip(gathered, ELEMENTS, strict=True):
+        square = product.products[0].scale * torch.einsum("ijk,ic,jc->kc", tensor, x, x)
+        cube = product.products[1].scale * torch.einsum("ijk,ic,jc->kc", tensor, square, x)
+        weights = product.weights[:, element][:, DEGREES]  # (ν, D, C)
+        total = weights[0] * x + weights[1] * square + weights[2] * cube
+        rows.append(linear_by_hand(product.linear, total))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("l_in", [0, 2])
+def test_layer_is_what_its_equations_say(coupling, l_in):
+    layer, x = make_layer(coupling, l_in=l_in), make_features(l_in)
+    edges = make_edges(coupling, make_directions())
+    gathered = message_by_hand(layer.message, coupling.tensor, x, edges)
+    torch.testing.assert_close(layer.message(x, edges), gathered, rtol=1e-11, atol=1e-11)
+    out = product_by_hand(layer.product, coupling.tensor, gathered)
+    torch.testing.assert_close(layer.product(gathered, ELEMENTS), out, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("correlation", [1, 2, 4])

@@ -170,6 +170,14 @@ def test_structure_that_the_model_refuses_on_the_way_is_a_guard(morse, copper, f
     assert int(rows(files)[-1]["step"]) == 6
 
 
+def test_barostat_that_runs_away_is_a_guard(morse, copper):
+    settings = MDSettings(300, "npt-mtk", timestep_fs=4.0, barostat_time_fs=8.0)
+    lax = Guards(max_temperature_K=None, max_force=None, min_distance=None)
+    result = run_md(copper, calculator=morse(), settings=dataclasses.replace(settings, guards=lax))
+    assert result.reason.startswith("guard: ")
+    assert result.steps < 300
+
+
 def test_guard_at_the_start_runs_nothing(morse, copper, files):
     settings = dataclasses.replace(SHORT, guards=Guards(min_distance=3.0))
     result = run_md(copper, calculator=morse(), settings=settings, files=files)

@@ -13,6 +13,7 @@ from ase.constraints import FixAtoms
 from tdncalc.errors import CheckpointError
 from tdncalc.workflows import md_checkpoint
 from tdncalc.workflows.md import ENSEMBLES, MDFiles, MDSettings, run_md
+from tdncalc.workflows.md_files import RunFiles
 
 SETTINGS = MDSettings(
     steps=60,
@@ -113,6 +114,17 @@ def test_two_damaged_checkpoints_are_refused(morse, copper, named):
 def test_resume_of_a_run_without_files_begins(morse, copper, named):
     result = run_md(copper, calculator=morse(), settings=SETTINGS, files=named("x"), resume=True)
     assert (result.reason, result.steps) == ("done", 60)
+
+
+def test_run_killed_before_its_first_frame_is_resumed(morse, copper, named, monkeypatch):
+    whole, parts = named("whole"), named("parts")
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFiles, "write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_md(copper, calculator=morse(), settings=SETTINGS, files=parts)
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=parts, resume=True)
+    assert_same(parts, whole)
 
 
 def test_trajectory_without_a_checkpoint_is_refused(morse, copper, named):

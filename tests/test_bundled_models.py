@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from tdncalc.calculator import TDNCalculator
+from tdncalc.checkpoint import DEFAULT_MODEL, bundled_models, load_model, read_card, verify
+from tests.central_differences import derivatives, shifted
+from tests.structures import structure
+from tests.transformations import CHANGES
+
+NAMES = bundled_models()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bundled_model_is_whole(name):
+    verify(name)
+    card = read_card(name)
+    assert card["name"] == name
+    assert {"description", "theory", "licence", "source", "errors", "training"} <= set(card)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NAMES)
+def test_energy_is_invariant(name, dtype):
+    potential, atoms = load_model(name, device="cpu", dtype=dtype), structure("chiral molecule")
+    before, *after = potential.evaluate([atoms, *(change(atoms) for change in CHANGES.values())])
+    precision = {"rel": 1e-10} if dtype == "float64" else {"abs": 1e-6 * len(atoms)}
+    for changed in after:
+        assert changed["energy"] == pytest.approx(before["energy"], **precision)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forces_are_minus_the_derivative_of_the_energy(name):
+    potential, atoms = load_model(name, device="cpu", dtype="float64"), structure("aspirin")
+    forces = potential.evaluate([atoms])[0]["forces"]
+    (slope,) = derivatives(potential, [shifted(atoms, forces / np.linalg.norm(forces))])
+    assert slope == pytest.approx(-np.linalg.norm(forces), rel=1e-7)
+
+
+@pytest.mark.skipif(DEFAULT_MODEL not in NAMES, reason="no model is bundled")
+def test_bundled_model_is_the_default():
+    atoms = structure("aspirin")
+    atoms.calc = TDNCalculator()
+    assert atoms.calc.potential.name == DEFAULT_MODEL
+    assert np.abs(atoms.get_forces()).max() < 20.0

@@ -1,0 +1,151 @@
+import copy
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from tdncalc.calculator import TDNCalculator
+from tests.structures import structure
+
+
+def path_of_a_crystal():
+    """Small steps, a large one, a change of the cell, of the periodicity, and of the atoms."""
+    atoms = structure("organic box")
+    rng = np.random.default_rng(4)
+    for step in range(12):
+        atoms.positions += rng.normal(scale=0.03, size=atoms.positions.shape)
+        if step == 4:
+            atoms.positions[3] += 2.0
+        if step in (6, 7):
+            atoms.set_cell(
+                atoms.cell.array @ (np.eye(3) + rng.normal(scale=0.02, size=(3, 3))), True
+            )
+        if step == 9:
+            atoms.pbc = (True, False, True)
+        if step == 10:
+            del atoms[5]
+        yield atoms
+
+
+def test_skin_changes_no_bit_of_the_results(make_calculator):
+    with_skin, without = make_calculator(skin=1.0), make_calculator(skin=0.0)
+    for atoms in path_of_a_crystal():
+        for calculator in (with_skin, without):
+            atoms.calc = calculator
+            atoms.get_stress()
+        for key, value in without.results.items():
+            assert np.array_equal(with_skin.results[key], value), key
+    assert without.neighbors.n_builds == 12
+    assert with_skin.neighbors.n_builds < 12
+
+
+def test_atoms_are_left_alone(calculator):
+    atoms = structure("atoms outside the cell")
+    before = copy.deepcopy(atoms)
+    atoms.calc = calculator
+    atoms.get_stress()
+    atoms.calc = None
+    assert atoms == before
+    assert atoms.info == before.info
+    assert set(atoms.arrays) == set(before.arrays)
+
+
+def test_results_are_not_tied_to_the_atoms(calculator):
+    atoms = structure("water")
+    atoms.calc = calculator
+    forces = atoms.get_forces()
+    kept = forces.copy()
+    forces += 1.0
+    assert np.array_equal(atoms.get_forces(), kept)
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+@pytest.mark.parametrize("used", [False, True])
+def test_copies_compute_the_same_and_apart(calculator, twin_of, used):
+    atoms = structure("aspirin")
+    atoms.calc = calculator
+    if used:
+        atoms.get_forces()
+    twin = twin_of(calculator)
+    other = structure("aspirin")
+    other.calc = twin
+    assert np.array_equal(other.get_forces(), atoms.get_forces())
+    other.positions[0] += 0.1
+    other.get_forces()
+    assert not np.array_equal(twin.results["forces"], calculator.results["forces"])
+
+
+def test_atoms_with_calculator_can_be_copied_deeply(calculator):
+    atoms = structure("water")
+    atoms.calc = calculator
+    assert copy.deepcopy(atoms).get_potential_energy() == atoms.get_potential_energy()
+
+
+def forces_elsewhere(atoms: Atoms, calculator: TDNCalculator) -> np.ndarray:
+    """What another process computes."""
+    atoms.calc = calculator
+    return atoms.get_forces()
+
+
+def test_a_spawned_process_computes_the_same(calculator):
+    atoms = structure("water")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        forces = pool.apply(forces_elsewhere, (atoms, calculator))
+    assert np.array_equal(forces, forces_elsewhere(atoms, calculator))
+
+
+def test_threads_compute_the_same(make_calculator):
+    names = ["water", "aspirin", "slab", "organic box"]
+    expected = {name: forces_elsewhere(structure(name), make_calculator()) for name in names}
+    shared = make_calculator()
+    found = {}
+
+    def work(name):
+        own = copy.copy(shared)  # one potential for all, a calculator for each
+        own.neighbors = copy.deepcopy(shared.neighbors)
+        for _ in range(3):
+            own.reset()
+            found[name] = forces_elsewhere(structure(name), own)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name in names:
+        assert np.array_equal(found[name], expected[name]), name
+
+
+GLOBALS = """
+import os, sys, torch
+def state():
+    return (torch.get_default_dtype(), torch.get_num_threads(), torch.get_num_interop_threads(),
+            torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled(),
+            torch.get_rng_state().tolist(), dict(os.environ))
+before = state()
+from ase.build import molecule
+from tdncalc import TDNCalculator
+atoms = molecule("H2O")
+atoms.calc = TDNCalculator(sys.argv[1], "cpu")
+atoms.get_forces()
+assert state() == before
+print(sorted({"e3nn", "torch_geometric", "pymatgen", "click", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_globals_are_left_alone_and_nothing_needless_is_imported(model_folder):
+    done = subprocess.run(
+        [sys.executable, "-c", GLOBALS, str(model_folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
