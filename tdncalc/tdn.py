@@ -13,12 +13,16 @@ from tdncalc.errors import ConfigError
 from tdncalc.nn.coupling import Coupling
 from tdncalc.nn.equivariant import scaled_normal
 from tdncalc.nn.interaction import Edges, Interaction, LayerSizes
-from tdncalc.nn.radial import BesselBasis, envelope
+from tdncalc.nn.radial import BesselBasis, envelope, saturate
 from tdncalc.nn.repulsion import Repulsion
 from tdncalc.nn.spherical import SphericalHarmonics
 from tdncalc.nn.tensor_product import Evaluation
 
 __all__ = ["TDN", "TDNConfig"]
+
+# Below this fraction of the shortest distance in the training set the network feels no change of a
+# length and only the repulsion acts: what it never saw it must not extrapolate.
+_SATURATION = 0.85
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ class TDN(nn.Module):
     Each interaction gathers the neighbors' features through the path-weight-shared product
     (arXiv:2507.01131), multiplies the result with itself, and adds to the atom's energy by a
     readout of its scalars. Invariant under rotation, reflection, translation and permutation;
-    smooth at the cutoff; extensive. An atom without neighbors has exactly its reference energy.
+    smooth at the cutoff; extensive. Two atoms much nearer than any in the training set repel each
+    other, whatever the weights. An atom without neighbors has exactly its reference energy.
 
     Parameters
     ----------
@@ -156,16 +161,19 @@ class TDN(nn.Module):
 
     def _edges(self, elements: Tensor, edge_index: Tensor, vectors: Tensor) -> Edges:
         source, target = edge_index
+        ends = [elements.index_select(0, atoms) for atoms in (source, target)]
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
+        seen = self.repulsion.seen(*ends)
+        felt = saturate(lengths, _SATURATION * seen, seen)
         return Edges(
             source=source,
             target=target,
-            source_elements=elements.index_select(0, source),
-            target_elements=elements.index_select(0, target),
+            source_elements=ends[0],
+            target_elements=ends[1],
             lengths=lengths,
             harmonics=self.harmonics(vectors / lengths[:, None]),  # (E, D)
-            basis=self.basis(lengths),  # (E, K)
-            falloff=envelope(lengths, self.config.cutoff),
+            basis=self.basis(felt),  # (E, K)
+            falloff=envelope(felt, self.config.cutoff),
         )
 
 

@@ -55,7 +55,6 @@ def pushes(potential, fractions):
     return np.array([result["forces"][1, 2] for result in results])
 
 
-@pytest.mark.xfail(reason="below trained distances the network's own terms beat the repulsion")
 @pytest.mark.parametrize("name", ["random", *bundled_models()])
 def test_every_pair_of_elements_repels_at_short_range(potential, name):
     if name != "random":

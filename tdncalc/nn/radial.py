@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tdncalc.nn.equivariant import scaled_normal
 
-__all__ = ["BesselBasis", "RadialWeights", "envelope"]
+__all__ = ["BesselBasis", "RadialWeights", "envelope", "saturate"]
 
 
 def envelope(lengths: Tensor, cutoff: float | Tensor) -> Tensor:
@@ -20,6 +20,17 @@ def envelope(lengths: Tensor, cutoff: float | Tensor) -> Tensor:
     """
     u = lengths / cutoff
     return (1 - u).clamp_min(0) ** 3 * (1 + u * (3 + u * (6 + u * (10 + u * 15))))
+
+
+def saturate(lengths: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Follow a length down to ``end``, and stay at the middle of the two from ``start`` down.
+
+    The slope goes from 1 to 0 between them as a polynomial with two continuous derivatives. What
+    depends on the result has no force along an edge shorter than ``start``. All in Å, any shape.
+    """
+    s = ((lengths - start) / (end - start)).clamp(0, 1)
+    risen = s**4 * (2.5 + s * (s - 3))  # ∫ 10 s³ - 15 s⁴ + 6 s⁵
+    return (start + end) / 2 + (end - start) * risen + (lengths - end).clamp_min(0)
 
 
 class BesselBasis(nn.Module):

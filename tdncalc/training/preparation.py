@@ -5,12 +5,20 @@ import numpy as np
 import torch
 
 from tdncalc.errors import ConfigError
+from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.nn.coupling import build_coupling
 from tdncalc.tdn import TDN, TDNConfig
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.data import Floats, Frames, GraphDataset
 
-__all__ = ["average_neighbors", "check_known", "fit_references", "make_network", "reference_table"]
+__all__ = [
+    "average_neighbors",
+    "check_known",
+    "fit_references",
+    "make_network",
+    "reference_table",
+    "set_shortest_distances",
+]
 
 _SAMPLE = 2000
 _TABLE = len(ase.data.chemical_symbols)
@@ -29,7 +37,24 @@ def make_network(config: TrainConfig, frames: Frames) -> TDN:
         network = TDN(settings, build_coupling(settings.l_max)).float()
     check_known(frames, network)
     network.reference_energies = torch.from_numpy(fit_references(frames, settings.elements))
+    set_shortest_distances(network, frames)
     return network
+
+
+def set_shortest_distances(network: TDN, frames: Frames) -> None:
+    """Tell the network how near each pair of elements comes in the data."""
+    places = network.places.cpu().numpy()
+    shortest = np.full((len(network.config.elements),) * 2, np.inf)
+    for index in range(len(frames)):
+        part = slice(frames.starts[index], frames.starts[index + 1])
+        positions, kinds = frames.positions[part], places[frames.numbers[part]]
+        cell = frames.cell[index]
+        pairs, shift = neighbor_list(positions, cell, frames.pbc[index], network.config.cutoff)
+        vectors = positions[pairs[0]] + shift @ cell - positions[pairs[1]]
+        np.minimum.at(shortest, tuple(kinds[pairs]), np.linalg.norm(vectors, axis=1))
+    known = torch.from_numpy(shortest)
+    bonded = network.repulsion.shortest
+    network.repulsion.shortest = torch.where(known.isfinite(), known, bonded).to(bonded)
 
 
 def average_neighbors(frames: Frames, cutoff: float) -> float:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tdncalc.nn.radial import BesselBasis, RadialWeights, envelope
+from tdncalc.nn.radial import BesselBasis, RadialWeights, envelope, saturate
 
 CUTOFF = 5.0
 
@@ -80,3 +80,22 @@ def test_radial_weights_depend_on_both_elements_and_vanish_with_the_envelope():
     differences = (out[:, None] - out[None]).abs().amax(2) + torch.eye(5)
     assert float(differences.min()) > 1e-3
     assert (out[4] == 0).all()
+
+
+def test_saturated_length_follows_above_and_stays_below():
+    start, end = torch.tensor(1.0), torch.tensor(1.4)
+    lengths = torch.tensor([0.1, 0.999, 1.4, 2.5], dtype=torch.float64)
+    expected = torch.tensor([1.2, 1.2, 1.4, 2.5], dtype=torch.float64)
+    torch.testing.assert_close(saturate(lengths, start, end), expected, rtol=0, atol=1e-7)
+
+
+def test_saturated_length_has_two_continuous_derivatives():
+    start, end = torch.tensor(1.0, dtype=torch.float64), torch.tensor(1.4, dtype=torch.float64)
+    inside = torch.linspace(1.01, 1.39, 20, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: saturate(x, start, end), (inside,))
+    for place, slope in ((1.0, 0.0), (1.4, 1.0)):
+        near = torch.tensor([place - 1e-6, place + 1e-6], dtype=torch.float64, requires_grad=True)
+        (first,) = torch.autograd.grad(saturate(near, start, end).sum(), near, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), near)
+        assert first.tolist() == pytest.approx([slope, slope], abs=1e-9)
+        assert second.tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
