@@ -28,11 +28,11 @@ def bonds(atoms: Atoms) -> set[tuple[int, int]]:
 
 
 def starts(frames: Frames, smiles: np.ndarray, limit: int) -> list[Atoms]:
-    """Return one 300 K structure each of different drug-like molecules."""
+    """Return one thermal structure each of different drug-like molecules, 300 K before others."""
     chosen: dict[str, int] = {}
-    for index, kind in enumerate(frames.kind):
-        if kind == "drug-md300":
-            chosen.setdefault(str(smiles[index]), index)
+    for kind in ("drug-md300", "drug-md500", "drug-md100", "drug-md800"):
+        for index in np.flatnonzero(frames.kind == kind):
+            chosen.setdefault(str(smiles[index]), int(index))
     return [frames.atoms(index) for index in list(chosen.values())[:limit]]
 
 

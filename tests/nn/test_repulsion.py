@@ -10,13 +10,20 @@ CHARGES = (1.0, 6.0, 17.0)
 RADII = (0.31, 0.76, 1.02)
 
 
-@pytest.fixture
-def repulsion():
-    return Repulsion(
+def make_repulsion(shortest):
+    repulsion = Repulsion(
         torch.tensor(CHARGES, dtype=torch.float64),
         torch.tensor(RADII, dtype=torch.float64),
         COULOMB,
     )
+    repulsion.shortest.fill_(shortest)
+    return repulsion
+
+
+@pytest.fixture
+def repulsion():
+    """Without the wall: training structures of every distance."""
+    return make_repulsion(shortest=1e-9)
 
 
 def pair_energy(repulsion, lengths, i, j):
@@ -70,3 +77,17 @@ def test_repulsion_is_shared_equally_by_both_atoms(repulsion):
     r = torch.tensor([0.9], dtype=torch.float64)
     i, j = torch.tensor([0]), torch.tensor([2])
     torch.testing.assert_close(repulsion(r, i, j), repulsion(r, j, i), rtol=1e-15, atol=0)
+
+
+def test_wall_stands_below_the_shortest_distance_of_training(repulsion):
+    walled = make_repulsion(shortest=1.6)
+    r = torch.tensor([0.4, 0.8, 1.2, 1.7], dtype=torch.float64)
+    wall = pair_energy(walled, r, 0, 1) - pair_energy(repulsion, r, 0, 1)
+    assert wall.tolist() == pytest.approx([50 * 0.75**3, 50 * 0.5**3, 50 * 0.25**3, 0], rel=1e-9)
+
+
+def test_shortest_distance_is_the_sum_of_radii_until_it_is_measured():
+    ones = torch.ones(3, dtype=torch.float64)
+    unmeasured = Repulsion(ones, torch.tensor(RADII, dtype=torch.float64), COULOMB)
+    seen = unmeasured.seen(torch.tensor([0, 2]), torch.tensor([1, 2]))
+    assert seen.tolist() == pytest.approx([1.07, 2.04])

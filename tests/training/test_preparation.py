@@ -1,0 +1,52 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tdncalc.tdn import TDN
+from tdncalc.training.data import Frames, load_frames
+from tdncalc.training.preparation import (
+    average_neighbors,
+    fit_references,
+    set_shortest_distances,
+)
+
+
+@pytest.fixture
+def frames(data_folder: Path) -> Frames:
+    return load_frames(["all.extxyz"], data_folder)
+
+
+def test_reference_energies_recover_an_additive_energy(frames: Frames) -> None:
+    additive = frames.counts([29, 79]) @ np.array([-2.5, 7.25])
+    fitted = fit_references(replace(frames, energy=additive), ("Cu", "Au"))
+    assert fitted == pytest.approx([-2.5, 7.25])
+
+
+def test_shortest_distances_are_those_of_the_data(network: TDN, frames: Frames) -> None:
+    set_shortest_distances(network, frames)
+    expected = np.full((2, 2), np.inf)
+    for atoms in map(frames.atoms, range(len(frames))):
+        distances = atoms.get_all_distances(mic=True) + 99 * np.eye(len(atoms))
+        for i, j in np.ndindex(distances.shape):
+            pair = tuple(int(atoms.numbers[k] == 79) for k in (i, j))
+            expected[pair] = min(expected[pair], distances[i, j])
+    assert np.isfinite(expected[[0, 0, 1], [0, 1, 0]]).all()
+    seen = np.isfinite(expected)
+    assert network.repulsion.shortest.numpy()[seen] == pytest.approx(expected[seen], abs=1e-5)
+
+
+def test_pairs_that_are_not_in_the_data_keep_the_sum_of_radii(network: TDN, frames: Frames) -> None:
+    before = network.repulsion.shortest.clone()
+    copper = [i for i in range(len(frames)) if (frames.atoms(i).numbers == 29).all()]
+    set_shortest_distances(network, frames.take(copper))
+    changed = network.repulsion.shortest != before
+    assert changed.tolist() == [[True, False], [False, False]]
+    assert network.repulsion.shortest.dtype == torch.float32
+
+
+def test_average_neighbors_counts_periodic_images(frames: Frames) -> None:
+    crystals = frames.take([1, 3, 5])
+    assert average_neighbors(crystals, 3.2) == pytest.approx(12, abs=0.5)
