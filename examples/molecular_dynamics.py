@@ -10,7 +10,12 @@ from tdncalc import MDFiles, MDSettings, run_md
 
 atoms = read(Path(__file__).parent / "ethanol.xyz")
 settings = MDSettings(
-    steps=1000, timestep_fs=0.5, ensemble="nvt-bussi", temperature_K=300, interval=10
+    steps=1000,
+    timestep_fs=0.5,
+    ensemble="nvt-bussi",
+    temperature_K=300,
+    thermostat_time_fs=20,  # strong: the run starts at a minimum of the potential energy
+    interval=10,
 )
 files = MDFiles(
     trajectory=Path("ethanol-md.traj"),

@@ -1,9 +1,11 @@
 """Every script in examples/ runs as it stands."""
 
+import re
 import runpy
 from pathlib import Path
 
 import pytest
+from ase.build import molecule
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 WRITES = {
@@ -39,3 +41,14 @@ def test_example_runs_and_writes_its_files(name, tmp_path, monkeypatch, capsys):
     written = {path.name for path in tmp_path.iterdir()}
     assert WRITES[name] <= written
     assert bool(WRITES[name]) == bool(written)
+
+
+@pytest.mark.slow
+def test_python_of_the_readme_runs(monkeypatch):
+    monkeypatch.chdir(EXAMPLES.parent)
+    blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
+    names = {"structures": [molecule("CH3CH2OH"), molecule("C6H6")]}
+    for block in blocks:
+        exec(block, names)
+    assert len(names["results"]) == 2
+    assert names["result"].converged
