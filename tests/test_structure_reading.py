@@ -413,3 +413,12 @@ def test_awkward_structures_survive_a_trajectory():
     ase.io.write("a.traj", atoms)
     (source,) = read("a.traj")
     assert source.atoms == atoms
+
+
+def test_cif_without_a_cell_length_is_refused(tmp_path):
+    ase.io.write(tmp_path / "a.cif", bulk("Si"))
+    lines = (tmp_path / "a.cif").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("_cell_length_b")]
+    (tmp_path / "b.cif").write_text("\n".join(kept) + "\n")
+    with pytest.raises(StructureError, match=r"b\.cif: .*cell"):
+        list(read_inputs([str(tmp_path / "b.cif")]))

@@ -109,6 +109,7 @@ def _read_by_ase(path: Path, kind: str, which: slice, head: bytes) -> Iterator[A
     )
     for atoms in list(frames)[which] if single else frames:
         if kind == "cif":
+            _require_cell(atoms)
             _require_order(atoms)
         if kind in _COUNT_LINE:
             _require_count(atoms, head.split(b"\n")[_COUNT_LINE[kind]])
@@ -165,6 +166,12 @@ def _require_count(atoms: Atoms, line: bytes) -> None:
     count = int(line.split()[0])
     if len(atoms) != count:
         raise StructureError(f"is truncated: it has {len(atoms)} of its {count} atoms")
+
+
+def _require_cell(atoms: Atoms) -> None:
+    # ASE then takes the fractional coordinates for positions in Å.
+    if atoms.cell.rank < 3:
+        raise StructureError("its cell is incomplete; give all lengths and angles")
 
 
 def _require_order(atoms: Atoms) -> None:

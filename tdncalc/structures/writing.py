@@ -88,8 +88,8 @@ def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
             raise OutputError(f"{path}: is not a file; choose another name")
         if path.exists() and not overwrite:
             raise OutputError(
-                f"{path}: exists already; use --overwrite (overwrite=True) to replace it, "
-                "or choose another name or folder"
+                f"{path}: exists already; use --overwrite (overwrite=True) to replace it, --resume "
+                "to go on with an interrupted run, or choose another name or folder"
             )
         if path.resolve() in seen:
             raise OutputError(f"{path}: two results have this name; write them to two folders")

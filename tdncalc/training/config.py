@@ -125,6 +125,8 @@ def load_config(path: str | Path) -> TrainConfig:
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file; give a YAML configuration") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: not a readable YAML file ({reason})") from error

@@ -22,7 +22,7 @@ _CLASSES: dict[OptimizerName, Callable[..., Optimizer]] = {
     "bfgs": BFGS,
 }
 # A rise that rounding in a float32 model cannot explain.
-_RISE = 1e-3  # eV
+RISE = 1e-3  # eV
 
 
 class Descent:
@@ -62,7 +62,7 @@ class Descent:
         if before is None:
             return False
         curvature = (x - before[0]) @ (gradient - before[1])
-        return bool(curvature <= 0 or enthalpy > before[2] + _RISE)
+        return bool(curvature <= 0 or enthalpy > before[2] + RISE)
 
     def _fresh(self) -> Optimizer:
         return _CLASSES[self._name](self._target, logfile=None)

@@ -13,7 +13,7 @@ from ase import units
 from tdncalc import structures
 from tdncalc.errors import StructureError
 from tdncalc.workflows.cell_modes import Problem, pose
-from tdncalc.workflows.descent import Descent
+from tdncalc.workflows.descent import RISE, Descent
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxStep
 from tdncalc.workflows.relax_trajectory import RelaxTrajectory
 from tdncalc.workflows.subject import has_stress, working_copy
@@ -138,7 +138,7 @@ def _descend(
                 observer(now)
         reason = _end(problem, now, stop)
         if reason is not None:
-            return now, reason
+            return now, _verdict(reason, problem.enthalpy(now) - problem.enthalpy(first))
         good = problem.frame(), now
         descent.step(problem.enthalpy(now))
         step += 1
@@ -150,6 +150,13 @@ def _end(problem: Problem, now: RelaxStep, stop: Callable[[], bool] | None) -> s
     if now.step >= problem.settings.steps:
         return f"not converged in {now.step} steps"
     return "stopped" if stop is not None and stop() else None
+
+
+def _verdict(reason: str, risen: float) -> str:
+    """Call nothing converged that has climbed (eV) from where it began."""
+    if reason == "converged" and risen > RISE:
+        return f"not converged: at a maximum or saddle, {risen:.3f} eV above the start"
+    return reason
 
 
 def _failure(now: RelaxStep, first: RelaxStep) -> str | None:

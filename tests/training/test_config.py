@@ -72,7 +72,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str) -> N
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gone\.yaml: not a readable YAML file"):
+    with pytest.raises(ConfigError, match=r"gone\.yaml: there is no such file"):
         load_config(tmp_path / "gone.yaml")
 
 

@@ -162,6 +162,26 @@ def test_not_converging_is_a_result(morse, copper):
     assert result.reason == "not converged in 3 steps"
 
 
+class Hill(MorsePotential):
+    """Has no forces from the second evaluation on, where the energy is 0.5 eV higher."""
+
+    n_calls = 0
+
+    def calculate(self, *arguments, **keywords):
+        super().calculate(*arguments, **keywords)
+        self.n_calls += 1
+        if self.n_calls > 1:
+            self.results["forces"] = np.zeros_like(self.results["forces"])
+            self.results["energy"] = self.results["free_energy"] = 0.5
+
+
+def test_a_place_above_the_start_is_not_converged():
+    result = relax(Atoms("Ar2", [[0, 0, 0], [0, 0, 1.3]]), calculator=Hill())
+    assert result.fmax < 0.05
+    assert not result.converged
+    assert "at a maximum or saddle" in result.reason
+
+
 def test_explosion_ends_at_the_last_good_structure(morse, copper):
     result = relax(copper, calculator=morse(fail_at=4), settings=RelaxSettings(fmax=1e-6))
     assert result.reason == "energy, forces or stress are not finite"
