@@ -162,9 +162,11 @@ class Potential:
         StructureError
             A structure has no atoms, bad positions, or an element that the model does not know.
         OptionError
-            A property is none of these.
+            A property is none of these, or a single structure was given.
         """
         _check_properties(properties)
+        if hasattr(structures, "get_positions") or hasattr(structures, "sites"):
+            raise OptionError("evaluate takes a list of structures; put a single one into [ ]")
         if is_pyg(structures):
             structures = split_pyg(structures)
         graphs = [self.graph(s, f"structure {index}") for index, s in enumerate(structures)]

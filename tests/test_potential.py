@@ -158,3 +158,9 @@ def test_cuda_agrees_with_the_cpu(potential):
             np.testing.assert_allclose(
                 one[key], value, rtol=0, atol=1e-9 * (1 + np.abs(value).max())
             )
+
+
+@pytest.mark.parametrize("convert", [lambda atoms: atoms, AseAtomsAdaptor.get_molecule])
+def test_single_structure_is_not_taken_for_a_list(potential, convert):
+    with pytest.raises(OptionError, match="takes a list of structures"):
+        potential.evaluate(convert(molecule("H2O")))

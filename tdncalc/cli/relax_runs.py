@@ -126,6 +126,8 @@ def relax_many(job: Job, reader: Inputs) -> ExitCode:
     if job.report.as_json:
         results = {"results": stream.records, "failed": reader.failed}
         print_json(_facts(job, model) | results | {"interrupted": job.stop()})
+    else:
+        click.echo(_tally(stream, len(reader.failed)))
     if job.stop():
         return ExitCode.INTERRUPTED
     if reader.failed:
@@ -200,6 +202,15 @@ def _sentence(source: "Source", result: RelaxResult) -> str:
         f"{source.label}: {how}, energy {result.energy:.6f} eV, fmax {result.fmax:.4f} eV/Å, "
         f"{duration(result.seconds)}"
     )
+
+
+def _tally(stream: RelaxStream, failed: int) -> str:
+    """Sum up what lies in the files of a stream, with what an earlier run left there."""
+    n_done = len(stream.records)
+    n_converged = sum(record["converged"] for record in stream.records)
+    bad = f", {failed} could not be used" if failed else ""
+    files = " and ".join(str(path) for path in stream.paths)
+    return f"{n_done} relaxed, {n_converged} of them converged{bad}; wrote {files}"
 
 
 def _code(result: RelaxResult) -> ExitCode:

@@ -121,6 +121,14 @@ def test_bad_one_of_several_is_named_and_passed_over(tdn, several, folder):
     assert [r["input"] for r in lines(folder / "relax.jsonl")] == ["Cu.extxyz", "Au.extxyz"]
 
 
+def test_several_are_summed_up_at_the_end(tdn, several, folder):
+    last = tdn("relax", *several).out.splitlines()[-1]
+    count = len((folder / "relax.jsonl").read_text().splitlines())
+    assert last == (
+        f"{count} relaxed, {count} of them converged; wrote relaxed.extxyz and relax.jsonl"
+    )
+
+
 def test_one_of_several_that_does_not_converge_is_exit_code_3(tdn, several, folder):
     assert tdn("relax", *several, "--steps", "0").code == 3
     assert not any(record["converged"] for record in lines(folder / "relax.jsonl"))
@@ -155,7 +163,9 @@ def test_resume_after_a_kill_does_the_rest(cut, tdn, several, folder):
     cut(table, structures)
     outcome = tdn("relax", *several, "--resume")
     assert outcome.code == 0
-    assert [line.split(":")[0] for line in outcome.out.splitlines()] == ["Au.extxyz"]
+    *one_each, summary = outcome.out.splitlines()
+    assert [line.split(":")[0] for line in one_each] == ["Au.extxyz"]
+    assert summary.startswith("3 relaxed, 3 of them converged")
     assert structures.read_bytes() == whole
     assert table.read_text().splitlines()[:2] == kept
     assert len(lines(table)) == 3
