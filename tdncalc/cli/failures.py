@@ -57,6 +57,11 @@ def complain(message: str) -> None:
     click.echo(f"Error: {one_line(message)}", err=True)
 
 
+def warn(message: str) -> None:
+    """Write ``Warning: message`` as one line on standard error."""
+    click.echo(f"Warning: {one_line(message)}", err=True)
+
+
 def one_line(text: str) -> str:
     """Put a text on one line."""
     return " ".join(text.split())
@@ -72,7 +77,7 @@ def show_warning(
 ) -> None:
     """Show a Python warning as one line, without the place in the code that users cannot read."""
     if not issubclass(category, DeprecationWarning | FutureWarning):
-        click.echo(f"Warning: {one_line(str(message))}", err=True)
+        warn(str(message))
 
 
 def _describe(error: BaseException) -> tuple[str, ExitCode]:

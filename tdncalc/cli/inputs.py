@@ -3,9 +3,10 @@
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 
-from tdncalc.cli.failures import complain, one_line
+from tdncalc.cli.failures import complain, one_line, warn
 from tdncalc.errors import StructureError, TDNError
 from tdncalc.structures import Source, read_inputs
 
@@ -59,11 +60,14 @@ class Inputs:
         sources = read_inputs(self.specs, stdin=sys.stdin)
         while True:
             try:
-                yield next(sources)
+                source = next(sources)
             except StopIteration:
                 return
             except StructureError as error:
                 self.pass_over(error)
+                continue
+            _warn_of_charge(source)
+            yield source
 
 
 def read_one(spec: str) -> Source:
@@ -78,4 +82,13 @@ def read_one(spec: str) -> Source:
     if len(first) > 1:
         hint = "give one of its files" if Path(spec).is_dir() else f"pick one, like {spec}@-1"
         raise StructureError(f"{spec}: holds several structures; {hint}")
+    _warn_of_charge(first[0])
     return first[0]
+
+
+def _warn_of_charge(source: Source) -> None:
+    """Tell of a charge in a file: no model has an input for it."""
+    atoms = source.atoms
+    charge = atoms.info.get("charge", atoms.get_initial_charges().sum())
+    if isinstance(charge, Real) and abs(float(charge)) > 0.5:  # partial charges may not sum to 0
+        warn(f"{source.label}: its charge of {charge:+g} is ignored; models have no input for it")

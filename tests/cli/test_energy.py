@@ -95,3 +95,24 @@ def test_batches_have_a_bounded_number_of_atoms(tdn, folder, monkeypatch):
     write("all.extxyz", [bulk("Cu", cubic=True) * (5, 5, 5)] * 3)
     assert len(tdn("energy", "all.extxyz", "-q").out.splitlines()) == 4
     assert sizes == [1000, 500]
+
+
+@pytest.mark.parametrize("told", ["info", "atoms"])
+def test_charge_of_a_file_is_not_ignored_silently(tdn, folder, told):
+    ion = molecule("CH4")
+    if told == "info":
+        ion.info["charge"] = 1
+    else:
+        ion.set_initial_charges([-1.0, 0, 0, 0, 0])
+    write("ion.extxyz", ion)
+    outcome = tdn("energy", "ion.extxyz")
+    assert outcome.code == 0
+    sign = "+" if told == "info" else "-"
+    assert f"Warning: ion.extxyz: its charge of {sign}1 is ignored" in outcome.err
+
+
+def test_partial_charges_of_a_neutral_molecule_are_no_charge(tdn, folder):
+    water = molecule("H2O")
+    water.set_initial_charges([-0.8, 0.4, 0.41])
+    write("water.extxyz", water)
+    assert "charge" not in tdn("energy", "water.extxyz").err
