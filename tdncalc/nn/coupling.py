@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tdncalc.errors import OptionError
 from tdncalc.nn.decomposition import CPFactors, cp_factors
+from tdncalc.nn.spherical import degree_slice
 
 __all__ = [
     "EXACT_RANKS",
@@ -130,7 +131,7 @@ def coupling_tensor(l_max: int, *, paths: PathSet = "O3", weights: PathWeights =
         if weights == "gaunt":
             # m = 0 stands in the middle of a degree; this product has no sign to choose
             block = math.sqrt(block.numel()) * block[degrees] * block
-        tensor[tuple(slice(degree**2, (degree + 1) ** 2) for degree in degrees)] = block
+        tensor[tuple(map(degree_slice, degrees))] = block
     return tensor
 
 

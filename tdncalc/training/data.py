@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.io import iread
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 from torch_geometric.data import Data, Dataset
 
@@ -65,6 +66,13 @@ class Frames:
         return Atoms(
             self.numbers[part], self.positions[part], cell=self.cell[index], pbc=self.pbc[index]
         )
+
+    def edges(self, index: int, cutoff: float) -> tuple[Ints, Floats]:
+        """Return a structure's [source, target] (2, E) and edge vectors (E, 3) in Å."""
+        part = slice(self.starts[index], self.starts[index + 1])
+        positions, cell = self.positions[part], self.cell[index]
+        edge_index, shift = neighbor_list(positions, cell, self.pbc[index], cutoff)
+        return edge_index, positions[edge_index[0]] + shift @ cell - positions[edge_index[1]]
 
     def take(self, indices: Sequence[int] | Ints) -> "Frames":
         """Return some of the structures, in the given order."""
@@ -196,7 +204,7 @@ def _labels(atoms: Atoms, label: str) -> tuple[float, Floats, Floats]:
     stress = results.get("stress")
     if stress is None:
         return float(energy), np.asarray(forces), np.full((3, 3), np.nan)
-    full = np.asarray(stress)[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]] if np.ndim(stress) == 1 else stress
+    full = voigt_6_to_full_3x3_stress(stress) if np.ndim(stress) == 1 else stress
     return float(energy), np.asarray(forces), np.asarray(full, dtype=np.float64)
 
 
@@ -235,9 +243,8 @@ class GraphDataset(Dataset):  # type: ignore[misc]
         """Make the graph of one structure."""
         frames = self.frames
         part = slice(frames.starts[idx], frames.starts[idx + 1])
-        positions, numbers, cell = frames.positions[part], frames.numbers[part], frames.cell[idx]
-        edge_index, shift = neighbor_list(positions, cell, frames.pbc[idx], self.cutoff)
-        vectors = positions[edge_index[0]] + shift @ cell - positions[edge_index[1]]
+        numbers, cell = frames.numbers[part], frames.cell[idx]
+        edge_index, vectors = frames.edges(idx, self.cutoff)
         stress = frames.stress[idx]
         known = bool(np.isfinite(stress).all())
         strain_gradient = stress * abs(np.linalg.det(cell)) if known else np.zeros((3, 3))

@@ -6,6 +6,7 @@ from typing import Any
 
 import ase.data
 import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from tdncalc.errors import OptionError
 from tdncalc.potential import Potential
@@ -141,7 +142,7 @@ def _predict(
             energy[index] = result["energy"]
             forces[frames.starts[index] : frames.starts[index + 1]] = result["forces"]
             if known[index]:
-                stress[index] = np.asarray(result["stress"])[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+                stress[index] = voigt_6_to_full_3x3_stress(result["stress"])
         if observer:
             observer(chosen.stop, len(frames))
     return energy - frames.energy, forces - frames.forces, stress - frames.stress

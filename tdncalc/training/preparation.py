@@ -5,11 +5,10 @@ import numpy as np
 import torch
 
 from tdncalc.errors import ConfigError
-from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.nn.coupling import build_coupling
 from tdncalc.tdn import TDN, TDNConfig
 from tdncalc.training.config import TrainConfig
-from tdncalc.training.data import Floats, Frames, GraphDataset
+from tdncalc.training.data import Floats, Frames
 
 __all__ = [
     "average_neighbors",
@@ -46,11 +45,8 @@ def set_shortest_distances(network: TDN, frames: Frames) -> None:
     places = network.places.cpu().numpy()
     shortest = np.full((len(network.config.elements),) * 2, np.inf)
     for index in range(len(frames)):
-        part = slice(frames.starts[index], frames.starts[index + 1])
-        positions, kinds = frames.positions[part], places[frames.numbers[part]]
-        cell = frames.cell[index]
-        pairs, shift = neighbor_list(positions, cell, frames.pbc[index], network.config.cutoff)
-        vectors = positions[pairs[0]] + shift @ cell - positions[pairs[1]]
+        kinds = places[frames.numbers[frames.starts[index] : frames.starts[index + 1]]]
+        pairs, vectors = frames.edges(index, network.config.cutoff)
         np.minimum.at(shortest, tuple(kinds[pairs]), np.linalg.norm(vectors, axis=1))
     known = torch.from_numpy(shortest)
     bonded = network.repulsion.shortest
@@ -59,9 +55,9 @@ def set_shortest_distances(network: TDN, frames: Frames) -> None:
 
 def average_neighbors(frames: Frames, cutoff: float) -> float:
     """Return the mean number of neighbors of an atom, over evenly spaced structures."""
-    sample = GraphDataset(frames.evenly(_SAMPLE), cutoff, np.zeros(_TABLE))
-    edges = sum(sample.get(index).edge_index.shape[1] for index in range(sample.len()))
-    return max(float(edges) / len(sample.frames.numbers), 1.0)
+    sample = frames.evenly(_SAMPLE)
+    edges = sum(sample.edges(index, cutoff)[0].shape[1] for index in range(len(sample)))
+    return max(float(edges) / len(sample.numbers), 1.0)
 
 
 def fit_references(frames: Frames, elements: tuple[str, ...]) -> Floats:
