@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from tdncalc.checkpoint import DEFAULT_MODEL, load_model
 from tdncalc.errors import OptionError
-from tdncalc.geometry.graph import AtomicGraph, make_graph
-from tdncalc.geometry.neighbors import SkinNeighborList
+from tdncalc.geometry.graph import AtomicGraph, make_graph, moved_graph
+from tdncalc.geometry.neighbors import Edges, SkinNeighborList
+from tdncalc.native.choice import Evaluation
 from tdncalc.potential import Potential, split_results
 from tdncalc.structures import check, check_elements
+from tdncalc.structures.checks import SAME_POINT, check_apart, check_finite
 
 __all__ = ["TDNCalculator"]
 
@@ -41,6 +43,11 @@ class TDNCalculator(Calculator):
     skin
         Å; the neighbor list is made this much larger than the cutoff, and kept until an atom has
         moved more than half of it. It changes the speed only.
+    evaluation
+        ``auto``: a compiled kernel as soon as there is one, on a CPU in float32; ``eager``:
+        PyTorch; ``compiled``: the kernel, compiled now if need be. They agree to rounding.
+    product
+        How tensor products are evaluated, as :func:`tdncalc.checkpoint.load_model`.
 
     Raises
     ------
@@ -56,12 +63,40 @@ class TDNCalculator(Calculator):
         device: str = "auto",
         dtype: str = "float32",
         skin: float = 1.0,
+        evaluation: Evaluation = "auto",
+        product: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if not skin >= 0:
             raise OptionError(f"skin {skin} Å is not allowed; give 0 or more")
-        self.potential: Potential = load_model(model, device=device, dtype=dtype)
+        self.potential: Potential = load_model(
+            model, device=device, dtype=dtype, product=product, evaluation=evaluation
+        )
+        if self.potential.direct_forces:  # they are no derivatives of an energy, nor is a stress
+            self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
+        self._listed: tuple[Edges, AtomicGraph] | None = None
+
+    @property
+    def evaluation(self) -> str:
+        """Which evaluation runs at present, ``eager`` or ``compiled``."""
+        return self.potential.evaluation
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Return which of numbers, positions, cell and pbc are new, compared to the last bit.
+
+        Nothing else changes the energy.
+        """
+        if self.atoms is None:
+            return list(all_changes)
+        old = self.atoms
+        same = {
+            "positions": np.array_equal(atoms.positions, old.positions),
+            "numbers": np.array_equal(atoms.numbers, old.numbers),
+            "cell": np.array_equal(atoms.cell.array, old.cell.array),
+            "pbc": np.array_equal(atoms.pbc, old.pbc),
+        }
+        return [name for name, unchanged in same.items() if not unchanged]
 
     def calculate(
         self,
@@ -79,12 +114,16 @@ class TDNCalculator(Calculator):
             raise CalculatorSetupError("no atoms to compute; give calculate() an ase.Atoms")
         if system_changes:
             self.results = {}  # nothing old remains should this fail
+        if "stress" in properties and self.potential.direct_forces:
+            raise PropertyNotImplementedError("a model with direct forces has no stress")
         rank = self.atoms.cell.rank
         if "stress" in properties and rank < 3:
             raise PropertyNotImplementedError("stress needs a cell with three independent vectors")
         gradient = "forces" in properties or "stress" in properties
-        graph = self._graph(self.atoms)
+        graph = self._graph(self.atoms, exact=self.potential.choice.kernel() is None)
         results = self.potential.compute(graph, forces=gradient, stress=gradient and rank == 3)
+        if results.shortest is not None and results.shortest < SAME_POINT:
+            check_apart(self.atoms)
         (self.results,) = split_results(graph, results, self.implemented_properties)
 
     def get_hessian(self, atoms: Atoms) -> NDArray[np.float64]:
@@ -95,9 +134,19 @@ class TDNCalculator(Calculator):
         """Return the invariant features of every atom, (N, C)."""
         return self.potential.descriptors(self._graph(atoms)).cpu().numpy()
 
-    def _graph(self, atoms: Atoms) -> AtomicGraph:
-        check(atoms)
-        check_elements(atoms.numbers, self.potential.elements, self.potential.name, "structure")
-        cell = atoms.cell.array
-        edges = self.neighbors.update(atoms.positions, cell, atoms.pbc)
-        return make_graph(atoms.numbers, atoms.positions, cell, *edges)
+    def _graph(self, atoms: Atoms, *, exact: bool = True) -> AtomicGraph:
+        """Return the graph of the edges or, if not exact, of pairs that contain them.
+
+        The latter keeps the tensors of its pairs for as long as these stay the same.
+        """
+        potential = self.potential
+        check_elements(atoms.numbers, potential.elements, potential.name, "structure")
+        structure = atoms.numbers, atoms.positions, atoms.cell.array
+        if exact:
+            check(atoms)
+            return make_graph(*structure, *self.neighbors.update(*structure[1:], atoms.pbc))
+        check_finite(atoms)
+        pairs = self.neighbors.candidates(*structure[1:], atoms.pbc)
+        if self._listed is None or self._listed[0] is not pairs:
+            self._listed = pairs, make_graph(*structure, *pairs)
+        return moved_graph(self._listed[1], *structure)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from tdncalc.architectures import (
+    Network,
+    architecture,
+    build_network,
+    parse_config,
+    with_product,
+)
 from tdncalc.errors import (
     ConfigError,
     DamagedModelError,
@@ -22,9 +30,10 @@ from tdncalc.errors import (
     OptionError,
     OutputError,
 )
+from tdncalc.model_warnings import failed_checks
+from tdncalc.native.choice import Evaluation
 from tdncalc.nn.coupling import Coupling, CPFactors
 from tdncalc.potential import Potential
-from tdncalc.tdn import TDN, TDNConfig
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -46,7 +55,12 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def load_model(
-    model: str | Path = DEFAULT_MODEL, *, device: str = "auto", dtype: str = "float32"
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    product: str | None = None,
+    evaluation: Evaluation = "auto",
 ) -> Potential:
     """Load a bundled model or a model folder, ready to evaluate.
 
@@ -58,6 +72,17 @@ def load_model(
         ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:n``.
     dtype
         ``float32`` or ``float64``.
+    product
+        How the tensor products are evaluated, other than the card says: ``dense``, ``cp`` or
+        ``cg``; of a published network also ``exact-dense`` and ``exact-cp``.
+    evaluation
+        ``auto``: a compiled kernel as soon as there is one, on a CPU in float32; ``eager``:
+        PyTorch; ``compiled``: the kernel, compiled now if need be.
+
+    Warns
+    -----
+    UserWarning
+        The model failed physics checks when it was imported; their figures are in its card.
 
     Raises
     ------
@@ -66,21 +91,32 @@ def load_model(
     DamagedModelError
         The folder's files are incomplete, or do not match their card.
     OptionError
-        The device or the dtype is not one of the above, or not on this machine.
+        The device, dtype, product or evaluation is not one of the above, or not possible here.
     """
     if dtype not in _DTYPES:
         raise OptionError(f"dtype {dtype!r} is not known; allowed: {', '.join(_DTYPES)}")
     place = find_device(device)
     folder = model_folder(model)
     card = read_card(folder)
-    return Potential(load_network(folder), card, device=place, dtype=_DTYPES[dtype])
+    network = load_network(folder, product=product)
+    if product is not None and evaluation == "auto":
+        evaluation = "eager"  # the kernel has one product of its own
+    if failures := failed_checks(card):
+        warnings.warn(failures, stacklevel=2)
+    return Potential(network, card, device=place, dtype=_DTYPES[dtype], evaluation=evaluation)
 
 
-def load_network(model: str | Path) -> TDN:
+def load_network(model: str | Path, *, product: str | None = None) -> Network:
     """Load the network of a model, in the dtype of its weights, on the CPU."""
     folder = model_folder(model)
     card = read_card(folder)
     state = _read_weights(folder, card)
+    try:
+        config = parse_config(card.get("architecture", "tdn"), card["config"])
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise _misfit(folder, error) from error
+    if product is not None:
+        config = with_product(config, product)
     try:
         factors = CPFactors(
             **{name: state.pop(f"coupling.{name}") for name in "abc"},
@@ -88,12 +124,16 @@ def load_network(model: str | Path) -> TDN:
         )
         coupling = Coupling(tensor=state.pop("coupling.tensor"), factors=factors)
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
-            network = TDN(TDNConfig.from_dict(card["config"]), coupling)
+            network = build_network(config, coupling)
         network.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, ValueError, TypeError, ConfigError) as error:
-        reason = " ".join(str(error).split())
-        raise DamagedModelError(f"{folder / _WEIGHTS}: does not fit its card ({reason})") from error
+        raise _misfit(folder, error) from error
     return network
+
+
+def _misfit(folder: Path, error: Exception) -> DamagedModelError:
+    reason = " ".join(str(error).split())
+    return DamagedModelError(f"{folder / _WEIGHTS}: does not fit its card ({reason})")
 
 
 def bundled_models() -> list[str]:
@@ -138,7 +178,7 @@ def verify(model: str | Path) -> None:
     load_network(model)
 
 
-def save_model(folder: str | Path, network: TDN, card: Mapping[str, Any]) -> dict[str, Any]:
+def save_model(folder: str | Path, network: Network, card: Mapping[str, Any]) -> dict[str, Any]:
     """Write a network and its card as a model folder, replacing one that is there.
 
     Returns
@@ -155,6 +195,7 @@ def save_model(folder: str | Path, network: TDN, card: Mapping[str, Any]) -> dic
     data = dump_tensors({name: _plain(tensor) for name, tensor in state.items()})
     written = dict(card) | {
         "format": FORMAT,
+        "architecture": architecture(network.config),
         "elements": list(network.config.elements),
         "cutoff_A": network.config.cutoff,
         "n_parameters": sum(p.numel() for p in network.parameters()),

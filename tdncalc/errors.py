@@ -10,7 +10,7 @@
     ├── ModelNotFoundError  (LookupError)  no bundled model and no folder of that name
     ├── DamagedModelError   (ValueError)   a model folder whose files are wrong
     ├── OutputError         (OSError)      a file that exists already or cannot be written
-    └── CheckpointError     (ValueError)   a run's checkpoint that cannot be resumed
+    └── CheckpointError     (ValueError)   a checkpoint that cannot be resumed or imported
 
 Every message is one line: what was given, what is allowed, what to do.
 """
@@ -64,4 +64,4 @@ class OutputError(TDNError, OSError):
 
 
 class CheckpointError(TDNError, ValueError):
-    """A run's checkpoint is damaged, or belongs to another run."""
+    """A run's checkpoint is damaged or another run's, or one to import is not what it must be."""

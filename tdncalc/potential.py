@@ -9,12 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tdncalc.architectures import Network, traits
 from tdncalc.errors import OptionError
 from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.native.choice import Choice, Evaluation
+from tdncalc.native.network import NativeNetwork
+from tdncalc.published import PublishedTDN
 from tdncalc.structures import check, check_elements, to_atoms
 from tdncalc.structures.pyg import is_pyg, split_pyg
-from tdncalc.tdn import TDN
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -42,12 +45,15 @@ class Results:
         −∂E/∂r in eV/Å, (N, 3).
     strain_gradient
         ∂E/∂ε in eV under r → r(1 + ε), (B, 3, 3); divided by |det cell| it is the stress.
+    shortest
+        Smallest distance between two atoms in Å, where a compiled kernel measured it.
     """
 
     energies: Tensor
     energy: Tensor
     forces: Tensor | None = None
     strain_gradient: Tensor | None = None
+    shortest: float | None = None
 
 
 class Potential:
@@ -69,10 +75,18 @@ class Potential:
         Where to evaluate.
     dtype
         The network's precision; positions, sums and results are float64 always.
+    evaluation
+        ``auto``, ``eager`` or ``compiled``, see :class:`tdncalc.native.choice.Choice`.
     """
 
     def __init__(
-        self, network: TDN, card: dict[str, Any], *, device: torch.device, dtype: torch.dtype
+        self,
+        network: Network,
+        card: dict[str, Any],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        evaluation: Evaluation = "auto",
     ) -> None:
         reference = network.reference_energies.double()
         self.network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
@@ -81,17 +95,36 @@ class Potential:
         self.name = str(card["name"])
         self.elements = network.config.elements
         self.cutoff = network.config.cutoff
+        self.direct_forces, self._per_atom = traits(network.config)
         self.device = device
         self.dtype = dtype
+        self.choice = Choice(self.network, evaluation, device, dtype)
+
+    @property
+    def evaluation(self) -> str:
+        """Which evaluation runs at present, ``eager`` or ``compiled``."""
+        return self.choice.name()
+
+    def settle(self, *, wait: bool) -> None:
+        """Keep to one evaluation from now on: the kernel if it is there, or waited for."""
+        self.choice.settle(wait=wait)
 
     def compute(self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False) -> Results:
-        """Evaluate a graph; derivatives only where asked for."""
+        """Evaluate a graph; derivatives only where asked for.
+
+        The graph may list pairs beyond the cutoff: they change nothing. A compiled kernel prepares
+        its list once for as long as calls bring the same ``edge_index``.
+        """
+        if (kernel := self.choice.kernel()) is not None:
+            return self._compiled(kernel, graph, forces, stress)
         graph = graph.to(self.device)
         exact = edge_vectors(graph)  # (E, 3) float64
         vectors = exact.detach().to(self.dtype).requires_grad_(forces or stress)
         elements = self.network.element_indices(graph.numbers)
+        if self.direct_forces:
+            return self._direct(graph, elements, vectors, forces)
         with torch.set_grad_enabled(vectors.requires_grad):
-            interaction = self.network(elements, graph.edge_index, vectors).double()  # (N,)
+            interaction = self._interaction(graph, elements, vectors)  # (N,)
         energies = interaction.detach() + self.reference_energies[elements]
         energy = _sum_by(energies, graph.batch, graph.n_structures)
         if not vectors.requires_grad:
@@ -105,15 +138,56 @@ class Potential:
             strain_gradient=_strain_gradient(graph, exact, gradient) if stress else None,
         )
 
+    def _compiled(
+        self, kernel: NativeNetwork, graph: AtomicGraph, forces: bool, stress: bool
+    ) -> Results:
+        elements = self.network.element_indices(graph.numbers)
+        found = kernel.compute(graph, elements, forces=forces, stress=stress)
+        energies = torch.from_numpy(found.energies) + self.reference_energies[elements]
+        return Results(
+            energies,
+            _sum_by(energies, graph.batch, graph.n_structures),
+            forces=None if found.forces is None else torch.from_numpy(found.forces),
+            strain_gradient=(
+                None if found.strain_gradient is None else torch.from_numpy(found.strain_gradient)
+            ),
+            shortest=found.shortest,
+        )
+
+    def _interaction(self, graph: AtomicGraph, elements: Tensor, vectors: Tensor) -> Tensor:
+        """Return the energy of each atom without its reference energy, (N,) float64."""
+        return self._total(graph, self.network(elements, graph.edge_index, vectors).double())
+
+    def _total(self, graph: AtomicGraph, energies: Tensor) -> Tensor:
+        """Turn shares (N,) of an energy per atom, if they are such, into shares of a total."""
+        if not self._per_atom:
+            return energies
+        return energies * torch.bincount(graph.batch)[graph.batch]
+
+    def _direct(
+        self, graph: AtomicGraph, elements: Tensor, vectors: Tensor, forces: bool
+    ) -> Results:
+        """Evaluate a graph with the network's own forces, which are no derivatives."""
+        assert isinstance(self.network, PublishedTDN)
+        with torch.no_grad():
+            parts = self.network.energies_and_forces(elements, graph.edge_index, vectors)
+        energies = self._total(graph, parts[0].double()) + self.reference_energies[elements]
+        energy = _sum_by(energies, graph.batch, graph.n_structures)
+        return Results(energies, energy, forces=parts[1].double() if forces else None)
+
     def hessian(self, graph: AtomicGraph) -> Tensor:
         """Return ∂²E/∂r∂r of one structure in eV/Å², (3N, 3N) float64, symmetric."""
+        if self.direct_forces:
+            raise OptionError(
+                f"model {self.name!r} has direct forces, and so no second derivatives"
+            )
         graph = graph.to(self.device)
         positions = graph.positions.clone().requires_grad_(True)
         moving = AtomicGraph(**vars(graph) | {"positions": positions})
         elements = self.network.element_indices(graph.numbers)
         with torch.enable_grad():
             vectors = edge_vectors(moving).to(self.dtype)
-            energy = self.network(elements, graph.edge_index, vectors).double().sum()
+            energy = self._interaction(graph, elements, vectors).sum()
             (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
             gradient = gradient.flatten()
         hessian = _jacobian(gradient, positions, graph.edge_index.shape[1])
@@ -189,10 +263,13 @@ def split_results(
     graph: AtomicGraph, results: Results, properties: Collection[str]
 ) -> list[dict[str, float | NDArray[np.float64]]]:
     """Split the results of a graph into one dictionary of NumPy arrays per structure."""
-    sizes = torch.bincount(graph.batch.cpu(), minlength=graph.n_structures).tolist()
+    sizes = [len(graph.numbers)]
+    if graph.n_structures > 1:
+        sizes = torch.bincount(graph.batch.cpu(), minlength=graph.n_structures).tolist()
     energies = results.energies.cpu().split(sizes)
     forces = None if results.forces is None else results.forces.cpu().split(sizes)
-    volumes = _volumes(graph.cell)
+    strained = results.strain_gradient is not None
+    volumes = _volumes(graph.cell) if strained else [0.0] * graph.n_structures
     split: list[dict[str, float | NDArray[np.float64]]] = []
     for index, energy in enumerate(results.energy.tolist()):
         one: dict[str, float | NDArray[np.float64]] = {"energy": energy, "free_energy": energy}

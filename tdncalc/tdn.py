@@ -18,11 +18,11 @@ from tdncalc.nn.repulsion import Repulsion
 from tdncalc.nn.spherical import SphericalHarmonics
 from tdncalc.nn.tensor_product import Evaluation
 
-__all__ = ["TDN", "TDNConfig"]
+__all__ = ["SATURATION", "TDN", "Readout", "TDNConfig"]
 
 # Below this fraction of the shortest distance in the training set the network feels no change of a
 # length and only the repulsion acts: what it never saw it must not extrapolate.
-_SATURATION = 0.85
+SATURATION = 0.85
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class TDN(nn.Module):
         ends = [elements.index_select(0, atoms) for atoms in (source, target)]
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
         seen = self.repulsion.seen(*ends)
-        felt = saturate(lengths, _SATURATION * seen, seen)
+        felt = saturate(lengths, SATURATION * seen, seen)
         return Edges(
             source=source,
             target=target,

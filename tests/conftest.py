@@ -1,5 +1,6 @@
 """A small random network and its model folder, for every test that needs a model."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from tdncalc.tdn import TDN, TDNConfig
 if TYPE_CHECKING:
     from tdncalc.calculator import TDNCalculator
     from tdncalc.potential import Potential
+
+# PyTorch evaluates unless a test asks for a kernel: no test depends on what is compiled already.
+os.environ["TDNCALC_EVALUATION"] = "eager"
 
 ELEMENTS = ("H", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Cu", "Br", "I", "Pt")
 
@@ -42,9 +46,15 @@ def make_potential(make_network: Callable[..., TDN]) -> "Callable[[torch.dtype],
     """Make the potential of the small network."""
     from tdncalc.potential import Potential
 
-    def make(dtype: torch.dtype = torch.float64, network: TDN | None = None) -> Potential:
+    def make(
+        dtype: torch.dtype = torch.float64, network: TDN | None = None, evaluation: str = "auto"
+    ) -> Potential:
         return Potential(
-            network or make_network(), {"name": "tiny"}, device=torch.device("cpu"), dtype=dtype
+            network or make_network(),
+            {"name": "tiny"},
+            device=torch.device("cpu"),
+            dtype=dtype,
+            evaluation=evaluation,
         )
 
     return make

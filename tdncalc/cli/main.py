@@ -17,9 +17,11 @@ COMMANDS = {
     "energy": "Energy, largest force and pressure of each structure.",
     "relax": "Relax atoms, and the cell if asked.",
     "md": "Run molecular dynamics.",
-    "models": "Tell what models are bundled, and whether they are intact.",
+    "models": "Tell what models are bundled and whether they are intact; import others.",
+    "selftest": "Check the physics of a model on this machine.",
     "train": "Train a model on reference data.",
     "evaluate": "Measure a model's errors on reference data.",
+    "benchmark": "Measure on this machine what networks are built of.",
 }
 
 

@@ -27,6 +27,7 @@ from tdncalc.cli.outputs import check_format, check_free, make_folder, print_jso
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.signals import Stop, stop_on_signals
+from tdncalc.errors import OptionError
 from tdncalc.structures import Source
 from tdncalc.workflows.md import (
     ENSEMBLES,
@@ -37,6 +38,7 @@ from tdncalc.workflows.md import (
     MDStep,
     run_md,
 )
+from tdncalc.workflows.md_checkpoint import load as load_checkpoint
 
 _FEMTOSECONDS = {"fs": 1.0, "ps": 1e3, "ns": 1e6}
 
@@ -53,12 +55,15 @@ class _RunOptions:
         Whether to go on with an earlier run.
     dry_run
         Whether to estimate only.
+    allow_direct_forces
+        Whether a run at constant energy may use forces that are no gradient of an energy.
     """
 
     steps: int | None
     time: str | None
     resume: bool
     dry_run: bool
+    allow_direct_forces: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +72,7 @@ class _Job:
 
     source: Source
     settings: MDSettings
-    resume: bool
+    run: _RunOptions
     output: OutputOptions
     report: ReportOptions
     stop: Stop
@@ -82,6 +87,11 @@ class _Job:
     click.option("--time", help='its length as a time: "10 ps".'),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint."),
     dry_run_option,
+    click.option(
+        "--allow-direct-forces",
+        is_flag=True,
+        help="Run nve even if forces are no gradient of the energy.",
+    ),
 )
 @gather(
     MDSettings,
@@ -127,7 +137,7 @@ def command(
     settings = dataclasses.replace(settings, steps=steps, guards=guards)
     with stop_on_signals() as stop:
         source = read_one(structure)
-        job = _Job(source, settings, run.resume, output, report, stop)
+        job = _Job(source, settings, run, output, report, stop)
         if run.dry_run:
             preview([source], session.begin(model), steps=max(steps, 1), as_json=report.as_json)
             return ExitCode.DONE
@@ -156,9 +166,16 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
         overwrite=job.output.overwrite,
     )
     summary = folder / f"{stem}.json"
-    _check_outputs(job, [*files.paths(), summary], resumes=job.resume and files.checkpoint.exists())
+    _check_outputs(
+        job, [*files.paths(), summary], resumes=job.run.resume and files.checkpoint.exists()
+    )
+    if job.run.resume and options.evaluation == "auto":
+        options = dataclasses.replace(options, evaluation=_recorded(files.checkpoint))
     model = session.begin(options)
     atoms, potential = job.source.atoms, model.potential
+    session.settle(model, evaluations=job.settings.steps, n_atoms=len(atoms))
+    if potential.direct_forces:
+        _require_thermostat(job, potential.name)
     structures.check_elements(atoms.numbers, potential.elements, potential.name, job.source.label)
     make_folder(job.output)
     with session.naming(job.source.label), _progress(job) as progress:
@@ -167,7 +184,7 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
             settings=job.settings,
             calculator=model.calculator,
             files=files,
-            resume=job.resume,
+            resume=job.run.resume,
             observer=_observer(progress),
             stop=job.stop,
         )
@@ -180,6 +197,21 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
     else:
         click.echo(f"{_sentence(job, result)}; wrote {files.trajectory}")
     return _code(result)
+
+
+def _recorded(checkpoint: Path) -> str:
+    """Return how the interrupted run was evaluated: bits depend on it."""
+    found = load_checkpoint(checkpoint)
+    return found.evaluation or "auto" if found else "auto"
+
+
+def _require_thermostat(job: _Job, name: str) -> None:
+    """Refuse constant energy to forces that do not conserve it, unless the user insists."""
+    if job.settings.ensemble == "nve" and not job.run.allow_direct_forces:
+        raise OptionError(
+            f"the forces of model {name!r} are no gradient of an energy, so that nve conserves "
+            "nothing; choose a thermostat by --ensemble, or give --allow-direct-forces"
+        )
 
 
 def _check_outputs(job: _Job, paths: list[Path], *, resumes: bool) -> None:

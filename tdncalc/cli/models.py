@@ -1,10 +1,11 @@
-"""``tdn models``: what models are bundled, and whether they are intact."""
+"""``tdn models``: what is bundled, whether it is intact, and models made of checkpoints."""
 
 from typing import Any
 
 import click
 
 from tdncalc.cli.failures import ExitCode, complain
+from tdncalc.cli.models_import import import_model
 from tdncalc.cli.options import ReportOptions, report_options
 from tdncalc.cli.outputs import print_json
 from tdncalc.errors import DamagedModelError
@@ -13,13 +14,16 @@ from tdncalc.errors import DamagedModelError
 @click.group("models", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> ExitCode | None:
-    """Tell what models are bundled, and whether they are intact.
+    """Tell what models are bundled and whether they are intact; import others.
 
     Without a command it lists them.
     """
     if ctx.invoked_subcommand is None:
         return ExitCode(ctx.invoke(list_models))
     return None
+
+
+command.add_command(import_model)
 
 
 @command.command("list")
@@ -111,5 +115,14 @@ def _print_entries(entries: dict[str, Any], *, indent: int) -> None:
             click.echo(f"{'':{indent}}{key}:")
             _print_entries(value, indent=indent + 2)
             continue
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            click.echo(f"{'':{indent}}{key}:")
+            for row in value:
+                click.echo(f"{'':{indent + 2}}{', '.join(map(_short, row.values()))}")
+            continue
         text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
         click.echo(f"{'':{indent}}{key}: {text}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

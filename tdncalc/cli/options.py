@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ import click
 
 from tdncalc.cli.failures import Console, ExitCode
 from tdncalc.errors import OptionError
+
+# The exact ones are of published networks only.
+PRODUCTS = ("dense", "cp", "cg", "exact-dense", "exact-cp")
 
 Command = Callable[..., ExitCode]
 Decorator = Callable[[Command], Command]
@@ -30,6 +34,10 @@ class ModelOptions:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:n``.
     dtype
         ``float32`` or ``float64``.
+    product
+        How tensor products are evaluated; as the model's card says if None.
+    evaluation
+        ``auto``, ``eager`` or ``compiled``.
     threads
         How many CPU threads torch may use; its own choice if None.
     """
@@ -37,6 +45,8 @@ class ModelOptions:
     model: str
     device: str
     dtype: str
+    product: str | None
+    evaluation: str
     threads: int | None
 
 
@@ -157,7 +167,24 @@ def _as_typed(message: str, fields: Collection[str]) -> str:
 
 def _remember_verbose(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     ctx.ensure_object(Console).verbose = value
+    if value:
+        _tell_decisions(ctx)
     return value
+
+
+def _tell_decisions(ctx: click.Context) -> None:
+    """Let the library say on standard error what it decides, until the command ends."""
+    logger, handler = logging.getLogger("tdncalc"), logging.StreamHandler()
+    before = logger.level
+    handler.addFilter(lambda record: record.levelno < logging.WARNING)  # those are told anyway
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+    def forget() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+    ctx.call_on_close(forget)
 
 
 inputs_argument = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
@@ -186,6 +213,18 @@ model_options = gather(
         default="float32",
         show_default=True,
         help="Precision of the network.",
+    ),
+    click.option(
+        "--product",
+        type=click.Choice(PRODUCTS),
+        help="Evaluation of tensor products [default: the model's].",
+    ),
+    click.option(
+        "--evaluation",
+        type=click.Choice(["auto", "eager", "compiled"]),
+        default="auto",
+        show_default=True,
+        help="PyTorch, a kernel compiled once for this machine, or whichever is ready.",
     ),
     threads_option,
 )

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from tdncalc.potential import Potential
 
 
+# About what PyTorch takes on one core, and what a compiler takes.
+_EAGER_SECONDS, _EAGER_SECONDS_PER_ATOM = 4e-3, 2.5e-4
+_WORTH_COMPILING = 20.0
+
+
 @dataclass(frozen=True)
 class Session:
     """A loaded model.
@@ -67,7 +72,22 @@ def load_calculator(options: ModelOptions) -> "TDNCalculator":
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    return TDNCalculator(options.model, options.device, options.dtype)
+    return TDNCalculator(
+        options.model,
+        options.device,
+        options.dtype,
+        product=options.product,
+        evaluation=options.evaluation,  # type: ignore[arg-type]
+    )
+
+
+def settle(model: Session, *, evaluations: int, n_atoms: int) -> None:
+    """Choose how a long run is evaluated, so that all of it is evaluated alike.
+
+    It waits for a kernel that is still to be compiled if the run is long enough to win by that.
+    """
+    estimate = evaluations * (_EAGER_SECONDS + _EAGER_SECONDS_PER_ATOM * n_atoms)
+    model.potential.settle(wait=estimate > _WORTH_COMPILING)
 
 
 def provenance(potential: "Potential") -> dict[str, Any]:
@@ -84,6 +104,7 @@ def provenance(potential: "Potential") -> dict[str, Any]:
         "device": str(potential.device),
         "dtype": str(potential.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "evaluation": potential.evaluation,
     }
 
 

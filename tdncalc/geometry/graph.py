@@ -1,14 +1,14 @@
 """Structures as graphs: atoms, and the directed edges between neighbors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["AtomicGraph", "batch_graphs", "edge_vectors", "make_graph"]
+__all__ = ["AtomicGraph", "batch_graphs", "edge_vectors", "make_graph", "moved_graph"]
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,31 @@ def make_graph(
 ) -> AtomicGraph:
     """Make the graph of one structure from arrays of the same shapes, cell (3, 3)."""
     return AtomicGraph(
-        numbers=torch.as_tensor(np.array(numbers, dtype=np.int64)),
-        positions=torch.as_tensor(np.array(positions, dtype=np.float64)),
-        cell=torch.as_tensor(np.array(cell, dtype=np.float64))[None],
+        **_structure(numbers, positions, cell),
         edge_index=torch.as_tensor(edge_index),
         edge_shift=torch.as_tensor(edge_shift.astype(np.float64)),
         batch=torch.zeros(len(numbers), dtype=torch.int64),
     )
+
+
+def moved_graph(
+    graph: AtomicGraph,
+    numbers: NDArray[np.integer],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+) -> AtomicGraph:
+    """Return the graph of one structure with the edges, the same tensors, of another."""
+    return replace(graph, **_structure(numbers, positions, cell))
+
+
+def _structure(
+    numbers: NDArray[np.integer], positions: NDArray[np.float64], cell: NDArray[np.float64]
+) -> dict[str, Tensor]:
+    return {
+        "numbers": torch.as_tensor(np.array(numbers, dtype=np.int64)),
+        "positions": torch.as_tensor(np.array(positions, dtype=np.float64)),
+        "cell": torch.as_tensor(np.array(cell, dtype=np.float64))[None],
+    }
 
 
 def batch_graphs(graphs: Sequence[AtomicGraph]) -> AtomicGraph:

@@ -99,15 +99,23 @@ class SkinNeighborList:
 
     def update(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> Edges:
         """Return what `neighbor_list` returns, to the last bit and in the same order."""
+        candidates = self.candidates(positions, cell, pbc)
+        if not np.array_equal(self._offsets_cell, cell):
+            self._offsets = _offsets(candidates[1], cell)
+            self._offsets_cell = cell.copy()
+        return _within(candidates, self._offsets, positions, self.cutoff)
+
+    def candidates(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> Edges:
+        """Return pairs that contain all edges, in their order.
+
+        They are the same object as long as nothing was searched.
+        """
         if not self._holds(positions, cell, pbc):
             self._candidates = _search(positions, cell, pbc, self.cutoff + self.skin)
             self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
             self._offsets_cell = np.full((3, 3), np.nan)
             self.n_builds += 1
-        if not np.array_equal(self._offsets_cell, cell):
-            self._offsets = _offsets(self._candidates[1], cell)
-            self._offsets_cell = cell.copy()
-        return _within(self._candidates, self._offsets, positions, self.cutoff)
+        return self._candidates
 
     def _holds(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> bool:
         """Tell whether the candidates are sure to contain all edges."""

@@ -11,7 +11,7 @@ from tdncalc.nn.spherical import degree_slice
 if TYPE_CHECKING:
     from e3nn.o3 import TensorProduct as E3NNProduct
 
-__all__ = ["ClebschGordan"]
+__all__ = ["ClebschGordan", "e3nn_product", "from_e3nn", "to_e3nn"]
 
 
 class ClebschGordan(nn.Module):
@@ -35,10 +35,10 @@ class ClebschGordan(nn.Module):
         l_in, l_edge, l_out = self.degrees
         channels, many = x.shape[-1], y.shape[-1] > 1
         paths = tuple(path[:3] for path in self.paths)
-        product = _e3nn_product(self.degrees, paths, channels, many, x.dtype, x.device)
+        product = e3nn_product(self.degrees, paths, channels, many, x.dtype, x.device)
         weights = [x.new_full((channels,), path[3]) for path in self.paths]
-        out = product(_to_e3nn(x, l_in), _to_e3nn(y, l_edge), torch.cat(weights))
-        return _from_e3nn(out, l_out, channels)
+        out = product(to_e3nn(x, l_in), to_e3nn(y, l_edge), torch.cat(weights))
+        return from_e3nn(out, l_out, channels)
 
 
 def _paths(tensor: Tensor, l_in: int, l_edge: int, l_out: int) -> list[tuple[int, int, int, float]]:
@@ -58,7 +58,7 @@ def _paths(tensor: Tensor, l_in: int, l_edge: int, l_out: int) -> list[tuple[int
 
 
 @lru_cache(maxsize=32)
-def _e3nn_product(
+def e3nn_product(
     degrees: tuple[int, int, int],
     paths: tuple[tuple[int, int, int], ...],
     channels: int,
@@ -66,6 +66,7 @@ def _e3nn_product(
     dtype: torch.dtype,
     device: torch.device,
 ) -> "E3NNProduct":
+    """Return e3nn's product over the paths, which takes their weights as its third argument."""
     from e3nn.o3 import Irreps, TensorProduct, wigner_3j
 
     l_in, l_edge, l_out = degrees
@@ -86,13 +87,13 @@ def _e3nn_product(
     return product.to(device, dtype)
 
 
-def _to_e3nn(x: Tensor, l_max: int) -> Tensor:
+def to_e3nn(x: Tensor, l_max: int) -> Tensor:
     """(N, D, C) -> (N, D·C) with e3nn's order: degree, channel, component."""
     parts = [x[:, degree_slice(degree)].transpose(1, 2) for degree in range(l_max + 1)]
     return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
-def _from_e3nn(x: Tensor, l_max: int, channels: int) -> Tensor:
+def from_e3nn(x: Tensor, l_max: int, channels: int) -> Tensor:
     """(N, D·C) in e3nn's order -> (N, D, C)."""
     sizes = [channels * (2 * degree + 1) for degree in range(l_max + 1)]
     parts = [part.unflatten(1, (channels, -1)).transpose(1, 2) for part in x.split(sizes, dim=1)]

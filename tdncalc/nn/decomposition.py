@@ -15,8 +15,10 @@ _EXACT = 1e-14  # relative residual at which nothing is left but rounding
 _MAX_CANCELLATION = 10.0
 _STARTS = 8
 _SWEEPS = 400
+_QUICK_STARTS, _QUICK_SWEEPS = 8, 200
 _STEPS = 100
 _MANY_UNKNOWNS = 1500  # beyond it a step costs a tenth of a second and more: polish one start only
+_MANY_MORE_UNKNOWNS = 4000  # beyond it a sweep costs a hundredth of a second
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class CPFactors:
     residual: float
 
 
-def cp_factors(tensor: Tensor, rank: int, *, seed: int = 0) -> CPFactors:
+def cp_factors(tensor: Tensor, rank: int, *, seed: int = 0, thorough: bool = True) -> CPFactors:
     r"""Decompose a tensor into R rank-one terms, :math:`M_{ijk} ≈ \sum_r A_{ir} B_{jr} C_{kr}`.
 
     Alternating least squares with a damping that shrinks with the residual, from several random
@@ -53,6 +55,9 @@ def cp_factors(tensor: Tensor, rank: int, *, seed: int = 0) -> CPFactors:
         The number of terms R, at least 1.
     seed
         Of the random starts. torch's global generator is left alone.
+    thorough
+        If not, fewer sweeps, and polishing or several starts only of few unknowns: for factors
+        that will not be exact anyway.
 
     Raises
     ------
@@ -64,7 +69,11 @@ def cp_factors(tensor: Tensor, rank: int, *, seed: int = 0) -> CPFactors:
         raise OptionError(f"tensor of shape {tuple(target.shape)} must be 3-way, finite, not zero")
     if rank < 1:
         raise OptionError(f"rank {rank} is not allowed; give 1 or more")
-    residual, (a, b, c) = _best(target, rank, torch.Generator("cpu").manual_seed(seed))
+    generator = torch.Generator("cpu").manual_seed(seed)
+    if thorough:
+        residual, (a, b, c) = _best(target, rank, generator)
+    else:
+        residual, (a, b, c) = _quick_best(target, rank, generator)
     return CPFactors(a, b, c, residual)
 
 
@@ -86,6 +95,18 @@ def _best(tensor: Tensor, rank: int, generator: torch.Generator) -> tuple[float,
     return best
 
 
+def _quick_best(
+    tensor: Tensor, rank: int, generator: torch.Generator
+) -> tuple[float, list[Tensor]]:
+    many = sum(tensor.shape) * rank > _MANY_MORE_UNKNOWNS
+    starts = (
+        _alternate(tensor, _random_start(tensor, rank, generator), sweeps=_QUICK_SWEEPS)
+        for _ in range(1 if many else _QUICK_STARTS)
+    )
+    best = min(starts, key=lambda found: found[0])
+    return best if sum(tensor.shape) * rank > _MANY_UNKNOWNS else _polish(tensor, *best)
+
+
 def _random_start(tensor: Tensor, rank: int, generator: torch.Generator) -> list[Tensor]:
     return [
         torch.randn(size, rank, generator=generator, dtype=torch.float64, device="cpu") / size**0.5
@@ -93,10 +114,12 @@ def _random_start(tensor: Tensor, rank: int, generator: torch.Generator) -> list
     ]
 
 
-def _alternate(tensor: Tensor, factors: list[Tensor]) -> tuple[float, list[Tensor]]:
+def _alternate(
+    tensor: Tensor, factors: list[Tensor], *, sweeps: int = _SWEEPS
+) -> tuple[float, list[Tensor]]:
     """Sweep over the three factors, a damped linear least-squares problem each."""
     residual = 1.0
-    for _ in range(_SWEEPS):
+    for _ in range(sweeps):
         for mode in range(3):
             gram = _gram(factors, mode)
             gram.diagonal().add_(max(0.01 * residual**2, 1e-13) * gram.diagonal().mean())

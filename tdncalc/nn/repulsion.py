@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from tdncalc.nn.radial import envelope
 
-__all__ = ["Repulsion"]
+__all__ = ["SCREENING", "WALL", "Repulsion"]
 
-_SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
-_WALL = 50.0  # eV
+SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+WALL = 50.0  # eV
 
 
 class Repulsion(nn.Module):
@@ -47,7 +47,7 @@ class Repulsion(nn.Module):
     def __init__(self, charges: Tensor, radii: Tensor, coulomb: float) -> None:
         super().__init__()
         self.coulomb = coulomb
-        screening = torch.tensor(_SCREENING, dtype=charges.dtype).T
+        screening = torch.tensor(SCREENING, dtype=charges.dtype).T
         self.register_buffer("charges", charges, persistent=False)
         self.register_buffer("radii", radii, persistent=False)
         self.register_buffer("screening", screening, persistent=False)
@@ -66,5 +66,5 @@ class Repulsion(nn.Module):
         screening: Tensor = (prefactors * torch.exp(-decays * scaled[:, None])).sum(1)
         bare = self.coulomb * z_source * z_target / lengths * screening
         reach = self.radii[source] + self.radii[target]
-        wall = _WALL * (1 - lengths / self.seen(source, target)).clamp_min(0) ** 3
+        wall = WALL * (1 - lengths / self.seen(source, target)).clamp_min(0) ** 3
         return (bare * envelope(lengths, reach) + wall) / 2

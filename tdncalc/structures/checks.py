@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from tdncalc.errors import StructureError
 
-__all__ = ["check", "check_elements", "complete_cell"]
+__all__ = ["SAME_POINT", "check", "check_apart", "check_elements", "check_finite", "complete_cell"]
 
-_SAME_POINT = 1e-3  # Å: no two atoms are this near
+SAME_POINT = 1e-3  # Å: no two atoms are this near
 _FLAT = 1e-2  # Å: no crystal is this thin, whatever its cell vectors
 
 
@@ -32,14 +32,24 @@ def check(atoms: Atoms, label: str = "structure") -> None:
         There are no atoms; a position or cell vector is not finite; the periodic cell vectors are
         linearly dependent; two atoms are at one point, perhaps across the boundary.
     """
+    check_finite(atoms, label)
+    check_apart(atoms, label)
+
+
+def check_finite(atoms: Atoms, label: str = "structure") -> None:
+    """Do what `check` does, except to look for atoms at one point."""
     if len(atoms) == 0:
         raise StructureError(f"{label}: has no atoms; give a structure with at least one")
     _check_finite(atoms, label)
     try:
-        cell = complete_cell(atoms.cell.array, atoms.pbc)
+        complete_cell(atoms.cell.array, atoms.pbc)
     except StructureError as error:
         raise StructureError(f"{label}: {error}") from None
-    pair = _coincident(atoms.positions, cell, atoms.pbc)
+
+
+def check_apart(atoms: Atoms, label: str = "structure") -> None:
+    """Raise a StructureError if two atoms of a structure are at one point."""
+    pair = _coincident(atoms.positions, complete_cell(atoms.cell.array, atoms.pbc), atoms.pbc)
     if pair is not None:
         first, second = (f"{chemical_symbols[atoms.numbers[i]]} (atom {i})" for i in pair)
         raise StructureError(f"{label}: {first} and {second} are at one point; remove one of them")
@@ -64,10 +74,10 @@ def check_elements(
     StructureError
         An element is not among them; the message names its first atom.
     """
-    known = [chemical_symbols.index(symbol) for symbol in elements]
-    unknown = np.flatnonzero(~np.isin(numbers, known))
-    if len(unknown):
-        atom = unknown[0]
+    known = np.zeros(len(chemical_symbols), dtype=np.bool_)
+    known[[atomic_numbers[symbol] for symbol in elements]] = True
+    if not known[numbers].all():
+        atom = np.flatnonzero(~known[numbers])[0]
         raise StructureError(
             f"{label}: element {chemical_symbols[numbers[atom]]} (atom {atom}) is not in model "
             f"'{model}' ({' '.join(elements)}); see 'tdn models list'"
@@ -128,12 +138,12 @@ def _coincident(
     coordinates = positions @ inverse  # (N, 3), a period is 1
     coordinates[:, pbc] %= 1.0
     coordinates[(coordinates == 1.0) & pbc] = 0.0  # what is left of a tiny negative number
-    reach = _SAME_POINT * np.linalg.norm(inverse, axis=0).max()
+    reach = SAME_POINT * np.linalg.norm(inverse, axis=0).max()
     tree = cKDTree(coordinates, boxsize=pbc.astype(float))
     pairs = tree.query_pairs(reach, p=np.inf, output_type="ndarray")  # (P, 2)
     difference = coordinates[pairs[:, 0]] - coordinates[pairs[:, 1]]
     difference -= np.round(difference) * pbc
-    near = np.flatnonzero(np.linalg.norm(difference @ cell, axis=1) < _SAME_POINT)
+    near = np.flatnonzero(np.linalg.norm(difference @ cell, axis=1) < SAME_POINT)
     if len(near) == 0:
         return None
     first, second = sorted(pairs[near].tolist())[0]

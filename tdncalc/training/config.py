@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from tdncalc.architectures import parse_config
 from tdncalc.errors import ConfigError
-from tdncalc.tdn import TDNConfig
 
 __all__ = ["DataConfig", "OptimizerConfig", "TrainConfig", "load_config"]
 
@@ -51,6 +51,8 @@ class OptimizerConfig:
         Length of the run; a resumed run may change it.
     batch_size
         Structures in a step.
+    method
+        ``muon``, with Adam for what is no matrix, or ``adam``.
     learning_rate, warmup_steps, decay
         The rate climbs linearly over the warm-up, stays, and falls to a hundredth as half a cosine
         over the last ``decay`` part of the run.
@@ -72,6 +74,7 @@ class OptimizerConfig:
 
     steps: int
     batch_size: int = 16
+    method: str = "muon"
     learning_rate: float = 5e-3
     warmup_steps: int = 500
     decay: float = 0.7
@@ -98,9 +101,12 @@ class TrainConfig:
     name
         Name of the model.
     model
-        Settings of :class:`tdncalc.tdn.TDNConfig`, but for what is measured on the data.
+        Settings of the architecture's configuration, but for what is measured on the data.
     data, optimizer
         See there.
+    architecture
+        ``tdn``, with settings of :class:`tdncalc.tdn.TDNConfig`, or ``published``, with those of
+        :class:`tdncalc.published_config.PublishedConfig`; the latter is never compiled.
     card
         Entries of the model's card: description, theory, licence, source.
     folder
@@ -111,6 +117,7 @@ class TrainConfig:
     model: dict[str, Any]
     data: DataConfig
     optimizer: OptimizerConfig
+    architecture: str = "tdn"
     card: dict[str, str] = field(default_factory=dict)
     folder: Path = Path()
 
@@ -142,9 +149,12 @@ def _parse(content: object, folder: Path) -> TrainConfig:
         key: _listed(value, key) for key, value in _mapping(sections.get("data"), "data").items()
     }
     model = _mapping(sections.get("model"), "model")
+    architecture = sections.get("architecture", "tdn")
     if fixed := sorted(set(model) & set(_FROM_DATA)):
         raise ConfigError(f"model: {fixed[0]} is measured on the data, remove it")
-    TDNConfig.from_dict(model)
+    if "elements" not in model:
+        raise ConfigError("model: setting 'elements' is missing")
+    parse_config(architecture, model)
     parsed = {
         "data": _build(DataConfig, data, "data"),
         "optimizer": _build(

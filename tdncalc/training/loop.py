@@ -14,12 +14,14 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
+from tdncalc.architectures import Network
 from tdncalc.checkpoint import save_model
 from tdncalc.errors import CheckpointError, OutputError, TDNError
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.curve import write_curve
 from tdncalc.training.data import EpochSampler, GraphDataset, load_frames
+from tdncalc.training.optimizer import make_optimizer
 from tdncalc.training.preparation import check_known, make_network, reference_table
 from tdncalc.training.progress import Meter, Progress
 from tdncalc.training.schedule import energy_weight, learning_rate
@@ -113,11 +115,12 @@ class _Run:
         check_known(valid_frames, network)
         self.network = network.to(device)
         self.parameters = list(network.parameters())
-        optimizer = torch.optim.Adam(self.parameters, lr=0.0, betas=(0.9, 0.99), amsgrad=True)
+        optimizer = make_optimizer(network, self.options.method)
         average = [p.detach().clone() for p in self.parameters]
         self.state = RunState(network, average, optimizer)
         weights = self._loss_weights()
-        self.step: Step = make_step(network, weights, compiled=self.options.compiled)
+        compiled = self.options.compiled and isinstance(network, TDN)
+        self.step: Step = make_step(network, weights, compiled=compiled)
         self.exact_step: Step = make_step(network, weights, compiled=False)
 
     def _loss_weights(self) -> LossWeights:
@@ -196,9 +199,7 @@ class _Run:
         scale = min(1.0, options.clip_norm / (float(norm) + 1e-12))
         for parameter, gradient in zip(self.parameters, result.gradients, strict=True):
             parameter.grad = gradient * scale
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(options, state.step)
-        state.optimizer.step()
+        state.optimizer.step(learning_rate(options, state.step))
         decay = min(options.ema_decay, (1 + state.step) / (10 + state.step))
         torch._foreach_lerp_(state.average, [p.detach() for p in self.parameters], 1 - decay)
         return float(result.energy_error), float(result.forces_error)
@@ -244,12 +245,14 @@ class _Run:
         """Return mean absolute errors on the validation set in eV/atom and eV/Å."""
         weight = torch.tensor(1.0, device=self.device)
         energy = forces = atoms = 0.0
+        self.network.eval()  # no dropout
         for data in DataLoader(self.valid, batch_size=self.options.batch_size):
             batch = make_batch(data, self.network, self.device)
             result = self.exact_step(self.parameters, batch, weight)
             energy += float(result.energy_error) * batch.n_atoms.numel()
             forces += float(result.forces_error) * len(batch.elements)
             atoms += len(batch.elements)
+        self.network.train()
         return energy / len(self.valid.frames), forces / atoms
 
     def _set(self, values: list[Tensor]) -> None:
@@ -273,7 +276,7 @@ class _Run:
         save_model(self.folder / "model", self.network, card)
 
 
-def make_batch(data: Data, network: TDN, device: torch.device) -> Batch:
+def make_batch(data: Data, network: Network, device: torch.device) -> Batch:
     """Turn a batch of PyG's loader into what the loss needs."""
     data = data.to(device)
     return Batch(

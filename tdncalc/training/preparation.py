@@ -4,9 +4,16 @@ import ase.data
 import numpy as np
 import torch
 
+from tdncalc.architectures import (
+    Network,
+    NetworkConfig,
+    build_network,
+    new_coupling,
+    parse_config,
+)
 from tdncalc.errors import ConfigError
-from tdncalc.nn.coupling import build_coupling
-from tdncalc.tdn import TDN, TDNConfig
+from tdncalc.published_config import PublishedConfig
+from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.data import Floats, Frames
 
@@ -23,21 +30,35 @@ _SAMPLE = 2000
 _TABLE = len(ase.data.chemical_symbols)
 
 
-def make_network(config: TrainConfig, frames: Frames) -> TDN:
+def make_network(config: TrainConfig, frames: Frames) -> Network:
     """Make a network with seeded weights, and references and normalization measured on the data."""
-    settings = TDNConfig.from_dict(config.model)
-    measured = {
-        "n_neighbors": average_neighbors(frames, settings.cutoff),
-        "energy_scale": float(np.sqrt(np.mean(frames.forces**2))),
-    }
-    settings = TDNConfig(**{**vars(settings), **measured})
+    settings = parse_config(config.architecture, config.model)
+    measured = {**_measured(settings, frames), **config.model}
+    settings = parse_config(config.architecture, measured)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimizer.seed)
-        network = TDN(settings, build_coupling(settings.l_max)).float()
+        network = build_network(settings, new_coupling(settings)).float()
     check_known(frames, network)
-    network.reference_energies = torch.from_numpy(fit_references(frames, settings.elements))
-    set_shortest_distances(network, frames)
+    fitted = torch.from_numpy(fit_references(frames, settings.elements))
+    references = torch.zeros(len(network.reference_energies), dtype=torch.float64)
+    references[network.element_indices(_numbers(network))] = fitted
+    network.reference_energies = references
+    if isinstance(network, TDN):
+        set_shortest_distances(network, frames)
     return network
+
+
+def _measured(settings: NetworkConfig, frames: Frames) -> dict[str, float]:
+    """Measure the settings that normalize a network; those of a configuration go before them."""
+    neighbors = average_neighbors(frames, settings.cutoff)
+    if isinstance(settings, PublishedConfig):
+        return {"n_avg": float(frames.n_atoms().mean()), "d_avg": neighbors}
+    return {"n_neighbors": neighbors, "energy_scale": float(np.sqrt(np.mean(frames.forces**2)))}
+
+
+def _numbers(network: Network) -> torch.Tensor:
+    """Return the atomic numbers of the elements of a network, (n_elements,) int64."""
+    return torch.tensor([ase.data.atomic_numbers[symbol] for symbol in network.config.elements])
 
 
 def set_shortest_distances(network: TDN, frames: Frames) -> None:
@@ -67,15 +88,16 @@ def fit_references(frames: Frames, elements: tuple[str, ...]) -> Floats:
     return fitted.astype(np.float64)
 
 
-def reference_table(network: TDN) -> Floats:
+def reference_table(network: Network) -> Floats:
     """Return the reference energies by atomic number, (119,)."""
     table = np.zeros(_TABLE)
-    numbers = [ase.data.atomic_numbers[symbol] for symbol in network.config.elements]
-    table[numbers] = network.reference_energies.cpu().numpy()
+    numbers = _numbers(network)
+    places = network.element_indices(numbers.to(network.reference_energies.device))
+    table[numbers] = network.reference_energies[places].cpu().numpy()
     return table
 
 
-def check_known(frames: Frames, network: TDN) -> None:
+def check_known(frames: Frames, network: Network) -> None:
     """Raise a ConfigError if the data hold an element that the network does not know."""
     present = {ase.data.chemical_symbols[z] for z in np.unique(frames.numbers)}
     if missing := sorted(present - set(network.config.elements)):

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tdncalc.architectures import Network
 from tdncalc.errors import CheckpointError
-from tdncalc.tdn import TDN
+from tdncalc.training.optimizer import Optimizers
 
 __all__ = ["RunState", "load_state", "save_state"]
 
@@ -36,9 +37,9 @@ class RunState:
         The log so far, one mapping per validation.
     """
 
-    network: TDN
+    network: Network
     average: list[Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizers
     step: int = 0
     seconds: float = 0.0
     best: float = float("inf")

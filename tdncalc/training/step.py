@@ -5,12 +5,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from tdncalc.tdn import TDN
+from tdncalc.architectures import Network, traits
+from tdncalc.errors import ConfigError
+from tdncalc.published import PublishedTDN
 
 __all__ = ["Batch", "LossWeights", "StepResult", "make_step"]
 
@@ -91,18 +93,21 @@ class StepResult:
 Step = Callable[[Sequence[Tensor], Batch, Tensor], StepResult]
 
 
-def make_step(network: TDN, weights: LossWeights, *, compiled: bool) -> Step:
+def make_step(network: Network, weights: LossWeights, *, compiled: bool) -> Step:
     """Return a function of (parameters, batch, energy weight) that gives loss and gradients.
 
     The compiled one traces loss and gradients together once, with symbolic sizes, and gives the
     graph to inductor: batches of any size run without recompilation. Eager is its reference.
     """
-    names = [name for name, _ in network.named_parameters()]
+    outputs = _Outputs(network)
+    if outputs.direct and weights.stress:
+        raise ConfigError("direct forces have no stress; remove stress_weight")
+    names = [name for name, _ in outputs.named_parameters()]
 
     def step(parameters: list[Tensor], batch: list[Tensor], energy_weight: Tensor) -> list[Tensor]:
         parameters = [p.detach().requires_grad_(True) for p in parameters]
         named = dict(zip(names, parameters, strict=True))
-        loss, *errors = _loss(network, named, Batch(*batch), weights, energy_weight)
+        loss, *errors = _loss(outputs, named, Batch(*batch), weights, energy_weight)
         gradients = torch.autograd.grad(loss, parameters)
         return [loss.detach(), *(error.detach() for error in errors), *gradients]
 
@@ -115,8 +120,28 @@ def make_step(network: TDN, weights: LossWeights, *, compiled: bool) -> Step:
     return call
 
 
+class _Outputs(nn.Module):
+    """What the loss asks of a network: energies (N,) in eV, and forces where it has its own."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.direct, self.per_atom = traits(network.config)
+
+    def forward(self, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor | None]:
+        arguments = (batch.elements, batch.edge_index, vectors)
+        if self.direct:
+            assert isinstance(self.network, PublishedTDN)
+            energies, forces = self.network.energies_and_forces(*arguments)
+        else:
+            energies, forces = self.network(*arguments), None
+        if self.per_atom:
+            energies = energies * batch.n_atoms.index_select(0, batch.structure)
+        return energies, forces
+
+
 def _loss(
-    network: TDN,
+    outputs: _Outputs,
     parameters: dict[str, Tensor],
     batch: Batch,
     weights: LossWeights,
@@ -124,15 +149,15 @@ def _loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss and the mean absolute errors of energy per atom and of force components."""
     vectors = batch.vectors.detach().requires_grad_(True)
-    arguments = (batch.elements, batch.edge_index, vectors)
-    energies = torch.func.functional_call(network, parameters, arguments)  # (N,)
-    (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)  # (E, 3)
+    energies, forces = torch.func.functional_call(outputs, parameters, (batch, vectors))
     source, target = batch.edge_index
-    forces = (
-        torch.zeros_like(batch.forces)
-        .index_add(0, target, gradient)
-        .index_add(0, source, -gradient)
-    )
+    if forces is None:
+        (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)  # (E, 3)
+        forces = (
+            torch.zeros_like(batch.forces)
+            .index_add(0, target, gradient)
+            .index_add(0, source, -gradient)
+        )
     energy = torch.zeros_like(batch.energy).index_add(0, batch.structure, energies)
     energy_error = (energy - batch.energy) / batch.n_atoms
     force_error = forces - batch.forces

@@ -88,7 +88,8 @@ def run_md(
     settings
         Ensemble, length and guards.
     calculator
-        Any ASE calculator; else the one attached to `x`, else the bundled default model.
+        Any ASE calculator; else the one attached to `x`, else the bundled default model. What its
+        attribute ``evaluation`` says, if it has one, is kept in the checkpoint.
     files
         Where to write; None writes nothing.
     resume

@@ -48,6 +48,8 @@ class Checkpoint:
         Size of the trajectory and of the CSV.
     settings, start
         What a resumed run must share: settings, and a fingerprint of the starting structure.
+    evaluation
+        What the calculator said of how it computes, if it said anything.
     """
 
     step: int
@@ -62,6 +64,7 @@ class Checkpoint:
     table_bytes: int
     settings: dict[str, Any]
     start: dict[str, str]
+    evaluation: str = ""
 
     def save(self, path: Path) -> None:
         """Write beside `path`, keep the one before as previous, and rename.

@@ -210,6 +210,7 @@ class Run:
             table_bytes=table_bytes,
             settings=self._settings.binding(),
             start=self._start,
+            evaluation=getattr(self.atoms.calc, "evaluation", ""),
         )
 
     def _place(self, checkpoint: Checkpoint) -> None:

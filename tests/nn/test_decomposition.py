@@ -42,6 +42,13 @@ def test_factors_of_high_degrees_are_exact(l_max, weights, rank):
     assert relative_error(tensor, cp_factors(tensor, rank)) < 1e-12
 
 
+def test_quick_factors_are_no_better_than_thorough_ones():
+    tensor = coupling_tensor(1, paths="SO3", weights="equal")
+    quick, thorough = (cp_factors(tensor, 7, thorough=choice) for choice in (False, True))
+    assert 0.01 < thorough.residual <= quick.residual < 0.03
+    assert relative_error(tensor, quick) == pytest.approx(quick.residual, rel=1e-9)
+
+
 def test_factors_are_exact_from_another_seed():
     assert cp_factors(coupling_tensor(2), 18, seed=1).residual < 1e-12
 

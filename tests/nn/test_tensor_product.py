@@ -125,5 +125,34 @@ def test_degree_beyond_the_coupling_is_refused(coupling):
 
 
 def test_unknown_evaluation_is_refused(coupling):
-    with pytest.raises(OptionError, match="evaluation 'fft' is none of dense, cp, cg"):
+    with pytest.raises(
+        OptionError, match="evaluation 'fft' is none of dense, cp, cg, cp-approximate"
+    ):
         product(coupling, "fft")
+
+
+def test_approximate_product_of_the_paper_is_nearly_equivariant_under_rotations_only(coupling):
+    operator = product(coupling, "cp-approximate")
+    assert operator.a.shape == (28, 9)  # rank 7 L²
+    x, y = (operand.detach() for operand in operands(2, 2, many=False, n=50, channels=4))
+    turn = wigner(2, random_rotation(13))
+    mirror = wigner(2, random_rotation(13, improper=True))
+    expected = operator(x, y).norm()
+    rotated = operator(turn @ x, turned(turn, y)) - turn @ operator(x, y)
+    reflected = operator(mirror @ x, turned(mirror, y)) - mirror @ operator(x, y)
+    assert 0.005 < float(rotated.norm() / expected) < 0.05  # the paper: 0.02
+    assert float(reflected.norm() / expected) > 0.5
+
+
+def test_approximate_product_is_that_of_all_paths_to_a_few_percent(coupling):
+    from tdncalc.nn.coupling import coupling_tensor
+
+    operator = product(coupling, "cp-approximate")
+    tensor = coupling_tensor(2, paths="SO3", weights="equal")
+    x, y = (operand.detach() for operand in operands(2, 2, many=True))
+    expected = operator.scale * torch.einsum("ijk,nic,njc->nkc", tensor, x, y)
+    assert 0.001 < float((operator(x, y) - expected).norm() / expected.norm()) < 0.06
+
+
+def test_approximate_factors_are_part_of_the_state(coupling):
+    assert set(product(coupling, "cp-approximate").state_dict()) == {"a", "b", "c"}

@@ -1,0 +1,56 @@
+"""``tdn selftest``: whether a model obeys physics on this machine, device and precision."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from tdncalc.cli import session
+from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.inputs import Inputs
+from tdncalc.cli.options import ModelOptions, ReportOptions, model_options, report_options
+from tdncalc.cli.outputs import print_json
+
+if TYPE_CHECKING:
+    from tdncalc.selftest import Check
+
+
+@click.command("selftest")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@model_options
+@report_options
+def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions) -> ExitCode:
+    """Check the physics of a model on this machine.
+
+    Forces and stress against differences of the energy, rotation, reflection, translation,
+    permutation, extensivity, smoothness at the cutoff, and cells so small that atoms see their own
+    images. On small awkward structures of the model's elements if no INPUT is given. The exit code
+    is 1 if a check fails.
+    """
+    sources = list(Inputs(inputs)) if inputs else None
+    loaded = session.begin(model)
+    from tdncalc.selftest import selftest
+
+    atoms = None if sources is None else [source.atoms for source in sources]
+    checks = selftest(loaded.potential, atoms)
+    passed = all(check.passed for check in checks)
+    if report.as_json:
+        rows = [check.to_dict() for check in checks]
+        print_json({"command": "selftest", **loaded.facts(), "passed": passed, "checks": rows})
+    else:
+        _print(checks)
+        facts = loaded.facts()
+        outcome = f"{sum(not check.passed for check in checks)} of {len(checks)} checks failed"
+        where = f"{facts['model']['name']}, {facts['device']}, {facts['dtype']}"
+        click.echo(f"{where}: {f'all {len(checks)} checks passed' if passed else outcome}")
+    return ExitCode.DONE if passed else ExitCode.ERROR
+
+
+def _print(checks: "Sequence[Check]") -> None:
+    click.echo(f"{'check':28} {'largest':>9} {'limit':>9} {'unit':8} {'':6} structure")
+    for check in checks:
+        outcome = "ok" if check.passed else "FAILED"
+        click.echo(
+            f"{check.check:28} {check.value:9.2g} {check.limit:9.1g} {check.unit:8} {outcome:6} "
+            f"{check.structure}"
+        )

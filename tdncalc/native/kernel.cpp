@@ -1,0 +1,364 @@
+// Energy and gradient of the default network on the CPU, without tensors of edges.
+//
+// Atoms are worked through in blocks. A pass per layer gathers messages edge by edge into a block's
+// features and multiplies them; passes from the last layer to the first carry the derivative of the
+// energy back. An atom belongs to one block, and sums run in the order of the neighbor list: results
+// do not depend on the number of threads.
+//
+// "sizes.h" and "network.h" are generated: the sizes of a network, and its coupling coefficients
+// unrolled. Letters: D components, C channels of an atom, CE of a message, L largest degree, V a vector
+// of VL channels (features) or of VL edges (geometry).
+
+#include "atoms.h"
+#include "edges.h"
+#include "list.h"
+
+// Memory of the passes, reused from one computation to the next.
+struct Memory {
+    Buffer<Kept> kept[N_LAYERS];      // by block
+    Buffer<float> sent[N_LAYERS];     // (N, D, CE): messages before they are coupled
+    Buffer<float> gathered_back[2];   // (N, D, CE): derivative by the gathered messages, in turn
+    Buffer<float> state, state_back;  // by block, (PASSED, BLOCK, C)
+    Buffer<float> vectors;            // (candidates, 3): edges within the cutoff, packed by atom
+    Buffer<int32_t> near, place;      // their sources, and their places among the atom's candidates
+    Buffer<int32_t> n_near;           // (N,)
+    Buffer<float> pair_gradient;      // (candidates, 3): derivative by the edge vectors of a pair
+};
+
+// One computation: the caller's arrays.
+struct Task {
+    Model& m;
+    Memory& memory;
+    const List& list;
+    const int32_t* elements;  // (N,)
+    const double* positions;  // (N, 3)
+    const double* offsets;    // (shifts, 3) Å
+    bool gradient;
+    double* energies;     // (N,)
+    double* forces;       // (N, 3)
+    double* virial;       // (N, 3, 3) or null
+    double* nearest;      // (N,): squared distance of the nearest atom, Å²
+    float* descriptors;   // (N, N_LAYERS · C) or null
+};
+
+static Scratch& scratch() {
+    thread_local std::unique_ptr<Scratch, Free> mine;
+    if (!mine) {
+        mine.reset((Scratch*)std::aligned_alloc(64, (sizeof(Scratch) + 63) / 64 * 64));
+        if (!mine) throw std::bad_alloc();
+        std::memset((void*)mine.get(), 0, sizeof(Scratch));
+    }
+    return *mine;
+}
+
+static void find_edges(const Task& task, int i) {
+    const List& list = task.list;
+    Memory& memory = task.memory;
+    const int64_t first = list.first[i], last = list.first[i + 1];
+    const double* own = task.positions + 3 * i;
+    const double limit = task.m.cutoff * task.m.cutoff;
+    double nearest = limit;
+    int count = 0;
+    for (int64_t p = first; p < last; ++p) {
+        const double* other = task.positions + 3 * size_t(list.source[p]);
+        const double* offset = task.offsets + 3 * size_t(list.shift[p]);
+        const double x = other[0] + offset[0] - own[0], y = other[1] + offset[1] - own[1],
+                     z = other[2] + offset[2] - own[2];
+        float* gradient = memory.pair_gradient + 3 * p;
+        gradient[0] = gradient[1] = gradient[2] = 0;
+        float* vector = memory.vectors + 3 * (first + count);
+        vector[0] = float(x);
+        vector[1] = float(y);
+        vector[2] = float(z);
+        memory.near[first + count] = list.source[p];
+        memory.place[first + count] = int32_t(p - first);
+        const double squared = x * x + y * y + z * z;
+        count += squared < limit;
+        nearest = std::min(nearest, squared);
+    }
+    task.nearest[i] = nearest;
+    memory.n_near[i] = count;
+}
+
+// Messages that arrive at the atoms of a block, into (D, BLOCK, CE); repulsion into the energies.
+template <bool FIRST>
+static void gather_block(const Task& task, int t, int start, int count, float* gathered) {
+    Memory& memory = task.memory;
+    Edges g;
+    for (int slot = 0; slot < count; ++slot) {
+        const int i = start + slot, own = task.elements[i];
+        const int64_t first = task.list.first[i];
+        V a[D][EV] = {};
+        for (int n = 0; n < memory.n_near[i]; n += VL) {
+            read<1>(g, task.m, t, task.elements, own, memory.vectors + 3 * first,
+                    memory.near + first, n, memory.n_near[i]);
+            if (FIRST) {
+                gather_first(g, a);
+                for (int e = 0; e < g.count; ++e) {
+                    float slope;
+                    task.energies[i] += repulsion(task.m, task.m.pairs[g.pair[e]], g.length[e], slope);
+                }
+            } else {
+                gather(g, memory.sent[t] + 0, a);
+            }
+        }
+        for (int d = 0; d < D; ++d)
+            for (int v = 0; v < EV; ++v) store(gathered + (d * BLOCK + slot) * CE + v * VL, a[d][v]);
+    }
+}
+
+static void add_gradient(const Task& task, int64_t first, int n, int count, float sign, const V x[3]) {
+    for (int e = 0; e < count; ++e) {
+        float* out = task.memory.pair_gradient + 3 * (first + task.memory.place[first + n + e]);
+        for (int c = 0; c < 3; ++c) out[c] += sign * x[c][e];
+    }
+}
+
+// First layer: from the derivative by the messages gathered in a block to that by its edges.
+static void first_edges_back(const Task& task, int start, int count, const float* gathered_back) {
+    Memory& memory = task.memory;
+    Edges g;
+    EdgeBack back;
+    for (int slot = 0; slot < count; ++slot) {
+        const int i = start + slot;
+        const int64_t first = task.list.first[i];
+        V a_back[D][EV];
+        for (int d = 0; d < D; ++d)
+            for (int v = 0; v < EV; ++v)
+                a_back[d][v] = load(gathered_back + (d * BLOCK + slot) * CE + v * VL);
+        for (int n = 0; n < memory.n_near[i]; n += VL) {
+            read<1>(g, task.m, 0, task.elements, task.elements[i], memory.vectors + 3 * first,
+                    memory.near + first, n, memory.n_near[i]);
+            gather_first_back(g, a_back, back);
+            V x[3];
+            by_vector(g, back, x);
+            for (int e = 0; e < g.count; ++e) {
+                float slope;
+                repulsion(task.m, task.m.pairs[g.pair[e]], g.length[e], slope);
+                for (int c = 0; c < 3; ++c) x[c][e] += slope * g.u[c][e];
+            }
+            add_gradient(task, first, n, g.count, 1, x);
+        }
+    }
+}
+
+// Layer t: derivatives by the edges that start in a block, and by what its atoms send, (D, BLOCK, CE).
+static void edges_back(const Task& task, int t, int start, int count, float* sent_back) {
+    Memory& memory = task.memory;
+    Edges g;
+    EdgeBack back;
+    for (int slot = 0; slot < count; ++slot) {
+        const int i = start + slot;
+        const int64_t first = task.list.first[i];
+        V s[D][EV], s_back[D][EV] = {};
+        for (int d = 0; d < D; ++d)
+            for (int v = 0; v < EV; ++v)
+                s[d][v] = load(memory.sent[t] + (size_t(i) * D + d) * CE + v * VL);
+        for (int n = 0; n < memory.n_near[i]; n += VL) {
+            read<-1>(g, task.m, t, task.elements, task.elements[i], memory.vectors + 3 * first,
+                     memory.near + first, n, memory.n_near[i]);
+            gather_back(g, memory.gathered_back[t % 2] + 0, s, s_back, back);
+            V x[3];
+            by_vector(g, back, x);
+            add_gradient(task, first, n, g.count, -1, x);
+        }
+        for (int d = 0; d < D; ++d)
+            for (int v = 0; v < EV; ++v)
+                store(sent_back + (d * BLOCK + slot) * CE + v * VL, s_back[d][v]);
+    }
+}
+
+// Move a block's (D, BLOCK, CE) to the array by atom (N, D, CE).
+static void spread(const float* block, int start, int count, float* by_atom) {
+    for (int slot = 0; slot < count; ++slot)
+        for (int d = 0; d < D; ++d)
+            std::memcpy(by_atom + (size_t(start + slot) * D + d) * CE, block + (d * BLOCK + slot) * CE,
+                        CE * sizeof(float));
+}
+
+template <int T>
+static void backward_block(const Task& task, int block, int start, int count, const Kept& kept,
+                           Scratch& s) {
+    const Layer& layer = task.m.layers[T];
+    float* state_back = task.memory.state_back + size_t(block) * PASSED * BLOCK * C;
+    readout_back(layer, kept, s, s.back);
+    backward<T>(layer, task.elements + start, count, kept, s, state_back);
+    if constexpr (T > 0)
+        spread(s.gathered, start, count, task.memory.gathered_back[T % 2] + 0);
+    else
+        first_edges_back(task, start, count, s.gathered);
+}
+
+template <int T>
+static void forward_pass(const Task& task, int block) {
+    constexpr bool LAST = T == N_LAYERS - 1;
+    Memory& memory = task.memory;
+    Scratch& s = scratch();
+    const Layer& layer = task.m.layers[T];
+    const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
+    if constexpr (T == 0)
+        for (int slot = 0; slot < count; ++slot) find_edges(task, start + slot);
+    gather_block<T == 0>(task, T, start, count, s.gathered);
+    Kept& kept = LAST || !task.gradient ? s.last : memory.kept[T][block];
+    float* passed = memory.state + size_t(block) * PASSED * BLOCK * C;
+    forward<T>(layer, task.elements + start, count, s, kept, passed);
+    readout(layer, count, s.state, kept, s, task.energies + start);
+    if (task.descriptors)
+        for (int slot = 0; slot < count; ++slot)
+            std::memcpy(task.descriptors + (size_t(start + slot) * N_LAYERS + T) * C,
+                        s.state + slot * C, C * sizeof(float));
+    if constexpr (!LAST) {
+        constexpr int NEXT = components(out_degree(T + 1));
+        std::memcpy(passed, s.state, sizeof(float) * NEXT * BLOCK * C);
+        mix<L, C, CE>(s.state, task.m.layers[T + 1].down, s.gathered);
+        spread(s.gathered, start, count, memory.sent[T + 1] + 0);
+    } else if (task.gradient) {
+        std::memset(s.back, 0, sizeof(float) * BLOCK * C);
+        backward_block<T>(task, block, start, count, kept, s);
+    }
+}
+
+// The backward pass of layer T < N_LAYERS − 1 begins with the edges of the layer above.
+template <int T>
+static void backward_pass(const Task& task, int block) {
+    Memory& memory = task.memory;
+    Scratch& s = scratch();
+    const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
+    edges_back(task, T + 1, start, count, s.gathered);
+    constexpr size_t NEXT = sizeof(float) * components(out_degree(T + 1)) * BLOCK * C;
+    std::memcpy(s.back, memory.state_back + size_t(block) * PASSED * BLOCK * C, NEXT);
+    std::memset((char*)s.back + NEXT, 0, sizeof s.back - NEXT);
+    mix<L, CE, C, true>(s.gathered, task.m.layers[T + 1].down_back, s.back);
+    backward_block<T>(task, block, start, count, memory.kept[T][block], s);
+}
+
+// Forces: an edge vector grows with the source's position and shrinks with the target's.
+static void force_pass(const Task& task, int block) {
+    const List& list = task.list;
+    Memory& memory = task.memory;
+    const int start = block * BLOCK, end = std::min(start + BLOCK, list.n_atoms);
+    for (int i = start; i < end; ++i) {
+        const int64_t first = list.first[i];
+        double force[3] = {}, strain[9] = {};
+        for (int n = 0; n < memory.n_near[i]; ++n) {
+            const int64_t p = first + memory.place[first + n];
+            const float* mine = memory.pair_gradient + 3 * p;
+            const float* theirs = memory.pair_gradient + 3 * list.reverse[p];
+            const float* vector = memory.vectors + 3 * (first + n);
+            for (int a = 0; a < 3; ++a) {
+                force[a] += double(mine[a]) - double(theirs[a]);
+                for (int b = 0; b < 3; ++b) strain[3 * a + b] += double(vector[a]) * double(mine[b]);
+            }
+        }
+        std::memcpy(task.forces + 3 * i, force, sizeof force);
+        if (task.virial) std::memcpy(task.virial + 9 * i, strain, sizeof strain);
+    }
+}
+
+using Pass = void (*)(const Task&, int);
+
+template <int T>
+static void passes(std::vector<Pass>& list, bool gradient) {
+    if constexpr (T < N_LAYERS) {
+        list.push_back(forward_pass<T>);
+        passes<T + 1>(list, gradient);
+        if constexpr (T < N_LAYERS - 1)
+            if (gradient) list.push_back(backward_pass<T>);
+    }
+}
+
+static void compute(const Task& task, int threads) {
+    const size_t n = task.list.n_atoms, pairs = task.list.source.size();
+    const int blocks = int((n + BLOCK - 1) / BLOCK);
+    Memory& memory = task.memory;
+    memory.state.need(size_t(blocks) * PASSED * BLOCK * C);
+    memory.state_back.need(size_t(blocks) * PASSED * BLOCK * C);
+    for (int t = 0; t < N_LAYERS - 1; ++t) memory.kept[t].need(task.gradient ? blocks : 0);
+    for (int t = 1; t < N_LAYERS; ++t) memory.sent[t].need(n * D * CE);
+    for (int t = 1; t < N_LAYERS && task.gradient; ++t)
+        memory.gathered_back[t % 2].need(n * D * CE);
+    memory.vectors.need(3 * pairs + 3);
+    memory.near.need(pairs + 1);
+    memory.place.need(pairs + 1);
+    memory.n_near.need(n);
+    memory.pair_gradient.need(3 * pairs);
+    std::fill_n(task.energies, n, 0.0);
+    std::vector<Pass> todo;
+    passes<0>(todo, task.gradient);
+    if (task.gradient) todo.push_back(force_pass);
+    for (Pass pass : todo) task.m.pool.run(blocks, threads, [&](int block) { pass(task, block); });
+}
+
+// ---------------------------------------------------------------- for the caller
+
+extern "C" {
+
+// Returns null where the weights are not as many as the network has.
+Model* tdn_model(const float* weights, int64_t n_weights, const float* pairs, const float* screening,
+                 float wall, float saturation, double cutoff, float origin, float step,
+                 int n_intervals) {
+    auto model = std::make_unique<Model>();
+    if (int64_t(bind(*model, nullptr)) != n_weights) return nullptr;
+    model->packed.assign(weights, weights + n_weights);
+    bind(*model, model->packed.data());
+    for (int p = 0; p < N_ELEMENTS * N_ELEMENTS; ++p)
+        model->pairs[p] = {pairs[4 * p], pairs[4 * p + 1], pairs[4 * p + 2], pairs[4 * p + 3]};
+    std::copy_n(screening, 8, model->screening);
+    model->wall = wall;
+    model->saturation = saturation;
+    model->cutoff = cutoff;
+    model->origin = origin;
+    model->step = step;
+    model->n_intervals = n_intervals;
+    return model.release();
+}
+
+void tdn_free_model(Model* model) { delete model; }
+
+// The caller keeps the table alive: (n_intervals, ORDER, W).
+void tdn_set_radial(Model* model, int layer, int pair, const float* table) {
+    model->layers[layer].radial[pair] = table;
+}
+
+Memory* tdn_memory() { return new Memory; }
+
+void tdn_free_memory(Memory* memory) { delete memory; }
+
+// Returns null where the pairs are not a full list.
+List* tdn_list(int n_atoms, int n_structures, int64_t n_pairs, const int64_t* source,
+               const int64_t* target, const double* shift, const int64_t* structure) {
+    auto list = std::make_unique<List>();
+    list->n_atoms = n_atoms;
+    list->n_structures = n_structures;
+    if (!fill_list(*list, n_pairs, source, target, shift, structure)) return nullptr;
+    return list.release();
+}
+
+void tdn_free_list(List* list) { delete list; }
+
+// Returns 0, or 1 where memory ran out. Null: forces, virial and descriptors that are not wanted.
+int tdn_compute(Model* model, Memory* memory, const List* list, const int32_t* elements,
+                const double* positions, const double* cells, int threads, double* energies,
+                double* forces, double* virial, float* descriptors, double* nearest) try {
+    std::vector<double> offsets(3 * list->shifts.size() + 3);
+    for (size_t s = 0; s < list->shifts.size(); ++s) {
+        const double* cell = cells + 9 * size_t(list->shift_structure[s]);
+        const auto& k = list->shifts[s];
+        for (int x = 0; x < 3; ++x)
+            offsets[3 * s + x] = k[0] * cell[x] + k[1] * cell[3 + x] + k[2] * cell[6 + x];
+    }
+    std::vector<double> by_atom(virial ? 9 * size_t(list->n_atoms) : 0);
+    compute({*model, *memory, *list, elements, positions, offsets.data(), forces != nullptr, energies,
+             forces, virial ? by_atom.data() : nullptr, nearest, descriptors},
+            threads);
+    if (virial) {
+        std::fill_n(virial, 9 * size_t(list->n_structures), 0.0);
+        for (int i = 0; i < list->n_atoms; ++i)
+            for (int x = 0; x < 9; ++x)
+                virial[9 * size_t(list->structure[i]) + x] += by_atom[9 * size_t(i) + x];
+    }
+    return 0;
+} catch (const std::bad_alloc&) {
+    return 1;
+}
+}

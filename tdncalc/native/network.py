@@ -1,0 +1,230 @@
+"""The compiled network: from a graph to energies, forces and virial in one call."""
+
+import ctypes
+import weakref
+from collections.abc import Callable
+from ctypes import c_double, c_float, c_int, c_int64, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tdncalc.geometry.graph import AtomicGraph
+from tdncalc.native.source import network_header, sizes_header
+from tdncalc.native.tables import RadialTables, pack_weights, pair_constants
+from tdncalc.nn.repulsion import SCREENING, WALL
+from tdncalc.tdn import SATURATION, TDN
+
+__all__ = ["NativeNetwork", "NativeResults", "headers", "unsupported"]
+
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "tdn_model": (
+        c_void_p,
+        [
+            c_void_p,
+            c_int64,
+            c_void_p,
+            c_void_p,
+            c_float,
+            c_float,
+            c_double,
+            c_float,
+            c_float,
+            c_int,
+        ],
+    ),
+    "tdn_free_model": (None, [c_void_p]),
+    "tdn_set_radial": (None, [c_void_p, c_int, c_int, c_void_p]),
+    "tdn_memory": (c_void_p, []),
+    "tdn_free_memory": (None, [c_void_p]),
+    "tdn_list": (c_void_p, [c_int, c_int, c_int64, c_void_p, c_void_p, c_void_p, c_void_p]),
+    "tdn_free_list": (None, [c_void_p]),
+    "tdn_compute": (c_int, [*[c_void_p] * 6, c_int, *[c_void_p] * 5]),
+}
+_EXACT = 1e-9  # residual up to which factors count as the tensor itself
+
+
+@dataclass(frozen=True)
+class NativeResults:
+    """What the kernel says of N atoms in B structures.
+
+    Attributes
+    ----------
+    energies
+        Interaction energies in eV, (N,).
+    forces, strain_gradient
+        eV/Å, (N, 3), and ∂E/∂ε in eV, (B, 3, 3), if asked for.
+    descriptors
+        Scalars of each atom after each layer, (N, n_layers · C), if asked for.
+    shortest
+        The smallest distance between two atoms in Å, or the cutoff if all are further apart.
+    """
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64] | None
+    strain_gradient: NDArray[np.float64] | None
+    descriptors: NDArray[np.float32] | None
+    shortest: float
+
+
+def unsupported(network: object) -> str | None:
+    """Return why the kernel cannot evaluate a network, or None."""
+    if not isinstance(network, TDN):
+        return "the kernel knows the default network only"
+    config = network.config
+    if not 1 <= config.l_max <= 3:
+        return f"the kernel knows degrees 1 to 3, not {config.l_max}"
+    if config.channels % 4 or config.edge_channels % 4:
+        return "the kernel needs channels in multiples of 4"
+    if network.coupling.factors.residual > _EXACT:
+        return "the kernel knows exact products only"
+    return None
+
+
+def headers(network: TDN) -> dict[str, str]:
+    """Return the generated sources of a network's kernel by name."""
+    return {"sizes.h": sizes_header(network), "network.h": network_header(network)}
+
+
+class NativeNetwork:
+    """A network evaluated by its compiled kernel, in float32, on the CPU.
+
+    Parameters
+    ----------
+    network
+        The network; its weights are copied.
+    library
+        The kernel compiled for it.
+
+    Raises
+    ------
+    OSError
+        The library cannot be loaded.
+    """
+
+    def __init__(self, network: TDN, library: Path) -> None:
+        self._library = _load(library)
+        self._tables = RadialTables(network)
+        self._n_elements = len(network.config.elements)
+        self._n_layers = network.config.n_layers
+        self._width = network.config.channels * network.config.n_layers
+        self._known: dict[tuple[int, int], list[NDArray[np.float32]]] = {}
+        self._model = self._make_model(network)
+        self._memory = _Handle(self._library.tdn_memory(), self._library.tdn_free_memory)
+        self._pairs: tuple[Tensor, _Handle] | None = None
+
+    def _make_model(self, network: TDN) -> "_Handle":
+        weights, pairs = pack_weights(network), pair_constants(network)
+        screening = np.array(SCREENING, dtype="f4").T.ravel()
+        tables = self._tables
+        model = self._library.tdn_model(
+            _address(weights),
+            len(weights),
+            _address(pairs),
+            _address(screening),
+            WALL,
+            SATURATION,
+            network.config.cutoff,
+            tables.origin,
+            tables.step,
+            tables.n_intervals,
+        )
+        if not model:
+            raise OSError("the compiled kernel is of another network")
+        return _Handle(model, self._library.tdn_free_model)
+
+    def compute(
+        self,
+        graph: AtomicGraph,
+        elements: Tensor,
+        *,
+        forces: bool,
+        stress: bool,
+        descriptors: bool = False,
+    ) -> NativeResults:
+        """Evaluate a graph of atoms with element indices (N,).
+
+        The graph may list pairs beyond the cutoff, and must list every pair in both directions. Its
+        list is prepared once for as long as calls bring the same ``edge_index``.
+        """
+        n_atoms, n_structures = len(graph.numbers), graph.n_structures
+        species = elements.to(torch.int32).numpy()
+        self._learn(np.unique(species).tolist())
+        pairs = self._prepared(graph)
+        energies = np.empty(n_atoms)
+        gradient = np.empty((n_atoms, 3)) if forces or stress else None
+        virial = np.empty((n_structures, 3, 3)) if stress else None
+        scalars = np.empty((n_atoms, self._width), dtype="f4") if descriptors else None
+        nearest = np.empty(n_atoms)
+        failed = self._library.tdn_compute(
+            self._model,
+            self._memory,
+            pairs,
+            _address(species),
+            graph.positions.contiguous().data_ptr(),
+            graph.cell.contiguous().data_ptr(),
+            torch.get_num_threads(),
+            _address(energies),
+            _address(gradient),
+            _address(virial),
+            _address(scalars),
+            _address(nearest),
+        )
+        if failed:
+            raise MemoryError(f"{n_atoms} atoms do not fit into memory")
+        shortest = float(nearest.min()) ** 0.5
+        return NativeResults(energies, gradient, virial, scalars, shortest)
+
+    def _learn(self, elements: list[int]) -> None:
+        """Give the kernel the radial tables of pairs of elements that it has not met."""
+        new = [(a, b) for a in elements for b in elements if (a, b) not in self._known]
+        if not new:
+            return
+        for layer in range(self._n_layers):
+            tables = self._tables.layer(layer, new)
+            for (source, target), table in zip(new, tables, strict=True):
+                place = source * self._n_elements + target
+                self._library.tdn_set_radial(self._model, layer, place, _address(table))
+                self._known.setdefault((source, target), []).append(table)
+
+    def _prepared(self, graph: AtomicGraph) -> "_Handle":
+        if self._pairs is not None and self._pairs[0] is graph.edge_index:
+            return self._pairs[1]
+        source, target = graph.edge_index.contiguous()
+        pairs = self._library.tdn_list(
+            len(graph.numbers),
+            graph.n_structures,
+            graph.edge_index.shape[1],
+            source.data_ptr(),
+            target.data_ptr(),
+            graph.edge_shift.contiguous().data_ptr(),
+            graph.batch.contiguous().data_ptr(),
+        )
+        if not pairs:
+            raise ValueError("the graph does not list every pair in both directions")
+        self._pairs = (graph.edge_index, _Handle(pairs, self._library.tdn_free_list))
+        return self._pairs[1]
+
+
+class _Handle:
+    """An object of the library, freed with this one."""
+
+    def __init__(self, address: int, free: Callable[[int], None]) -> None:
+        self._as_parameter_ = c_void_p(address)
+        weakref.finalize(self, free, address)
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def _address(array: NDArray[Any] | None) -> int | None:
+    return None if array is None else array.ctypes.data

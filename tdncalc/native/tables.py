@@ -1,0 +1,167 @@
+"""What the kernel reads instead of computing: packed weights, and radial weights as polynomials."""
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import jvp
+
+from tdncalc.nn.interaction import Interaction
+from tdncalc.nn.radial import envelope
+from tdncalc.tdn import SATURATION, TDN, Readout
+
+__all__ = ["RadialTables", "pack_weights", "pair_constants"]
+
+_STEP = 0.0075  # √Å; a longer one costs digits of the radial weights, a shorter one memory
+_SHIFT = [[math.comb(m, n) * 0.5 ** (m - n) if m >= n else 0.0 for m in range(6)] for n in range(6)]
+
+
+def pack_weights(network: TDN) -> NDArray[np.float32]:
+    """Return the weights of all layers in the order in which the kernel binds them."""
+    parts: list[Tensor] = []
+    for layer in range(network.config.n_layers):
+        interaction = _interaction(network, layer)
+        if layer:
+            parts += _with_transpose(interaction.message.down.weight)
+        parts += _layer(interaction)
+        parts += _readout(cast(Readout, network.readouts[layer]), network.config.energy_scale)
+    return np.concatenate([part.detach().double().flatten().numpy() for part in parts]).astype("f4")
+
+
+def _interaction(network: TDN, layer: int) -> Interaction:
+    return cast(Interaction, network.interactions[layer])
+
+
+def _layer(interaction: Interaction) -> list[Tensor]:
+    update, product = interaction.update, interaction.product
+    outer: Tensor = update.scalars
+    if update.l_max:
+        outer = torch.cat([outer, update.gates], dim=1)
+    return [
+        *_with_transpose(interaction.message.up.weight * interaction.message.scale),
+        product.weights,
+        *_with_transpose(product.linear.weight),
+        *([] if interaction.first else [interaction.residual]),
+        *_with_transpose(update.inner),
+        *_with_transpose(outer),
+    ]
+
+
+def _readout(readout: Readout, scale: float) -> list[Tensor]:
+    return [readout.linear * scale, *_with_transpose(readout.inner), readout.outer * scale]
+
+
+def _with_transpose(matrices: Tensor) -> list[Tensor]:
+    return [matrices, matrices.transpose(-1, -2)]
+
+
+def pair_constants(network: TDN) -> NDArray[np.float32]:
+    """Return k_e Z Z', the inverse screening length, reach and shortest distance of all pairs.
+
+    Shape (n_elements² , 4), in eV Å, 1/Å, Å and Å, row source · n_elements + target.
+    """
+    repulsion = network.repulsion
+    charges, radii = repulsion.charges.double(), repulsion.radii.double()
+    power = charges**0.23
+    columns = [
+        repulsion.coulomb * charges[:, None] * charges,
+        (power[:, None] + power) / 0.46850,
+        radii[:, None] + radii,
+        repulsion.shortest.double(),
+    ]
+    return torch.stack(columns, dim=-1).flatten(0, 1).numpy().astype("f4")
+
+
+class RadialTables:
+    """Radial weights as polynomials of degree five on intervals of the square root of the length.
+
+    (They vary fastest at short lengths, and so the intervals are shorter there.)
+
+    Value and first two derivatives agree with the network's at the ends of every interval (quintic
+    Hermite interpolation), so that forces are the derivative of the energy and smooth. Those of the
+    first layer hold the source's features as well.
+
+    Parameters
+    ----------
+    network
+        The network, in any dtype.
+
+    Attributes
+    ----------
+    origin, step, n_intervals
+        The intervals: start of the first and length of each in √Å, number.
+    """
+
+    def __init__(self, network: TDN) -> None:
+        self._layers = [_RadialWeights(network, layer) for layer in range(network.config.n_layers)]
+        shortest = float(network.repulsion.shortest.min())
+        # the network never feels a shorter length; a little less, since the kernel rounds
+        self.origin = math.sqrt((1 + SATURATION) / 2 * shortest) - 1e-3
+        reach = math.sqrt(network.config.cutoff) - self.origin
+        self.n_intervals = math.ceil(reach / _STEP)
+        self.step = reach / self.n_intervals
+
+    def layer(self, layer: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """Return coefficients (pairs, n_intervals, 6, (L+1)·C_e) for [source, target] elements."""
+        knots = self.origin + self.step * torch.arange(self.n_intervals + 1, dtype=torch.float64)
+        weights = self._layers[layer]
+        source, target = torch.tensor(pairs).T
+
+        def value(roots: Tensor) -> Tensor:
+            return weights(roots.square(), source, target)
+
+        def slope(roots: Tensor) -> Tensor:
+            found: Tensor = jvp(value, (roots,), (torch.ones_like(roots),))[1]
+            return found
+
+        with torch.no_grad():
+            slopes, curvatures = jvp(slope, (knots,), (torch.ones_like(knots),))[:2]
+            f, d, s = value(knots), self.step * slopes, self.step**2 * curvatures
+        return _quintic(f, d, s).numpy().astype("f4")
+
+
+class _RadialWeights:
+    """The radial weights of a layer in float64, for lengths (n,) and elements (p,) -> (p, n, W)."""
+
+    def __init__(self, network: TDN, layer: int) -> None:
+        message = _interaction(network, layer).message
+        self._basis, self._cutoff = deepcopy(network.basis).double(), network.config.cutoff
+        self._radial = {name: p.detach().double() for name, p in message.radial.named_parameters()}
+        self._sent: Tensor | None = None
+        if layer == 0:
+            sent = network.embedding.detach().double()[:, 0] @ message.down.weight.double()[0]
+            self._sent = sent.detach().repeat(1, network.config.l_max + 1)  # (n_elements, W)
+
+    def __call__(self, lengths: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        radial = self._radial
+        shift = radial["source"][source] + radial["target"][target]  # (p, H)
+        inner = self._basis(lengths) @ radial["basis"] + shift[:, None]  # (p, n, H)
+        hidden = inner * inner.sigmoid()  # torch's silu lacks the second derivative forward
+        weights: Tensor = (hidden * envelope(lengths, self._cutoff)[:, None]) @ radial[
+            "out"
+        ]  # (p, n, W)
+        if self._sent is not None:
+            weights = weights * self._sent[source][:, None]
+        return weights
+
+
+def _quintic(f: Tensor, d: Tensor, s: Tensor) -> Tensor:
+    """Return coefficients in t = −½ … ½ of values and derivatives at knots (p, n+1, W)."""
+    f0, d0, s0 = f[:, :-1], d[:, :-1], s[:, :-1]
+    d1, s1 = d[:, 1:], s[:, 1:]
+    rise = f[:, 1:] - f0
+    from_left = [
+        f0,
+        d0,
+        s0 / 2,
+        10 * rise - 6 * d0 - 4 * d1 - 1.5 * s0 + 0.5 * s1,
+        -15 * rise + 8 * d0 + 7 * d1 + 1.5 * s0 - s1,
+        6 * rise - 3 * d0 - 3 * d1 - 0.5 * s0 + 0.5 * s1,
+    ]
+    shift = torch.tensor(_SHIFT, dtype=f.dtype)
+    return torch.einsum("nm,mpiw->pinw", shift, torch.stack(from_left)).contiguous()

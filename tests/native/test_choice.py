@@ -1,0 +1,143 @@
+import os
+import stat
+import time
+
+import pytest
+import torch
+
+from tdncalc.calculator import TDNCalculator
+from tdncalc.errors import OptionError
+from tdncalc.native import build, choice
+from tests.structures import structure
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TDNCALC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TDNCALC_EVALUATION")
+    return tmp_path / "cache"
+
+
+def compiler_that(folder, monkeypatch, does):
+    """Make a command that stands for the compiler."""
+    script = folder / "compiler"
+    script.write_text(f"#!/bin/sh\n{does}\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("CXX", str(script))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+def test_unknown_evaluation_names_the_known_ones():
+    with pytest.raises(OptionError, match="'fast' is not known; allowed: auto, eager, compiled"):
+        TDNCalculator(evaluation="fast")
+
+
+def test_kernel_is_compiled_in_the_background_and_then_used(make_potential, empty_cache):
+    potential = make_potential(torch.float32)
+    graph = potential.graph(structure("aspirin"))
+    first = potential.compute(graph)
+    assert potential.choice.name() == "eager"
+    assert potential.choice.reason == "the kernel is not compiled yet"
+    wait_until(lambda: list(empty_cache.glob("*.so")))
+    second = potential.compute(graph)
+    assert potential.choice.name() == "compiled"
+    assert potential.choice.reason is None
+    torch.testing.assert_close(first.forces, second.forces, rtol=0, atol=1e-4)
+    wait_until(lambda: len(list(empty_cache.iterdir())) == 1)  # nothing but the library is left
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_settled_evaluation_stays(make_potential, empty_cache, wait):
+    potential = make_potential(torch.float32)
+    assert potential.choice.settle(wait=wait) is wait
+    wait_until(lambda: list(empty_cache.glob("*.so")))
+    potential.compute(potential.graph(structure("water")))
+    assert potential.choice.name() == ("compiled" if wait else "eager")
+
+
+def test_failing_compiler_leaves_pytorch_and_a_log(
+    make_potential, empty_cache, tmp_path, monkeypatch
+):
+    compiler_that(tmp_path, monkeypatch, "echo no such instruction; exit 1")
+    potential = make_potential(torch.float32)
+    graph = potential.graph(structure("water"))
+    potential.compute(graph)
+    wait_until(lambda: list(empty_cache.glob("*.log")))
+    wait_until(lambda: not list(empty_cache.glob("*.building")))
+    potential.compute(graph)
+    (log,) = empty_cache.glob("*.log")
+    assert log.read_text() == "no such instruction\n"
+    assert potential.choice.reason == f"it did not compile here, see {log}"
+    with pytest.raises(OptionError, match="evaluation 'compiled' is not possible: it did not"):
+        make_potential(torch.float32, evaluation="compiled")
+
+
+def test_damaged_library_leaves_pytorch(make_potential, empty_cache, tmp_path, monkeypatch):
+    compiler_that(tmp_path, monkeypatch, 'for last; do :; done; echo nonsense > "$last"')
+    with pytest.raises(OptionError, match="cannot be loaded"):
+        make_potential(torch.float32, evaluation="compiled")
+
+
+def test_machine_without_a_compiler_computes(make_potential, empty_cache, monkeypatch):
+    monkeypatch.setattr(build, "find_compiler", lambda: None)
+    potential = make_potential(torch.float32)
+    potential.compute(potential.graph(structure("water")))
+    assert potential.choice.name() == "eager"
+    assert "no C++ compiler; install one, or the package ziglang" in potential.choice.reason
+
+
+def test_unwritable_cache_leaves_pytorch(make_potential, empty_cache):
+    empty_cache.write_text("a file")
+    potential = make_potential(torch.float32)
+    potential.compute(potential.graph(structure("water")))
+    assert "cannot be used" in potential.choice.reason
+
+
+def test_build_that_someone_abandoned_is_taken_over(make_potential, empty_cache, monkeypatch):
+    potential = make_potential(torch.float32)
+    found = potential.choice._build
+    empty_cache.mkdir()
+    mark = found.library.with_suffix(".building")
+    mark.touch()
+    potential.choice.kernel()
+    assert not list(empty_cache.glob("build-*"))  # someone else is at it
+    os.utime(mark, (0, 0))
+    assert potential.choice.settle()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "evaluation", "reason"),
+    [
+        (torch.float64, "auto", "the kernel computes in float32"),
+        (torch.float32, "eager", "it was asked for"),
+    ],
+)
+def test_reason_for_pytorch_is_told(make_potential, empty_cache, dtype, evaluation, reason):
+    assert make_potential(dtype, evaluation=evaluation).choice.reason == reason
+    assert not empty_cache.exists()
+
+
+def test_variable_says_what_auto_means(make_potential, monkeypatch):
+    monkeypatch.setenv("TDNCALC_EVALUATION", "eager")
+    assert make_potential(torch.float32).choice.reason == "it was asked for"
+
+
+def test_network_without_a_kernel_says_why():
+    kernel = choice.Choice(object(), "auto", torch.device("cpu"), torch.float32)
+    assert kernel.kernel() is None
+
+
+def test_inexact_factors_have_no_kernel(make_network, make_potential, empty_cache):
+    network = make_network()
+    object.__setattr__(network.coupling.factors, "residual", 1e-2)
+    try:
+        potential = make_potential(torch.float32, network)
+        assert potential.choice.reason == "the kernel knows exact products only"
+    finally:
+        object.__setattr__(network.coupling.factors, "residual", 0.0)

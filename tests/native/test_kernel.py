@@ -1,0 +1,174 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+
+from tdncalc.calculator import TDNCalculator
+from tdncalc.errors import StructureError
+from tdncalc.geometry.graph import make_graph
+from tdncalc.geometry.neighbors import neighbor_list
+from tests.structures import NAMES, structure
+
+# of the largest number of a kind, or of 1 where all are small: some 30 roundings of float32
+PRECISION = 2e-6
+
+
+def assert_close(found, expected, rounded=None):
+    """Compare with float64, allowing what PyTorch loses in float32 several times."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    limit = PRECISION * max(1.0, np.abs(expected).max(initial=0.0))
+    if rounded is not None:
+        limit += 4 * np.abs(np.asarray(rounded) - expected).max(initial=0.0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kernel_is_as_exact_as_pytorch_in_float32(trio, name):
+    graph = trio.exact.graph(structure(name))
+    exact, eager, kernel = (potential.compute(graph, stress=True) for potential in trio)
+    assert trio.kernel.choice.name() == "compiled"
+    for quantity in ("energies", "forces", "strain_gradient"):
+        assert_close(*(getattr(results, quantity) for results in (kernel, exact, eager)))
+
+
+def test_forces_vary_as_the_energy_along_a_line(trio):
+    kernel = trio.kernel
+    atoms = structure("aspirin")
+    direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
+    direction /= np.linalg.norm(direction)
+    steps, rows = np.linspace(-0.2, 0.2, 81), []
+    for step in steps:
+        moved = atoms.copy()
+        moved.positions += step * direction
+        rows.append(kernel.compute(kernel.graph(moved)))
+    energies = np.array([float(row.energy) for row in rows])
+    slopes = np.array([-(row.forces.numpy() * direction).sum() for row in rows])
+    gained = np.concatenate([[0], np.cumsum((slopes[1:] + slopes[:-1]) / 2 * np.diff(steps))])
+    spread = np.abs(energies - energies[0]).max()
+    np.testing.assert_allclose(energies - energies[0], gained, rtol=0, atol=2e-3 * spread)
+
+
+def test_pairs_beyond_the_cutoff_change_no_bit(trio):
+    kernel = trio.kernel
+    atoms = structure("organic box")
+    graph = kernel.graph(atoms)
+    wider = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, kernel.cutoff + 1.0)
+    more = make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *wider)
+    assert more.edge_index.shape[1] > graph.edge_index.shape[1]
+    few, many = (kernel.compute(g, forces=True, stress=True) for g in (graph, more))
+    for name in ("energies", "forces", "strain_gradient"):
+        assert torch.equal(getattr(few, name), getattr(many, name))
+
+
+def test_order_of_the_pairs_changes_no_more_than_rounding(trio):
+    exact, kernel = trio.exact, trio.kernel
+    graph = exact.graph(structure("slab"))
+    order = torch.randperm(graph.edge_index.shape[1], generator=torch.Generator().manual_seed(3))
+    shuffled = dataclasses.replace(
+        graph, edge_index=graph.edge_index[:, order], edge_shift=graph.edge_shift[order]
+    )
+    assert_close(kernel.compute(shuffled).forces, exact.compute(graph).forces)
+
+
+def test_threads_change_no_bit(trio):
+    kernel = trio.kernel
+    atoms = bulk("C", "diamond", a=3.6, cubic=True) * (3, 3, 2)
+    atoms.rattle(0.05, seed=2)
+    graph, before, results = kernel.graph(atoms), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results += [kernel.compute(graph, stress=True) for _ in range(3)]
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert torch.equal(other.forces, results[0].forces)
+        assert torch.equal(other.energies, results[0].energies)
+        assert torch.equal(other.strain_gradient, results[0].strain_gradient)
+
+
+def test_structures_together_are_structures_alone(trio):
+    kernel = trio.kernel
+    table = [structure(name) for name in ("aspirin", "organic box", "single atom", "wire")]
+    for atoms, together in zip(table, kernel.evaluate(table), strict=True):
+        (alone,) = kernel.evaluate([atoms])
+        assert alone.keys() == together.keys()
+        for name, value in alone.items():
+            assert_close(together[name], value)
+
+
+def test_energy_only_is_the_same_energy(trio):
+    kernel = trio.kernel
+    graph = kernel.graph(structure("aspirin"))
+    assert torch.equal(kernel.compute(graph, forces=False).energies, kernel.compute(graph).energies)
+
+
+def test_descriptors_are_those_of_the_network(trio):
+    exact, kernel = trio.exact, trio.kernel
+    graph = exact.graph(structure("all elements"))
+    elements = exact.network.element_indices(graph.numbers)
+    found = kernel.choice.kernel().compute(
+        graph, elements, forces=False, stress=False, descriptors=True
+    )
+    assert_close(found.descriptors, exact.descriptors(graph))
+
+
+def test_shortest_distance_is_reported(trio):
+    kernel = trio.kernel
+    atoms = molecule("H2O")
+    distances = atoms.get_all_distances()
+    expected = distances[distances > 0].min()
+    assert kernel.compute(kernel.graph(atoms)).shortest == pytest.approx(expected, abs=1e-12)
+
+
+def test_list_without_the_reverse_of_a_pair_is_refused(trio):
+    kernel = trio.kernel
+    graph = kernel.graph(structure("water"))
+    half = dataclasses.replace(
+        graph, edge_index=graph.edge_index[:, 1:], edge_shift=graph.edge_shift[1:]
+    )
+    with pytest.raises(ValueError, match="in both directions"):
+        kernel.compute(half)
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return TDNCalculator(device="cpu", evaluation="compiled")
+
+
+def test_calculator_keeps_no_memory_of_other_structures(bundled):
+    atoms = structure("organic box")
+    for name in ("aspirin", "wire", "organic box"):
+        bundled.get_forces(structure(name))
+    for shift in np.linspace(0, 0.4, 5):
+        moved = atoms.copy()
+        moved.positions[::2] += shift
+        fresh = TDNCalculator(device="cpu", evaluation="compiled")
+        np.testing.assert_array_equal(bundled.get_forces(moved), fresh.get_forces(moved))
+
+
+def test_calculator_sees_other_elements_at_the_same_places(bundled):
+    atoms = molecule("CO")
+    energy = bundled.get_potential_energy(atoms)
+    atoms.symbols[:] = ["O", "C"]
+    assert bundled.get_potential_energy(atoms) == pytest.approx(energy, abs=1e-5)
+    atoms.symbols[:] = ["N", "N"]
+    assert abs(bundled.get_potential_energy(atoms) - energy) > 1.0
+
+
+def test_atoms_that_meet_are_refused_by_name(bundled):
+    atoms = structure("water")
+    bundled.get_forces(atoms)
+    atoms.positions[1] = atoms.positions[0] + 1e-5
+    with pytest.raises(StructureError, match="at one point"):
+        bundled.get_forces(atoms)
+
+
+@pytest.mark.parametrize("name", ["aspirin", "all elements", "organic box", "dense collision"])
+def test_bundled_model_by_kernel_is_the_one_by_pytorch(bundled, name):
+    atoms = structure(name)
+    exact = TDNCalculator(device="cpu", dtype="float64").get_forces(atoms)
+    eager = TDNCalculator(device="cpu", evaluation="eager").get_forces(atoms)
+    assert_close(bundled.get_forces(atoms), exact, eager)

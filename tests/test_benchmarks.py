@@ -1,0 +1,132 @@
+"""The speed comparisons run on their smallest systems, for our own contenders."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
+
+
+@pytest.fixture
+def harness(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import harness.environments as environments
+    import harness.report as report
+    import harness.systems as systems
+    import harness.worker as worker
+
+    return {"systems": systems, "report": report, "environments": environments, "worker": worker}
+
+
+def run(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(FOLDER / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TDNCALC_DATA": ""},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_md_step_measures_and_reports(tmp_path):
+    out = tmp_path / "md"
+    short = ["--rounds", "1", "--steps", "3", "--seconds", "0"]
+    chosen = ["--systems", "water", "--contenders", "tdncalc_eager", "tblite"]
+    text = run("md_step.py", "--out", str(out), *short, *chosen)
+    assert "| tdncalc eager | " in text
+    assert "Without: GFN2-xTB (tblite): no environment" in text
+    ours, other = json.loads(out.with_suffix(".json").read_text())["results"]
+    assert len(ours["cpu_s"]) == 3
+    assert ours["first_cpu_s"] > sum(ours["cpu_s"]) > 0
+    assert other["without"] == "no environment"
+    assert out.with_suffix(".png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_scaling_runs():
+    small = ["--atoms", "24", "81", "--cutoffs", "4", "--seconds", "0", "--repeats", "1"]
+    text = run("scaling.py", *small, "--evaluations", "eager", "--md-steps", "3")
+    assert re.search(r"\| eager \| 81 \| 1 \|", text)
+    assert re.search(r"\| eager \| 4 \| 24 \|", text) or re.search(r"\| eager \| 4 \| 81 \|", text)
+
+
+@pytest.mark.slow
+def test_batches_without_data_are_g2_molecules():
+    text = run("batches.py", "--molecules", "5", "--repeats", "1", "--evaluations", "eager")
+    assert "5 molecules (G2)" in text
+    assert re.search(r"\| eager \| \d+ \| \d+ \|", text)
+
+
+def test_waters_of_a_box_are_apart_and_whole(harness):
+    atoms = harness["systems"].water_box(4, 4, 4)
+    distances = atoms.get_all_distances(mic=True)
+    molecule = np.arange(len(atoms)) // 3
+    same = molecule[:, None] == molecule
+    assert distances[~same].min() > 1.5
+    assert distances[same].max() < 1.6
+    assert atoms.get_masses().sum() / atoms.get_volume() * 1.66054 == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["water", "aspirin", "water-box", "silicon", "benzene"])
+def test_system_has_its_number_of_atoms(harness, name):
+    systems = harness["systems"]
+    assert len(systems.make_system(name)) == systems.SYSTEMS[name][0]
+
+
+def test_every_contender_is_described(harness):
+    found = harness["environments"].contenders()
+    assert [one.name for one in found if one.ours] == [
+        "tdncalc_compiled",
+        "tdncalc_e3nn",
+        "tdncalc_eager",
+    ]
+    assert all(one.setup for one in found if not one.ours)
+    assert len({one.label for one in found}) == len(found) > 10
+
+
+def test_every_contender_sees_the_same_positions(harness):
+    """The contender's own forces do not move the atoms."""
+    worker, atoms = harness["worker"], harness["systems"].make_system("water")
+
+    class Strong:
+        calls = 0
+
+        def get_forces(self, atoms):
+            self.calls += 1
+            return np.full((len(atoms), 3), 1e3)
+
+    contender = Strong()
+    springs = worker.Springs(contender, atoms)
+    atoms.positions[0, 0] += 0.1
+    forces = springs.get_forces(atoms)
+    assert contender.calls == 1
+    assert forces == pytest.approx(np.array([[-0.1, 0, 0], [0, 0, 0], [0, 0, 0]]))
+
+
+def test_table_compares_with_the_compiled_kernel(harness):
+    run_of = {"system": "water", "threads": 1, "first_cpu_s": 2.0, "peak_MB": 300.0}
+    report = {
+        "machine": {"processor": "P", "cores": 2, "memory_GB": 8},
+        "systems": {"water": 3},
+        "contenders": {
+            "tdncalc_compiled": {"label": "ours", "model": "m", "versions": {}},
+            "other": {"label": "theirs", "model": "n", "versions": {"torch": "2"}},
+        },
+        "results": [
+            run_of | {"contender": "tdncalc_compiled", "cpu_s": [0.001] * 3, "wall_s": [0.001]},
+            run_of | {"contender": "other", "cpu_s": [0.03, 0.05, 0.04], "wall_s": [0.04]},
+        ],
+    }
+    text = harness["report"].table(report)
+    assert "| ours | 1 | 1 | 1 | – | 86.4 | 333 | 2 | 300 | 3 |" in text
+    assert "| theirs | 40 | 40 | 40 | – | 2.16 | 13,333 | 2 | 300 | 3 |" in text
