@@ -6,8 +6,8 @@ from typing import Any, TypeAlias, get_args
 from tdncalc.errors import ConfigError, OptionError
 from tdncalc.nn.coupling import Coupling, build_coupling
 from tdncalc.nn.tensor_product import Evaluation
-from tdncalc.published import PublishedTDN, published_coupling
-from tdncalc.published_config import Product, PublishedConfig
+from tdncalc.published.config import Product, PublishedConfig
+from tdncalc.published.network import PublishedTDN, published_coupling
 from tdncalc.tdn import TDN, TDNConfig
 
 __all__ = [
@@ -77,6 +77,8 @@ def with_product(config: NetworkConfig, product: str) -> NetworkConfig:
         The architecture has no such evaluation.
     """
     allowed = get_args(Product if isinstance(config, PublishedConfig) else Evaluation)
+    # that one couples other paths: it is for weights that were trained with it
+    allowed = tuple(name for name in allowed if name != "cp-approximate")
     if product not in allowed:
         raise OptionError(
             f"product {product!r} is not one of this model's; allowed: {', '.join(allowed)}"

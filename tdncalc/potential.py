@@ -15,7 +15,7 @@ from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors, make
 from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.native.choice import Choice, Evaluation
 from tdncalc.native.network import NativeNetwork
-from tdncalc.published import PublishedTDN
+from tdncalc.published.network import PublishedTDN
 from tdncalc.structures import check, check_elements, to_atoms
 from tdncalc.structures.pyg import is_pyg, split_pyg
 

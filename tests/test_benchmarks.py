@@ -54,10 +54,20 @@ def test_md_step_measures_and_reports(tmp_path):
 
 @pytest.mark.slow
 def test_scaling_runs():
-    small = ["--atoms", "24", "81", "--cutoffs", "4", "--seconds", "0", "--repeats", "1"]
-    text = run("scaling.py", *small, "--evaluations", "eager", "--md-steps", "3")
-    assert re.search(r"\| eager \| 81 \| 1 \|", text)
-    assert re.search(r"\| eager \| 4 \| 24 \|", text) or re.search(r"\| eager \| 4 \| 81 \|", text)
+    small = ["--atoms", "24", "--cutoffs", "4", "--seconds", "0", "--repeats", "1"]
+    text = run("scaling.py", *small, "--evaluations", "eager", "--md-steps", "0")
+    assert re.search(r"\| eager \| 24 \| 1 \|", text)
+    assert re.search(r"\| eager \| 4 \| 24 \|", text)
+
+
+def test_trend_of_a_linear_cost_is_one(harness):
+    from scaling import trend
+
+    rows = [{"atoms": n, "cpu_ms": 0.02 * n, "peak_MB": 300 + 0.01 * n} for n in (200, 900, 11_000)]
+    found = trend(rows)
+    assert found["slope"] == pytest.approx(1)
+    assert found["10000_to_1000_per_atom"] == pytest.approx(1)
+    assert found["kB_per_atom"] == pytest.approx(10.24)
 
 
 @pytest.mark.slow

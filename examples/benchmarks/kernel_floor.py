@@ -1,9 +1,9 @@
 """How near the compiled kernel is to what the processor can do: operations counted, time measured.
 
-The count is of what the kernel's algorithm must do for energy and forces (multiplications and
-additions; square roots, exponentials and the geometry of edges are left out). Attainable is what one
-thread reaches in a product of large matrices. Bytes are those of the arrays that a step must read or
-write once; attainable is a copy of a large array.
+Counted is what the kernel's algorithm must do for energy and forces: multiplications and additions,
+without square roots, exponentials and the geometry of edges. Attainable is what one thread reaches
+in a product of large matrices. Bytes are those of arrays that a step must read or write once;
+attainable is the copy of a large array.
 
     python examples/benchmarks/kernel_floor.py
 """

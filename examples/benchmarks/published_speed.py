@@ -24,8 +24,8 @@ from ase.build import molecule
 from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.nn.coupling import Coupling, CPFactors, coupling_tensor, paper_rank
-from tdncalc.published import PublishedTDN
-from tdncalc.published_config import PublishedConfig
+from tdncalc.published.config import PublishedConfig
+from tdncalc.published.network import PublishedTDN
 
 PAPER = {1: 770.8 / 311.7, 2: 312.4 / 71.9, 3: 220.4 / 26.1}
 PRODUCTS = {"dense": "exact-dense", "cp": "cp", "e3nn": "cg"}

@@ -34,171 +34,24 @@ BOHR, HARTREE = 0.529177210903, 27.211386245988
 ELEMENTS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I")
 KNOWN = {atomic_numbers[symbol] for symbol in ELEMENTS}
 MAX_FORCE = 30.0  # eV/Å: beyond it the labels say nothing about chemistry
-SMALL = [
-    "[H][H]",
-    "N#N",
-    "FF",
-    "ClCl",
-    "BrBr",
-    "II",
-    "F",
-    "Cl",
-    "Br",
-    "I",
-    "[C-]#[O+]",
-    "O=C=O",
-    "S=C=S",
-    "O=C=S",
-    "N#[N+][O-]",
-    "C#N",
-    "O=S=O",
-    "O=S(=O)=O",
-    "S",
-    "OO",
-    "N",
-    "P",
-    "[SiH4]",
-    "C",
-    "B",
-    "FB(F)F",
-    "ClB(Cl)Cl",
-    "BrB(Br)Br",
-    "F[Si](F)(F)F",
-    "Cl[Si](Cl)(Cl)Cl",
-    "FN(F)F",
-    "ClN(Cl)Cl",
-    "FP(F)F",
-    "ClP(Cl)Cl",
-    "BrP(Br)Br",
-    "FP(F)(F)(F)F",
-    "FS(F)(F)(F)(F)F",
-    "FS(F)(F)F",
-    "FCl",
-    "BrCl",
-    "ICl",
-    "IBr",
-    "FC(F)(F)F",
-    "ClC(Cl)(Cl)Cl",
-    "BrC(Br)(Br)Br",
-    "IC(I)I",
-    "OCl",
-    "OF",
-    "FOF",
-    "ClOCl",
-    "S1SSSSSSS1",
-    "P12P3P1P23",
-    "SS",
-    "NN",
-    "N=[N+]=[N-]",
-    "O[N+](=O)[O-]",
-    "OS(=O)(=O)O",
-    "OP(=O)(O)O",
-    "N#CC#N",
-    "N=C=O",
-    "N=C=S",
-    "O=C=C=C=O",
-    "[O-][O+]=O",
-    "O=NCl",
-    "ClS(=O)Cl",
-    "ClS(=O)(=O)Cl",
-    "ClP(Cl)(Cl)=O",
-    "ClP(Cl)(Cl)=S",
-    "[SiH3][SiH3]",
-    "[SiH3]O[SiH3]",
-    "B1NBNBN1",
-    "O",
-    "OB(O)O",
-    "FC#N",
-    "ClC#N",
-    "BrC#N",
-    "C#C",
-    "C=C",
-    "CC",
-    "C=O",
-    "CO",
-    "CF",
-    "CCl",
-    "CBr",
-    "CI",
-    "CS",
-    "CN",
-    "CP",
-    "CB",
-    "C[SiH3]",
-    "O=CO",
-    "NC=O",
-    "C=C=C",
-    "C=C=O",
-    "CC#N",
-    "CC=O",
-    "COC",
-    "C1CC1",
-    "C1CO1",
-    "C1CN1",
-    "C1CS1",
-    "NO",
-    "ON=O",
-    "OC(=O)O",
-    "NC(N)=O",
-    "S=C",
-    "FC=O",
-    "ClC(Cl)=O",
-    "CS(C)=O",
-    "CSC",
-    "CSSC",
-    "CP(C)C",
-    "CB(C)C",
-    "ClC=C",
-    "FC=C",
-    "BrC=C",
-    "FC(F)F",
-    "ClC(Cl)Cl",
-    "BrC(Br)Br",
-    "ClCCl",
-    "FCF",
-    "BrCBr",
-    "ICI",
-    "PP",
-    "S=P",
-    "SP",
-    "NP",
-    "FP",
-    "FS",
-    "OP(O)O",
-    "PO",
-    "BO",
-    "[SiH3]F",
-    "[SiH3]Cl",
-    "[SiH3]Br",
-    "[SiH3]I",
-    "[SiH2](F)F",
-    "[SiH3]N",
-    "[SiH3]P",
-    "[SiH3]S",
-    "[SiH3]B",
-    "NS",
-    "NF",
-    "NCl",
-    "NBr",
-    "NI",
-    "PCl",
-    "PBr",
-    "PI",
-    "PF",
-    "SCl",
-    "SBr",
-    "SI",
-    "BF",
-    "BCl",
-    "BBr",
-    "BI",
-    "BN",
-    "BS",
-    "BP",
-]
+_SMALL = (
+    "[H][H] N#N FF ClCl BrBr II F Cl Br I [C-]#[O+] O=C=O S=C=S O=C=S N#[N+][O-] C#N O=S=O "
+    "O=S(=O)=O S OO N P [SiH4] C B FB(F)F ClB(Cl)Cl BrB(Br)Br F[Si](F)(F)F Cl[Si](Cl)(Cl)Cl "
+    "FN(F)F ClN(Cl)Cl FP(F)F ClP(Cl)Cl BrP(Br)Br FP(F)(F)(F)F FS(F)(F)(F)(F)F FS(F)(F)F FCl "
+    "BrCl ICl IBr FC(F)(F)F ClC(Cl)(Cl)Cl BrC(Br)(Br)Br IC(I)I OCl OF FOF ClOCl S1SSSSSSS1 "
+    "P12P3P1P23 SS NN N=[N+]=[N-] O[N+](=O)[O-] OS(=O)(=O)O OP(=O)(O)O N#CC#N N=C=O N=C=S "
+    "O=C=C=C=O [O-][O+]=O O=NCl ClS(=O)Cl ClS(=O)(=O)Cl ClP(Cl)(Cl)=O ClP(Cl)(Cl)=S "
+    "[SiH3][SiH3] [SiH3]O[SiH3] B1NBNBN1 O OB(O)O FC#N ClC#N BrC#N C#C C=C CC C=O CO CF CCl "
+    "CBr CI CS CN CP CB C[SiH3] O=CO NC=O C=C=C C=C=O CC#N CC=O COC C1CC1 C1CO1 C1CN1 C1CS1 "
+    "NO ON=O OC(=O)O NC(N)=O S=C FC=O ClC(Cl)=O CS(C)=O CSC CSSC CP(C)C CB(C)C ClC=C FC=C "
+    "BrC=C FC(F)F ClC(Cl)Cl BrC(Br)Br ClCCl FCF BrCBr ICI PP S=P SP NP FP FS OP(O)O PO BO "
+    "[SiH3]F [SiH3]Cl [SiH3]Br [SiH3]I [SiH2](F)F [SiH3]N [SiH3]P [SiH3]S [SiH3]B NS NF NCl "
+    "NBr NI PCl PBr PI PF SCl SBr SI BF BCl BBr BI BN BS BP "
+)
 
 
 def main() -> None:
+    """Compute all kinds and write them."""
     options = _options()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(options.seed)
@@ -246,7 +99,7 @@ def label(numbers: NDArray, positions: NDArray, smiles: str) -> Row | None:
 
 def _small(rng: np.random.Generator, held: set[str]) -> Iterator[Row]:
     """Vibrate and stretch small molecules, the larger the fewer times."""
-    shapes = [s for smiles in SMALL if (s := _embed(smiles, held, seed=1)) is not None]
+    shapes = [s for smiles in _SMALL.split() if (s := _embed(smiles, held, seed=1)) is not None]
     for name in g2.names:
         atoms = molecule(name)
         closed_shell = atoms.get_initial_magnetic_moments().sum() == 0
@@ -357,11 +210,11 @@ def _perceive(atoms: Atoms) -> str | None:
 
 def _smiles(data: Path, shards: tuple[str, ...] | list[str]) -> set[str]:
     """Return the canonical SMILES of all molecules in some shards, of pairs those of both."""
-    texts = {str(s) for name in shards for s in np.unique(np.load(data / "gfn2" / name)["smi"])}
+    labels = {str(s) for name in shards for s in np.unique(np.load(data / "gfn2" / name)["smi"])}
     found = set()
-    for text in {part for text in texts for part in text.split(".")}:
-        parsed = Chem.MolFromSmiles(text)
-        found |= {text} if parsed is None else {text, Chem.MolToSmiles(parsed)}
+    for part in {part for label in labels for part in label.split(".")}:
+        parsed = Chem.MolFromSmiles(part)
+        found |= {part} if parsed is None else {part, Chem.MolToSmiles(parsed)}
     return found
 
 

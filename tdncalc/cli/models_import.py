@@ -11,7 +11,7 @@ from tdncalc.cli.failures import ExitCode, warn
 from tdncalc.cli.options import PRODUCTS, ReportOptions, gather, report_options
 from tdncalc.cli.outputs import print_json
 from tdncalc.errors import OutputError
-from tdncalc.import_settings import REFERENCES, ImportSettings
+from tdncalc.official.settings import REFERENCES, ImportSettings
 
 
 def _positive_or_all(_ctx: click.Context, _option: click.Parameter, value: int) -> int | None:
@@ -110,7 +110,7 @@ def import_model(
     """
     if not overwrite and (output / "card.json").exists():
         raise OutputError(f"{output}: holds a model already; give --overwrite to replace it")
-    from tdncalc.importing import import_checkpoint
+    from tdncalc.official.importing import import_checkpoint
 
     card = import_checkpoint(checkpoint, output, settings)
     if report.as_json:

@@ -12,7 +12,7 @@ from tdncalc.cli.options import ModelOptions, ReportOptions, model_options, repo
 from tdncalc.cli.outputs import print_json
 
 if TYPE_CHECKING:
-    from tdncalc.selftest import Check
+    from tdncalc.selftest.checks import Check
 
 
 @click.command("selftest")
@@ -29,7 +29,7 @@ def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions)
     """
     sources = list(Inputs(inputs)) if inputs else None
     loaded = session.begin(model)
-    from tdncalc.selftest import selftest
+    from tdncalc.selftest.checks import selftest
 
     atoms = None if sources is None else [source.atoms for source in sources]
     checks = selftest(loaded.potential, atoms)

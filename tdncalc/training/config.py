@@ -106,7 +106,7 @@ class TrainConfig:
         See there.
     architecture
         ``tdn``, with settings of :class:`tdncalc.tdn.TDNConfig`, or ``published``, with those of
-        :class:`tdncalc.published_config.PublishedConfig`; the latter is never compiled.
+        :class:`tdncalc.published.config.PublishedConfig`; the latter is never compiled.
     card
         Entries of the model's card: description, theory, licence, source.
     folder

@@ -12,7 +12,7 @@ from tdncalc.architectures import (
     parse_config,
 )
 from tdncalc.errors import ConfigError
-from tdncalc.published_config import PublishedConfig
+from tdncalc.published.config import PublishedConfig
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.data import Floats, Frames

@@ -12,7 +12,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 
 from tdncalc.architectures import Network, traits
 from tdncalc.errors import ConfigError
-from tdncalc.published import PublishedTDN
+from tdncalc.published.network import PublishedTDN
 
 __all__ = ["Batch", "LossWeights", "StepResult", "make_step"]
 

@@ -7,7 +7,7 @@ import torch
 from ase.build import molecule
 from ase.io import write
 
-from tests.official_checkpoint import random_state, save
+from tests.official.checkpoint import random_state, save
 
 # shown, as outside of tests
 pytestmark = pytest.mark.filterwarnings("always:model 'model'")

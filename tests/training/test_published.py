@@ -9,7 +9,7 @@ import yaml
 
 from tdncalc.checkpoint import load_model, read_card
 from tdncalc.errors import ConfigError
-from tdncalc.published_config import PublishedConfig
+from tdncalc.published.config import PublishedConfig
 from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.evaluate import evaluate
 from tdncalc.training.loop import train

@@ -3,7 +3,7 @@
 What a user must know of it, other than of :mod:`tdncalc.tdn`: nothing in it falls off at the
 cutoff, so the energy jumps there; a molecule and its mirror image have different energies; it is
 invariant under rotation only as far as the factors of its product are exact.
-:mod:`tdncalc.selftest` measures all of it.
+:mod:`tdncalc.selftest.checks` measures all of it.
 """
 
 import torch
@@ -22,7 +22,7 @@ from tdncalc.nn.coupling import EXACT_RANKS, Coupling, build_coupling, cp_factor
 from tdncalc.nn.shared_linear import DegreeNorm, SharedLinear
 from tdncalc.nn.spherical import SphericalHarmonics, degree_slice
 from tdncalc.nn.tensor_product import Evaluation
-from tdncalc.published_config import EVALUATIONS, MAX_ELEMENTS, Product, PublishedConfig
+from tdncalc.published.config import EVALUATIONS, MAX_ELEMENTS, Product, PublishedConfig
 
 __all__ = ["PublishedConfig", "PublishedTDN", "published_coupling"]
 

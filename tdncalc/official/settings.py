@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tdncalc.errors import OptionError
 
 if TYPE_CHECKING:
-    from tdncalc.published_config import Product
+    from tdncalc.published.config import Product
 
 __all__ = ["REFERENCES", "ImportSettings"]
 
@@ -49,7 +49,7 @@ class ImportSettings:
     elements
         Those it was trained on; of the references, else all up to gold, if empty.
     product
-        See :class:`tdncalc.published_config.PublishedConfig`, as for all the others.
+        See :class:`tdncalc.published.config.PublishedConfig`, as for all the others.
     """
 
     cutoff: float = 4.5

@@ -11,11 +11,11 @@ from ase.build import molecule
 
 from tdncalc.checkpoint import load_model
 from tdncalc.errors import CheckpointError, OptionError
-from tdncalc.import_settings import ImportSettings
-from tdncalc.importing import import_checkpoint
-from tdncalc.official import read_checkpoint
-from tdncalc.official_network import published_network
-from tests.official_checkpoint import SIZES, random_state, save, tensors
+from tdncalc.official.importing import import_checkpoint
+from tdncalc.official.network import published_network
+from tdncalc.official.reading import read_checkpoint
+from tdncalc.official.settings import ImportSettings
+from tests.official.checkpoint import SIZES, random_state, save, tensors
 
 FEW = ImportSettings(elements=("H", "C", "O"))
 

@@ -13,12 +13,12 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from tdncalc.calculator import TDNCalculator
 from tdncalc.checkpoint import load_model, save_model
 from tdncalc.errors import ConfigError, OptionError
-from tdncalc.official import read_checkpoint
-from tdncalc.official_network import published_network
+from tdncalc.official.network import published_network
+from tdncalc.official.reading import read_checkpoint
 from tdncalc.potential import Potential
-from tdncalc.published import PublishedTDN, published_coupling
-from tdncalc.published_config import PublishedConfig
-from tests.official_checkpoint import NumPyNetwork, all_edges, random_state, save
+from tdncalc.published.config import PublishedConfig
+from tdncalc.published.network import PublishedTDN, published_coupling
+from tests.official.checkpoint import NumPyNetwork, all_edges, random_state, save
 from tests.structures import structure
 from tests.transformations import permuted, rotated, translated
 

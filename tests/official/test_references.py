@@ -12,8 +12,8 @@ import pytest
 import torch
 from ase import Atoms
 
-from tdncalc.official import read_checkpoint
-from tdncalc.official_network import published_network
+from tdncalc.official.network import published_network
+from tdncalc.official.reading import read_checkpoint
 from tdncalc.potential import Potential
 
 FOLDER = Path(os.environ.get("TDNCALC_REFERENCE", ""))

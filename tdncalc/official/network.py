@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tdncalc.errors import CheckpointError
 from tdncalc.nn.coupling import Coupling, CPFactors, coupling_tensor
-from tdncalc.official import EMBEDDING, Checkpoint
-from tdncalc.published import PublishedTDN
-from tdncalc.published_config import PublishedConfig
+from tdncalc.official.reading import EMBEDDING, Checkpoint
+from tdncalc.published.config import PublishedConfig
+from tdncalc.published.network import PublishedTDN
 
 __all__ = ["Sizes", "published_network"]
 

@@ -10,10 +10,10 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
-from tdncalc.displacements import contact, shift, strain, turned
 from tdncalc.errors import StructureError
 from tdncalc.potential import Potential
-from tdncalc.sample_structures import sample_structures
+from tdncalc.selftest.displacements import contact, shift, strain, turned
+from tdncalc.selftest.samples import sample_structures
 from tdncalc.structures import AnyStructure, to_atoms
 
 __all__ = ["Check", "measure", "selftest"]

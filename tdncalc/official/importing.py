@@ -8,13 +8,13 @@ import torch
 from ase import units
 
 from tdncalc.checkpoint import save_model
-from tdncalc.import_settings import REFERENCES, ImportSettings
-from tdncalc.official import Checkpoint, read_checkpoint
-from tdncalc.official_network import published_network
+from tdncalc.official.network import published_network
+from tdncalc.official.reading import Checkpoint, read_checkpoint
+from tdncalc.official.settings import REFERENCES, ImportSettings
 from tdncalc.potential import Potential
-from tdncalc.published import PublishedTDN
-from tdncalc.published_config import MAX_ELEMENTS
-from tdncalc.selftest import selftest
+from tdncalc.published.config import MAX_ELEMENTS
+from tdncalc.published.network import PublishedTDN
+from tdncalc.selftest.checks import selftest
 
 __all__ = ["import_checkpoint"]
 

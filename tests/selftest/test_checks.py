@@ -10,8 +10,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tdncalc.checkpoint import load_model
 from tdncalc.errors import StructureError
 from tdncalc.geometry.neighbors import neighbor_list
-from tdncalc.sample_structures import sample_structures
-from tdncalc.selftest import selftest
+from tdncalc.selftest.checks import selftest
+from tdncalc.selftest.samples import sample_structures
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,0 +1,1 @@
+"""Checkpoints of the published code: read safely, and made into model folders."""

@@ -1,0 +1,1 @@
+"""Physics checks of a model, with figures."""
