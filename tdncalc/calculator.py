@@ -18,7 +18,8 @@ from tdncalc.errors import OptionError
 from tdncalc.geometry.graph import AtomicGraph, make_graph, moved_graph
 from tdncalc.geometry.neighbors import Edges, SkinNeighborList
 from tdncalc.native.choice import Evaluation
-from tdncalc.potential import Potential, split_results
+from tdncalc.potential import Potential
+from tdncalc.results import split_results
 from tdncalc.structures import check, check_elements
 from tdncalc.structures.checks import SAME_POINT, check_apart, check_finite
 

@@ -9,6 +9,7 @@
     ├── DataError           (ValueError)   a data set that cannot be read or used
     ├── ModelNotFoundError  (LookupError)  no bundled model and no folder of that name
     ├── DamagedModelError   (ValueError)   a model folder whose files are wrong
+    ├── OutOfMemoryError    (MemoryError)  a structure too large for this machine
     ├── OutputError         (OSError)      a file that exists already or cannot be written
     └── CheckpointError     (ValueError)   a checkpoint that cannot be resumed or imported
 
@@ -22,6 +23,7 @@ __all__ = [
     "DataError",
     "ModelNotFoundError",
     "OptionError",
+    "OutOfMemoryError",
     "OutputError",
     "StructureError",
     "TDNError",
@@ -57,6 +59,10 @@ class ModelNotFoundError(TDNError, LookupError):
 
 class DamagedModelError(TDNError, ValueError):
     """A model folder is incomplete or its files do not match their card."""
+
+
+class OutOfMemoryError(TDNError, MemoryError):
+    """A structure is too large for the memory of this machine or device."""
 
 
 class OutputError(TDNError, OSError):

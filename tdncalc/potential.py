@@ -1,21 +1,20 @@
 """From the energy of a network to forces, stress and second derivatives, in batches."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tdncalc.architectures import Network, traits
+from tdncalc.batches import backing_off, edge_budget, in_batches
 from tdncalc.errors import OptionError
-from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors, make_graph
+from tdncalc.geometry.graph import AtomicGraph, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.native.choice import Choice, Evaluation
 from tdncalc.native.network import NativeNetwork
 from tdncalc.published.network import PublishedTDN
+from tdncalc.results import PROPERTIES, Properties, Results, split_results
 from tdncalc.structures import check, check_elements, to_atoms
 from tdncalc.structures.pyg import is_pyg, split_pyg
 
@@ -24,36 +23,9 @@ if TYPE_CHECKING:
 
     from tdncalc.structures import AnyStructure
 
-__all__ = ["Potential", "Results"]
+__all__ = ["Potential"]
 
-_VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
-_EDGES_PER_BATCH = 50_000
-_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a potential says of a graph of B structures and N atoms, all float64.
-
-    Attributes
-    ----------
-    energies
-        Energy of each atom in eV, (N,).
-    energy
-        Energy of each structure in eV, (B,).
-    forces
-        −∂E/∂r in eV/Å, (N, 3).
-    strain_gradient
-        ∂E/∂ε in eV under r → r(1 + ε), (B, 3, 3); divided by |det cell| it is the stress.
-    shortest
-        Smallest distance between two atoms in Å, where a compiled kernel measured it.
-    """
-
-    energies: Tensor
-    energy: Tensor
-    forces: Tensor | None = None
-    strain_gradient: Tensor | None = None
-    shortest: float | None = None
+_HESSIAN_EDGES = 50_000  # edges times rows of a Hessian at once
 
 
 class Potential:
@@ -214,7 +186,7 @@ class Potential:
         structures: "Sequence[AnyStructure] | Data | Batch",
         *,
         properties: Collection[str] = ("energy", "energies", "forces", "stress"),
-    ) -> list[dict[str, float | NDArray[np.float64]]]:
+    ) -> list[Properties]:
         """Evaluate many structures together.
 
         Parameters
@@ -237,63 +209,27 @@ class Potential:
             A structure has no atoms, bad positions, or an element that the model does not know.
         OptionError
             A property is none of these, or a single structure was given.
+        OutOfMemoryError
+            A single structure does not fit into memory. Of several together fewer are tried.
         """
         _check_properties(properties)
         if hasattr(structures, "get_positions") or hasattr(structures, "sites"):
             raise OptionError("evaluate takes a list of structures; put a single one into [ ]")
         if is_pyg(structures):
             structures = split_pyg(structures)
-        graphs = [self.graph(s, f"structure {index}") for index, s in enumerate(structures)]
-        results: list[dict[str, float | NDArray[np.float64]]] = []
-        for part in _batches(graphs):
-            joined = batch_graphs(part)
-            computed = self.compute(
-                joined, forces="forces" in properties, stress="stress" in properties
-            )
-            results += split_results(joined, computed, properties)
-        return results
+
+        def compute(graph: AtomicGraph) -> list[Properties]:
+            wanted = {name: name in properties for name in ("forces", "stress")}
+            return split_results(graph, self.compute(graph, **wanted), properties)
+
+        graphs = (self.graph(s, f"structure {index}") for index, s in enumerate(structures))
+        parts = in_batches(graphs, edge_budget(self.device))
+        return [one for part in parts for one in backing_off(compute, part)]
 
 
 def _check_properties(properties: Collection[str]) -> None:
-    if unknown := [name for name in properties if name not in _PROPERTIES]:
-        raise OptionError(f"unknown property {unknown[0]!r}; allowed: {', '.join(_PROPERTIES)}")
-
-
-def split_results(
-    graph: AtomicGraph, results: Results, properties: Collection[str]
-) -> list[dict[str, float | NDArray[np.float64]]]:
-    """Split the results of a graph into one dictionary of NumPy arrays per structure."""
-    sizes = [len(graph.numbers)]
-    if graph.n_structures > 1:
-        sizes = torch.bincount(graph.batch.cpu(), minlength=graph.n_structures).tolist()
-    energies = results.energies.cpu().split(sizes)
-    forces = None if results.forces is None else results.forces.cpu().split(sizes)
-    strained = results.strain_gradient is not None
-    volumes = _volumes(graph.cell) if strained else [0.0] * graph.n_structures
-    split: list[dict[str, float | NDArray[np.float64]]] = []
-    for index, energy in enumerate(results.energy.tolist()):
-        one: dict[str, float | NDArray[np.float64]] = {"energy": energy, "free_energy": energy}
-        if "energies" in properties:
-            one["energies"] = energies[index].numpy()
-        if forces is not None and "forces" in properties:
-            one["forces"] = forces[index].numpy()
-        if results.strain_gradient is not None and volumes[index] > 0:
-            one["stress"] = voigt(results.strain_gradient[index].cpu() / volumes[index])
-        split.append(one)
-    return split
-
-
-def _volumes(cell: Tensor) -> list[float]:
-    """Return the volumes of cells (B, 3, 3) in Å³, 0 where the vectors are linearly dependent."""
-    volumes = torch.linalg.det(cell).abs()
-    largest = torch.linalg.vector_norm(cell, dim=2).prod(1)
-    return torch.where(volumes > 1e-12 * largest, volumes, 0.0).tolist()
-
-
-def voigt(stress: Tensor) -> NDArray[np.float64]:
-    """Return a symmetric tensor (3, 3) as (6,) in ASE's order xx yy zz yz xz xy."""
-    symmetric = (stress + stress.T) / 2
-    return symmetric[_VOIGT].numpy()
+    if unknown := [name for name in properties if name not in PROPERTIES]:
+        raise OptionError(f"unknown property {unknown[0]!r}; allowed: {', '.join(PROPERTIES)}")
 
 
 def _jacobian(values: Tensor, positions: Tensor, n_edges: int) -> Tensor:
@@ -302,7 +238,7 @@ def _jacobian(values: Tensor, positions: Tensor, n_edges: int) -> Tensor:
     directions = torch.eye(len(values), dtype=values.dtype, device=values.device)
     rows = [
         torch.autograd.grad(values, positions, part, retain_graph=True, is_grads_batched=True)[0]
-        for part in directions.split(max(1, _EDGES_PER_BATCH // max(1, n_edges)))
+        for part in directions.split(max(1, _HESSIAN_EDGES // max(1, n_edges)))
     ]
     return torch.cat(rows).flatten(1)
 
@@ -322,17 +258,3 @@ def _strain_gradient(graph: AtomicGraph, vectors: Tensor, gradient: Tensor) -> T
     """Return ∂E/∂ε (B, 3, 3), given edge vectors and the gradient of the energy by them (E, 3)."""
     by_edge = vectors[:, :, None] * gradient[:, None, :]  # (E, 3, 3)
     return _sum_by(by_edge, graph.batch[graph.edge_index[1]], graph.n_structures)
-
-
-def _batches(graphs: list[AtomicGraph]) -> list[list[AtomicGraph]]:
-    """Cut a list of graphs into runs of a bounded number of edges."""
-    parts: list[list[AtomicGraph]] = []
-    room = 0
-    for graph in graphs:
-        size = graph.edge_index.shape[1] + len(graph.numbers)
-        if size > room or not parts:
-            parts.append([])
-            room = _EDGES_PER_BATCH
-        parts[-1].append(graph)
-        room -= size
-    return parts

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import molecule
 from pymatgen.io.ase import AseAtomsAdaptor
 
-import tdncalc.potential
+import tdncalc.batches
 from tdncalc.errors import OptionError, StructureError
 from tdncalc.geometry.graph import batch_graphs
 from tests.structures import NAMES, structure
@@ -37,7 +37,7 @@ def test_atom_without_neighbors_has_exactly_its_reference_energy(potential, make
 def test_batch_of_everything_equals_one_by_one(potential, monkeypatch, edges_per_batch):
     atoms = [structure(name) for name in NAMES]
     single = [potential.evaluate([one])[0] for one in atoms]
-    monkeypatch.setattr(tdncalc.potential, "_EDGES_PER_BATCH", edges_per_batch)
+    monkeypatch.setattr(tdncalc.batches, "_CPU_EDGES", edges_per_batch)
     for one, other in zip(single, potential.evaluate(atoms), strict=True):
         assert one.keys() == other.keys()
         for key, value in one.items():

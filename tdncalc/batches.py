@@ -1,0 +1,69 @@
+"""Many graphs at once: as many as fit, and fewer where they do not."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import torch
+
+from tdncalc.errors import OutOfMemoryError
+from tdncalc.geometry.graph import AtomicGraph, batch_graphs
+
+__all__ = ["backing_off", "edge_budget", "in_batches"]
+
+_CPU_EDGES = 50_000  # more are no faster: their features leave the caches
+_CUDA_BYTES_PER_EDGE = 16_000  # of PyTorch's tensors for energy and forces, and some room
+_ALLOCATION_FAILED = ("can't allocate memory", "not enough memory", "out of memory")
+
+T = TypeVar("T")
+
+
+def edge_budget(device: torch.device) -> int:
+    """Return how many edges to evaluate together: on a GPU what its free memory holds."""
+    if device.type != "cuda":
+        return _CPU_EDGES
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(_CPU_EDGES, free // _CUDA_BYTES_PER_EDGE)
+
+
+def in_batches(graphs: Iterable[AtomicGraph], budget: int) -> Iterator[list[AtomicGraph]]:
+    """Cut graphs into runs of at most ``budget`` edges and atoms, but of at least one graph."""
+    part: list[AtomicGraph] = []
+    room = budget
+    for graph in graphs:
+        size = graph.edge_index.shape[1] + len(graph.numbers)
+        if part and size > room:
+            yield part
+            part, room = [], budget
+        part.append(graph)
+        room -= size
+    if part:
+        yield part
+
+
+def backing_off(compute: Callable[[AtomicGraph], list[T]], part: list[AtomicGraph]) -> list[T]:
+    """Compute some graphs together, or in halves where memory runs out.
+
+    Raises
+    ------
+    OutOfMemoryError
+        One graph alone does not fit.
+    """
+    try:
+        return compute(batch_graphs(part))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_shortage(error):
+            raise
+        if len(part) == 1:
+            graph = part[0]
+            raise OutOfMemoryError(
+                f"{len(graph.numbers)} atoms with {graph.edge_index.shape[1]} edges do not fit "
+                "into memory; use a machine with more, or a smaller structure"
+            ) from error
+    half = len(part) // 2
+    return backing_off(compute, part[:half]) + backing_off(compute, part[half:])
+
+
+def _is_shortage(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error) for words in _ALLOCATION_FAILED)
