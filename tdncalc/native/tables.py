@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import jvp
 
 from tdncalc.nn.interaction import Interaction
 from tdncalc.nn.radial import envelope
@@ -18,7 +17,8 @@ from tdncalc.tdn import SATURATION, TDN, Readout
 __all__ = ["RadialTables", "pack_weights", "pair_constants"]
 
 _STEP = 0.0075  # √Å; a longer one costs digits of the radial weights, a shorter one memory
-_SHIFT = [[math.comb(m, n) * 0.5 ** (m - n) if m >= n else 0.0 for m in range(6)] for n in range(6)]
+_PLACES = 0.5 * torch.cos(torch.pi * torch.arange(6, dtype=torch.float64) / 5)
+_FROM_VALUES = torch.linalg.inv(torch.linalg.vander(_PLACES))  # to coefficients
 
 
 def pack_weights(network: TDN) -> NDArray[np.float32]:
@@ -80,11 +80,10 @@ def pair_constants(network: TDN) -> NDArray[np.float32]:
 class RadialTables:
     """Radial weights as polynomials of degree five on intervals of the square root of the length.
 
-    (They vary fastest at short lengths, and so the intervals are shorter there.)
-
-    Value and first two derivatives agree with the network's at the ends of every interval (quintic
-    Hermite interpolation), so that forces are the derivative of the energy and smooth. Those of the
-    first layer hold the source's features as well.
+    (They vary fastest at short lengths, and so the intervals are shorter there.) A polynomial
+    passes through the network's values at both ends of its interval and at four places between,
+    those of Chebyshev and Lobatto: values and slopes differ by less than float32 rounds them. Those
+    of the first layer hold the source's features as well.
 
     Parameters
     ----------
@@ -107,22 +106,17 @@ class RadialTables:
         self.step = reach / self.n_intervals
 
     def layer(self, layer: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
-        """Return coefficients (pairs, n_intervals, 6, (L+1)·C_e) for [source, target] elements."""
-        knots = self.origin + self.step * torch.arange(self.n_intervals + 1, dtype=torch.float64)
-        weights = self._layers[layer]
+        """Return coefficients (pairs, n_intervals, 6, (L+1)·C_e) for [source, target] elements.
+
+        Of t = −½ … ½ in an interval, the constant first.
+        """
+        middles = self.origin + self.step * (torch.arange(self.n_intervals) + 0.5).double()
+        roots = (middles[:, None] + self.step * _PLACES).flatten()
         source, target = torch.tensor(pairs).T
-
-        def value(roots: Tensor) -> Tensor:
-            return weights(roots.square(), source, target)
-
-        def slope(roots: Tensor) -> Tensor:
-            found: Tensor = jvp(value, (roots,), (torch.ones_like(roots),))[1]
-            return found
-
-        with torch.no_grad():
-            slopes, curvatures = jvp(slope, (knots,), (torch.ones_like(knots),))[:2]
-            f, d, s = value(knots), self.step * slopes, self.step**2 * curvatures
-        return _quintic(f, d, s).numpy().astype("f4")
+        values = self._layers[layer](roots.square(), source, target)
+        values = values.unflatten(1, (self.n_intervals, len(_PLACES)))  # (p, i, 6, W)
+        coefficients: NDArray[np.float32] = (_FROM_VALUES @ values).float().numpy()
+        return coefficients
 
 
 class _RadialWeights:
@@ -131,37 +125,21 @@ class _RadialWeights:
     def __init__(self, network: TDN, layer: int) -> None:
         message = _interaction(network, layer).message
         self._basis, self._cutoff = deepcopy(network.basis).double(), network.config.cutoff
-        self._radial = {name: p.detach().double() for name, p in message.radial.named_parameters()}
+        self._radial = deepcopy(message.radial).double().requires_grad_(False)
         self._sent: Tensor | None = None
         if layer == 0:
             sent = network.embedding.detach().double()[:, 0] @ message.down.weight.double()[0]
             self._sent = sent.detach().repeat(1, network.config.l_max + 1)  # (n_elements, W)
 
     def __call__(self, lengths: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        radial = self._radial
-        shift = radial["source"][source] + radial["target"][target]  # (p, H)
-        inner = self._basis(lengths) @ radial["basis"] + shift[:, None]  # (p, n, H)
-        hidden = inner * inner.sigmoid()  # torch's silu lacks the second derivative forward
-        weights: Tensor = (hidden * envelope(lengths, self._cutoff)[:, None]) @ radial[
-            "out"
-        ]  # (p, n, W)
+        shape = len(source), len(lengths)
+        falloff = envelope(lengths, self._cutoff)
+        weights: Tensor = self._radial(
+            self._basis(lengths).repeat(len(source), 1),
+            source.repeat_interleave(len(lengths)),
+            target.repeat_interleave(len(lengths)),
+            falloff.repeat(len(source)),
+        ).unflatten(0, shape)
         if self._sent is not None:
             weights = weights * self._sent[source][:, None]
         return weights
-
-
-def _quintic(f: Tensor, d: Tensor, s: Tensor) -> Tensor:
-    """Return coefficients in t = −½ … ½ of values and derivatives at knots (p, n+1, W)."""
-    f0, d0, s0 = f[:, :-1], d[:, :-1], s[:, :-1]
-    d1, s1 = d[:, 1:], s[:, 1:]
-    rise = f[:, 1:] - f0
-    from_left = [
-        f0,
-        d0,
-        s0 / 2,
-        10 * rise - 6 * d0 - 4 * d1 - 1.5 * s0 + 0.5 * s1,
-        -15 * rise + 8 * d0 + 7 * d1 + 1.5 * s0 - s1,
-        6 * rise - 3 * d0 - 3 * d1 - 0.5 * s0 + 0.5 * s1,
-    ]
-    shift = torch.tensor(_SHIFT, dtype=f.dtype)
-    return torch.einsum("nm,mpiw->pinw", shift, torch.stack(from_left)).contiguous()
