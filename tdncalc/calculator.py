@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tdncalc.checkpoint import DEFAULT_MODEL, load_model
 from tdncalc.errors import OptionError
 from tdncalc.geometry.graph import AtomicGraph, make_graph, moved_graph
-from tdncalc.geometry.neighbors import Edges, SkinNeighborList
+from tdncalc.geometry.neighbors import Candidates, SkinNeighborList
 from tdncalc.native.choice import Evaluation
 from tdncalc.potential import Potential
 from tdncalc.results import split_results
@@ -76,7 +76,7 @@ class TDNCalculator(Calculator):
         if self.potential.direct_forces:  # they are no derivatives of an energy, nor is a stress
             self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
-        self._listed: tuple[Edges, AtomicGraph] | None = None
+        self._listed: tuple[Candidates, AtomicGraph] | None = None
 
     @property
     def evaluation(self) -> str:

@@ -53,7 +53,7 @@ def make_graph(
     positions: NDArray[np.float64],
     cell: NDArray[np.float64],
     edge_index: NDArray[np.int64],
-    edge_shift: NDArray[np.int64],
+    edge_shift: NDArray[np.integer],
 ) -> AtomicGraph:
     """Make the graph of one structure from arrays of the same shapes, cell (3, 3)."""
     return AtomicGraph(

@@ -17,12 +17,14 @@ from vesin import NeighborList
 from tdncalc.errors import StructureError
 from tdncalc.structures.checks import complete_cell
 
-__all__ = ["Edges", "SkinNeighborList", "neighbor_list"]
+__all__ = ["Candidates", "Edges", "SkinNeighborList", "neighbor_list"]
 
 _Floats: TypeAlias = NDArray[np.float64]
 _Ints: TypeAlias = NDArray[np.int64]
 _Bools: TypeAlias = NDArray[np.bool_]
+_Shifts: TypeAlias = NDArray[np.int64] | NDArray[np.int16]
 Edges: TypeAlias = tuple[_Ints, _Ints]
+Candidates: TypeAlias = tuple[_Ints, _Shifts]
 
 # Å by which a search reaches further than asked, so that rounding in it cannot lose a pair: one
 # arithmetic, that of `_within`, decides.
@@ -93,7 +95,7 @@ class SkinNeighborList:
         self._positions: _Floats = np.empty((0, 3))
         self._cell: _Floats = np.zeros((3, 3))
         self._pbc: _Bools = np.zeros(3, dtype=np.bool_)
-        self._candidates: Edges
+        self._candidates: Candidates
         self._offsets: _Floats
         self._offsets_cell: _Floats
 
@@ -105,13 +107,14 @@ class SkinNeighborList:
             self._offsets_cell = cell.copy()
         return _within(candidates, self._offsets, positions, self.cutoff)
 
-    def candidates(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> Edges:
-        """Return pairs that contain all edges, in their order.
+    def candidates(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> Candidates:
+        """Return pairs that contain all edges, in their order, shifts as small integers.
 
         They are the same object as long as nothing was searched.
         """
         if not self._holds(positions, cell, pbc):
-            self._candidates = _search(positions, cell, pbc, self.cutoff + self.skin)
+            edge_index, edge_shift = _search(positions, cell, pbc, self.cutoff + self.skin)
+            self._candidates = edge_index, _compact(edge_shift)
             self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
             self._offsets_cell = np.full((3, 3), np.nan)
             self.n_builds += 1
@@ -207,14 +210,20 @@ def _order(edge_index: _Ints, edge_shift: _Ints, n_atoms: int) -> NDArray[np.int
     return np.argsort(key)
 
 
-def _offsets(edge_shift: _Ints, cell: _Floats) -> _Floats:
+def _compact(edge_shift: NDArray[np.int64]) -> _Shifts:
+    """Take two bytes instead of eight for each shift, where they are enough."""
+    largest = np.abs(edge_shift).max(initial=0)
+    return edge_shift.astype(np.int16) if largest < 2**15 else edge_shift
+
+
+def _offsets(edge_shift: _Shifts, cell: _Floats) -> _Floats:
     """Turn shifts into Å, (3, E)."""
     shift = edge_shift.T.astype(np.float64)
     # Not a matrix product: its rounding may depend on how many edges there are.
     return np.stack([shift[0] * a + shift[1] * b + shift[2] * c for a, b, c in cell.T])
 
 
-def _within(candidates: Edges, offsets: _Floats, positions: _Floats, cutoff: float) -> Edges:
+def _within(candidates: Candidates, offsets: _Floats, positions: _Floats, cutoff: float) -> Edges:
     """Keep the pairs nearer than the cutoff."""
     source, target = candidates[0]
     squared = np.zeros(len(source))
@@ -223,4 +232,4 @@ def _within(candidates: Edges, offsets: _Floats, positions: _Floats, cutoff: flo
         component = (x[source] - x[target]) + offset
         squared += component * component
     near = np.flatnonzero(squared < cutoff * cutoff)
-    return candidates[0][:, near], candidates[1][near]
+    return candidates[0][:, near], candidates[1][near].astype(np.int64)

@@ -12,7 +12,7 @@ from tdncalc.geometry.neighbors import neighbor_list
 from tests.structures import NAMES, structure
 
 # of the largest number of a kind, or of 1 where all are small: some 30 roundings of float32
-PRECISION = 2e-6
+PRECISION = 4e-6
 
 
 def assert_close(found, expected, rounded=None):

@@ -1,0 +1,1 @@
+"""What the speed comparisons share: systems, measuring process, environments, report."""
