@@ -5,7 +5,7 @@
 
 // Features of a block that its backward pass needs again; all (components, BLOCK, channels).
 struct Kept {
-    float mixed[D * BLOCK * C];
+    float gathered[D * BLOCK * CE];
     float out[D * BLOCK * C];
     float hidden[BLOCK * H];
     float gates[BLOCK * (L + 1) * C];  // scalars first, then the gates of each degree
@@ -16,6 +16,7 @@ struct Kept {
 struct Scratch {
     Kept last;
     float gathered[D * BLOCK * CE];
+    float mixed[D * BLOCK * C];
     float total[D * BLOCK * C];
     float state[D * BLOCK * C];
     float back[D * BLOCK * C];
@@ -139,8 +140,9 @@ template <int T>
 static void forward(const Layer& layer, const int32_t* elements, int count, Scratch& s, Kept& kept,
                     const float* before) {
     constexpr int OUT = out_degree(T), DOUT = components(OUT);
-    mix<L, CE, C>(s.gathered, layer.up, kept.mixed);
-    sum_powers<OUT>(layer, elements, count, kept.mixed, s.total);
+    std::memcpy(kept.gathered, s.gathered, sizeof s.gathered);
+    mix<L, CE, C>(s.gathered, layer.up, s.mixed);
+    sum_powers<OUT>(layer, elements, count, s.mixed, s.total);
     mix<OUT, C, C>(s.total, layer.linear, kept.out);
     if constexpr (T > 0) add_residual<OUT>(layer.residual, elements, count, before, kept.out);
     multiply<BLOCK, C, H, false>(kept.out, layer.inner, kept.hidden);
@@ -208,6 +210,7 @@ static void backward(const Layer& layer, const int32_t* elements, int count, con
         add_residual<OUT>(layer.residual, elements, count, s.back, state_back);
     }
     mix<OUT, C, C>(s.back, layer.linear_back, s.total);
-    sum_powers_back<OUT>(layer, elements, count, kept.mixed, s.total);
+    mix<L, CE, C>(kept.gathered, layer.up, s.mixed);  // again: it is wider than what was kept
+    sum_powers_back<OUT>(layer, elements, count, s.mixed, s.total);
     mix<L, C, CE>(s.total, layer.up_back, s.gathered);
 }
