@@ -60,4 +60,7 @@ $(VENV)/.installed: $(VENV)/.torch $(SOURCES)
 
 $(VENV)/.developed: $(VENV)/.torch
 	$(BIN)/pip install --quiet --progress-bar off --editable ".[dev]"
+	# kernels are tested everywhere: where there is no C++ compiler, with one from the package index
+	command -v c++ || command -v g++ || command -v clang++ || \
+	    $(BIN)/pip install --quiet --progress-bar off ziglang
 	touch $@
