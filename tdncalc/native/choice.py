@@ -2,7 +2,7 @@
 
 import logging
 import os
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -16,6 +16,7 @@ __all__ = ["Choice", "Evaluation"]
 logger = logging.getLogger(__name__)
 
 _VARIABLE = "TDNCALC_EVALUATION"
+_NOT_YET = "the kernel is not compiled yet"
 
 Evaluation = Literal["auto", "eager", "compiled"]
 
@@ -63,11 +64,18 @@ class Choice:
             self._give_up(obstacle)
         else:
             assert isinstance(network, TDN)
-            self._network = network
+            self._network = self._evaluated = network
             self._build = find_build(headers(network))
-            self.reason = "the kernel is not compiled yet"
+            self.reason = _NOT_YET
         if wanted == "compiled" and not self.settle():
             raise OptionError(f"evaluation 'compiled' is not possible: {self.reason}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the kernel out of copies and pickles: they load it again when they compute."""
+        state = dict(vars(self))
+        if self._kernel is not None:
+            state |= {"_kernel": None, "_network": self._evaluated, "reason": _NOT_YET}
+        return state
 
     def name(self) -> Literal["eager", "compiled"]:
         """Tell what evaluates at present."""

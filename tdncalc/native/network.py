@@ -1,6 +1,7 @@
 """The compiled network: from a graph to energies, forces and virial in one call."""
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Callable
 from ctypes import c_double, c_float, c_int, c_int64, c_void_p
@@ -116,6 +117,7 @@ class NativeNetwork:
         self._model = self._make_model(network)
         self._memory = _Handle(self._library.tdn_memory(), self._library.tdn_free_memory)
         self._pairs: tuple[Tensor, _Handle] | None = None
+        self._lock = threading.Lock()
 
     def _make_model(self, network: TDN) -> "_Handle":
         weights, pairs = pack_weights(network), pair_constants(network)
@@ -151,6 +153,12 @@ class NativeNetwork:
         The graph may list pairs beyond the cutoff, and must list every pair in both directions. Its
         list is prepared once for as long as calls bring the same ``edge_index``.
         """
+        with self._lock:  # the library works without Python's lock, and on one memory
+            return self._compute(graph, elements, forces, stress, descriptors)
+
+    def _compute(
+        self, graph: AtomicGraph, elements: Tensor, forces: bool, stress: bool, descriptors: bool
+    ) -> NativeResults:
         n_atoms, n_structures = len(graph.numbers), graph.n_structures
         species = elements.to(torch.int32).numpy()
         self._learn(np.unique(species).tolist())

@@ -1,4 +1,7 @@
+import copy
 import dataclasses
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -172,3 +175,21 @@ def test_bundled_model_by_kernel_is_the_one_by_pytorch(bundled, name):
     exact = TDNCalculator(device="cpu", dtype="float64").get_forces(atoms)
     eager = TDNCalculator(device="cpu", evaluation="eager").get_forces(atoms)
     assert_close(bundled.get_forces(atoms), exact, eager)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_a_calculator_compute_the_same_bits(bundled, copied):
+    atoms = structure("aspirin")
+    expected = bundled.get_forces(atoms)
+    other = copied(bundled)
+    other.reset()
+    np.testing.assert_array_equal(other.get_forces(atoms), expected)
+    assert other.evaluation == bundled.evaluation == "compiled"
+
+
+def test_threads_of_python_may_share_a_potential(trio):
+    graphs = [trio.kernel.graph(structure(name)) for name in ("aspirin", "organic box")] * 20
+    expected = [trio.kernel.compute(graph).forces for graph in graphs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda graph: trio.kernel.compute(graph).forces, graphs))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
