@@ -1,6 +1,8 @@
 // Threads that share the chunks of a job.
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -19,6 +21,7 @@ class Pool {
     std::atomic<int> unfinished_{0};
     std::function<void(int)> job_;
     std::atomic<bool> stopping_{false};
+    pid_t process_ = getpid();
     static constexpr int SPINS = 2000;
 
     bool take() {
@@ -42,8 +45,17 @@ class Pool {
         }
     }
 
+    // After a fork the helpers are the parent's: the child has only their names.
+    void forget_of_parent() {
+        if (process_ == getpid()) return;
+        for (auto& helper : helpers_) helper.detach();
+        helpers_.clear();
+        process_ = getpid();
+    }
+
   public:
     ~Pool() {
+        forget_of_parent();
         {
             std::lock_guard<std::mutex> lock(mutex_);
             stopping_ = true;
@@ -57,6 +69,7 @@ class Pool {
             for (int n = 0; n < chunks; ++n) job(n);
             return;
         }
+        forget_of_parent();
         while (int(helpers_.size()) < threads - 1) helpers_.emplace_back([this] { help(); });
         job_ = job;
         unfinished_.store(chunks);
