@@ -81,7 +81,8 @@ def unsupported(network: object) -> str | None:
         return f"the kernel knows degrees 1 to 3, not {config.l_max}"
     if config.channels % 4 or config.edge_channels % 4:
         return "the kernel needs channels in multiples of 4"
-    if network.coupling.factors.residual > _EXACT:
+    inexact = "cp-approximate" in (config.edge_product, config.node_product)
+    if inexact or network.coupling.factors.residual > _EXACT:
         return "the kernel knows exact products only"
     return None
 

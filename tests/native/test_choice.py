@@ -141,3 +141,11 @@ def test_inexact_factors_have_no_kernel(make_network, make_potential, empty_cach
         assert potential.choice.reason == "the kernel knows exact products only"
     finally:
         object.__setattr__(network.coupling.factors, "residual", 0.0)
+
+
+@pytest.mark.parametrize("product", ["edge_product", "node_product"])
+def test_network_of_approximate_products_has_no_kernel(
+    make_network, make_potential, empty_cache, product
+):
+    potential = make_potential(torch.float32, make_network(**{product: "cp-approximate"}))
+    assert potential.choice.reason == "the kernel knows exact products only"
