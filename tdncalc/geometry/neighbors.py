@@ -6,8 +6,7 @@ matscipy 2.8 / 8.8 / 88 ms (it refuses singular cells); not periodic, k-d tree 0
 vesin 0.3 / 3.7 / 31 ms (it ends the process where one atom is 10⁶ Å away).
 """
 
-import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,8 @@ __all__ = ["Candidates", "Edges", "SkinNeighborList", "neighbor_list"]
 _Floats: TypeAlias = NDArray[np.float64]
 _Ints: TypeAlias = NDArray[np.int64]
 _Bools: TypeAlias = NDArray[np.bool_]
-_Shifts: TypeAlias = NDArray[np.int64] | NDArray[np.int16]
+_Indices: TypeAlias = NDArray[np.integer[Any]]
+_Shifts: TypeAlias = NDArray[np.integer[Any]]
 Edges: TypeAlias = tuple[_Ints, _Ints]
 Candidates: TypeAlias = tuple[_Ints, _Shifts]
 
@@ -113,8 +113,7 @@ class SkinNeighborList:
         They are the same object as long as nothing was searched.
         """
         if not self._holds(positions, cell, pbc):
-            edge_index, edge_shift = _search(positions, cell, pbc, self.cutoff + self.skin)
-            self._candidates = edge_index, _compact(edge_shift)
+            self._candidates = _search(positions, cell, pbc, self.cutoff + self.skin)
             self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
             self._offsets_cell = np.full((3, 3), np.nan)
             self.n_builds += 1
@@ -160,24 +159,21 @@ def _deformation(before: _Floats, after: _Floats) -> tuple[_Floats, float]:
     return deformation, float(np.linalg.svd(deformation, compute_uv=False)[-1])
 
 
-def _search(positions: _Floats, cell: _Floats, pbc: _Bools, cutoff: float) -> Edges:
+def _search(positions: _Floats, cell: _Floats, pbc: _Bools, cutoff: float) -> Candidates:
     """List, in the order of edges, pairs that include all within the cutoff."""
     if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
         raise StructureError("a position or cell vector is NaN or infinite; correct the structure")
     reach = cutoff + _MARGIN
     if not pbc.any():
         pairs = cKDTree(positions).query_pairs(reach, output_type="ndarray").T  # (2, E/2)
-        edge_index = np.concatenate([pairs, pairs[::-1]], axis=1).astype(np.int64)
-        edge_shift = np.zeros((edge_index.shape[1], 3), dtype=np.int64)
+        target, source = np.concatenate([pairs, pairs[::-1]], axis=1)
+        shift = np.zeros((len(source), 3), dtype=np.int16)
     else:
         box = complete_cell(cell, pbc)
         _require_searchable(positions, box, pbc, reach)
         search = NeighborList(cutoff=reach, full_list=True, n_threads=1)
         target, source, shift = search.compute(positions, box, pbc, "ijS")
-        edge_index = np.stack([source, target]).astype(np.int64)
-        edge_shift = shift.astype(np.int64)
-    order = _order(edge_index, edge_shift, len(positions))
-    return edge_index[:, order], edge_shift[order]
+    return _sorted(target, source, shift, len(positions))
 
 
 def _require_searchable(positions: _Floats, box: _Floats, pbc: _Bools, reach: float) -> None:
@@ -195,25 +191,31 @@ def _require_searchable(positions: _Floats, box: _Floats, pbc: _Bools, reach: fl
         )
 
 
-def _order(edge_index: _Ints, edge_shift: _Ints, n_atoms: int) -> NDArray[np.intp]:
-    """Sort by target, source and shift: by one key, five times as fast, where it fits 63 bits."""
-    if edge_index.shape[1] == 0:
-        return np.empty(0, dtype=np.intp)
-    source, target = edge_index
-    low = edge_shift.min(axis=0)
-    spans = (edge_shift.max(axis=0) - low + 1).tolist()
-    if n_atoms**2 * math.prod(spans) >= 2**63:
-        return np.lexsort((*edge_shift.T[::-1], source, target))
-    key = target * n_atoms + source
-    for span, shift in zip(spans, (edge_shift - low).T, strict=True):
-        key = key * span + shift
-    return np.argsort(key)
+def _sorted(target: _Indices, source: _Indices, shift: _Shifts, n_atoms: int) -> Candidates:
+    """Sort pairs by target, source and shift.
 
-
-def _compact(edge_shift: NDArray[np.int64]) -> _Shifts:
-    """Take two bytes instead of eight for each shift, where they are enough."""
-    largest = np.abs(edge_shift).max(initial=0)
-    return edge_shift.astype(np.int16) if largest < 2**15 else edge_shift
+    Where target, source and shift fit the bits of one integer, these are sorted and taken apart
+    again: several times as fast as to sort indices and to follow them.
+    """
+    if len(source) == 0:
+        return np.empty((2, 0), dtype=np.int64), np.empty((0, 3), dtype=np.int16)
+    low, high = shift.min(axis=0), shift.max(axis=0)
+    atom_bits = (n_atoms - 1).bit_length()
+    shift_bits = [int(span).bit_length() for span in high - low]
+    compact = np.int16 if max(high.max(), -low.min()) < 2**15 else np.int64
+    if 2 * atom_bits + sum(shift_bits) > 63:
+        order = np.lexsort((*shift.T[::-1], source, target))
+        return np.stack([source, target]).astype(np.int64)[:, order], shift[order].astype(compact)
+    key = target.astype(np.int64)
+    for part, bits in [(source, atom_bits), *zip((shift - low).T, shift_bits, strict=True)]:
+        key <<= bits
+        key |= part.astype(np.int64, copy=False)
+    key.sort()
+    edge_shift = np.empty((len(key), 3), dtype=compact)
+    for axis in (2, 1, 0):
+        edge_shift[:, axis] = (key & (1 << shift_bits[axis]) - 1) + low[axis]
+        key >>= shift_bits[axis]
+    return np.stack([key & (1 << atom_bits) - 1, key >> atom_bits]), edge_shift
 
 
 def _offsets(edge_shift: _Shifts, cell: _Floats) -> _Floats:
