@@ -24,8 +24,9 @@ if TYPE_CHECKING:
         TDNError,
     )
     from tdncalc.potential import Potential
-    from tdncalc.workflows.md import Guards, MDFiles, MDResult, MDSettings, run_md
+    from tdncalc.workflows.md import Guards, MDFiles, MDResult, MDSettings, Ramp, run_md
     from tdncalc.workflows.relax import RelaxResult, RelaxSettings, relax
+    from tdncalc.workflows.wall_time import WallTime
 
 __all__ = [
     "CheckpointError",
@@ -41,11 +42,13 @@ __all__ = [
     "OutOfMemoryError",
     "OutputError",
     "Potential",
+    "Ramp",
     "RelaxResult",
     "RelaxSettings",
     "StructureError",
     "TDNCalculator",
     "TDNError",
+    "WallTime",
     "__version__",
     "bundled_models",
     "load_model",
@@ -59,8 +62,9 @@ _NAMES_BY_MODULE = {
     "checkpoint": ["bundled_models", "load_model", "read_card"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "potential": ["Potential"],
-    "workflows.md": ["Guards", "MDFiles", "MDResult", "MDSettings", "run_md"],
+    "workflows.md": ["Guards", "MDFiles", "MDResult", "MDSettings", "Ramp", "run_md"],
     "workflows.relax": ["RelaxResult", "RelaxSettings", "relax"],
+    "workflows.wall_time": ["WallTime"],
 }
 _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

@@ -79,6 +79,11 @@ class TDNCalculator(Calculator):
         self._listed: tuple[Candidates, AtomicGraph] | None = None
 
     @property
+    def direct_forces(self) -> bool:
+        """Whether forces are no gradient of the energy."""
+        return self.potential.direct_forces
+
+    @property
     def evaluation(self) -> str:
         """Which evaluation runs at present, ``eager`` or ``compiled``."""
         return self.potential.evaluation

@@ -1,7 +1,6 @@
 """``tdn md``: molecular dynamics of one structure."""
 
 import dataclasses
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.inputs import read_one
+from tdncalc.cli.md_options import RunOptions, number_or_ramp, run_options
 from tdncalc.cli.options import (
     ModelOptions,
     OutputOptions,
     ReportOptions,
-    dry_run_option,
     gather,
     model_options,
     output_options,
@@ -27,9 +26,9 @@ from tdncalc.cli.outputs import check_format, check_free, make_folder, print_jso
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.signals import Stop, stop_on_signals
-from tdncalc.errors import OptionError
 from tdncalc.structures import Source
 from tdncalc.workflows.md import (
+    CELL_MOTIONS,
     ENSEMBLES,
     Guards,
     MDFiles,
@@ -39,31 +38,33 @@ from tdncalc.workflows.md import (
     run_md,
 )
 from tdncalc.workflows.md_checkpoint import load as load_checkpoint
-
-_FEMTOSECONDS = {"fs": 1.0, "ps": 1e3, "ns": 1e6}
+from tdncalc.workflows.wall_time import WallTime
 
 
 @dataclasses.dataclass(frozen=True)
-class _RunOptions:
-    """What of a run is no physics, and its length as typed.
+class _Ending:
+    """What can end a run early.
 
     Attributes
     ----------
-    steps, time
-        Either of them.
-    resume
-        Whether to go on with an earlier run.
-    dry_run
-        Whether to estimate only.
-    allow_direct_forces
-        Whether a run at constant energy may use forces that are no gradient of an energy.
+    signal
+        Somebody's wish.
+    limit
+        The end of the wall time, if there is one.
     """
 
-    steps: int | None
-    time: str | None
-    resume: bool
-    dry_run: bool
-    allow_direct_forces: bool
+    signal: Stop
+    limit: WallTime | None
+
+    def __call__(self) -> bool:
+        """Whether to stop after this step."""
+        return (self.limit is not None and self.limit()) or self.signal()
+
+    def cause(self) -> str:
+        """Say what stopped a run."""
+        if self.limit is not None and self.limit.reached:
+            return f"--wall-time {self.limit.limit}"
+        return "a signal"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,33 +73,26 @@ class _Job:
 
     source: Source
     settings: MDSettings
-    run: _RunOptions
+    run: RunOptions
     output: OutputOptions
     report: ReportOptions
-    stop: Stop
+    ending: _Ending
 
 
 @click.command("md")
 @click.argument("structure", metavar="INPUT")
-@gather(
-    _RunOptions,
-    "run",
-    click.option("--steps", type=click.IntRange(min=0), help="Length of the run in steps, or"),
-    click.option("--time", help='its length as a time: "10 ps".'),
-    click.option("--resume", is_flag=True, help="Go on from the checkpoint."),
-    dry_run_option,
-    click.option(
-        "--allow-direct-forces",
-        is_flag=True,
-        help="Run nve even if forces are no gradient of the energy.",
-    ),
-)
+@run_options
 @gather(
     MDSettings,
     "settings",
     setting(MDSettings, "ensemble", "What is kept constant, and how.", choices=ENSEMBLES),
-    setting(MDSettings, "temperature_K", "Temperature, K."),
-    setting(MDSettings, "pressure_GPa", "Pressure of the npt ensembles, GPa."),
+    setting(
+        MDSettings, "temperature_K", "Temperature, K, or a ramp: 300:600.", kind=number_or_ramp
+    ),
+    setting(
+        MDSettings, "pressure_GPa", "Of the npt ensembles, GPa, or a ramp.", kind=number_or_ramp
+    ),
+    setting(MDSettings, "cell", "How npt-mtk moves the cell.", choices=CELL_MOTIONS),
     setting(MDSettings, "timestep_fs", "Time step, fs."),
     setting(MDSettings, "interval", "Steps between frames and rows of the table."),
     setting(MDSettings, "checkpoint_interval", "Steps between checkpoints."),
@@ -107,6 +101,7 @@ class _Job:
     setting(MDSettings, "barostat_time_fs", "Time constant of the barostat, fs."),
     setting(MDSettings, "compressibility_per_GPa", "That npt-berendsen assumes, 1/GPa."),
     setting(MDSettings, "seed", "Seed of velocities and thermostat."),
+    setting(MDSettings, "allow_direct_forces", "Run nve on forces that are no gradient."),
     preset={"steps": 0, "guards": Guards()},
 )
 @gather(
@@ -121,7 +116,7 @@ class _Job:
 @report_options
 def command(
     structure: str,
-    run: _RunOptions,
+    run: RunOptions,
     settings: MDSettings,
     guards: Guards,
     model: ModelOptions,
@@ -133,28 +128,15 @@ def command(
     For a structure X it writes X-md.traj and X-md.csv, X-md.checkpoint to go on from with --resume,
     and X-md.json; with -o also the last structure.
     """
-    steps = _length(run, settings.timestep_fs)
+    steps = run.length(settings.timestep_fs)
     settings = dataclasses.replace(settings, steps=steps, guards=guards)
     with stop_on_signals() as stop:
         source = read_one(structure)
-        job = _Job(source, settings, run, output, report, stop)
+        job = _Job(source, settings, run, output, report, _Ending(stop, run.wall_time))
         if run.dry_run:
             preview([source], session.begin(model), steps=max(steps, 1), as_json=report.as_json)
             return ExitCode.DONE
         return _run(job, model)
-
-
-def _length(run: _RunOptions, timestep_fs: float) -> int:
-    """Give the length of the run in steps."""
-    if (run.steps is None) == (run.time is None):
-        raise click.UsageError('Give exactly one of --steps N and --time "10 ps"')
-    if run.time is None:
-        assert run.steps is not None
-        return run.steps
-    typed = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(fs|ps|ns)\s*", run.time)
-    if typed is None:
-        raise click.UsageError(f"--time {run.time!r} is not a time in fs, ps or ns, like '10 ps'")
-    return round(float(typed[1]) * _FEMTOSECONDS[typed[2]] / timestep_fs)
 
 
 def _run(job: _Job, options: ModelOptions) -> ExitCode:
@@ -174,8 +156,6 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
     model = session.begin(options)
     atoms, potential = job.source.atoms, model.potential
     session.settle(model, evaluations=job.settings.steps, n_atoms=len(atoms))
-    if potential.direct_forces:
-        _require_thermostat(job, potential.name)
     structures.check_elements(atoms.numbers, potential.elements, potential.name, job.source.label)
     make_folder(job.output)
     with session.naming(job.source.label), _progress(job) as progress:
@@ -186,7 +166,7 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
             files=files,
             resume=job.run.resume,
             observer=_observer(progress),
-            stop=job.stop,
+            stop=job.ending,
         )
     if job.output.output is not None:
         structures.write(job.output.output, result.atoms, overwrite=True)
@@ -203,15 +183,6 @@ def _recorded(checkpoint: Path) -> str:
     """Return how the interrupted run was evaluated: bits depend on it."""
     found = load_checkpoint(checkpoint)
     return found.evaluation or "auto" if found else "auto"
-
-
-def _require_thermostat(job: _Job, name: str) -> None:
-    """Refuse constant energy to forces that do not conserve it, unless the user insists."""
-    if job.settings.ensemble == "nve" and not job.run.allow_direct_forces:
-        raise OptionError(
-            f"the forces of model {name!r} are no gradient of an energy, so that nve conserves "
-            "nothing; choose a thermostat by --ensemble, or give --allow-direct-forces"
-        )
 
 
 def _check_outputs(job: _Job, paths: list[Path], *, resumes: bool) -> None:
@@ -248,6 +219,7 @@ def _record(job: _Job, result: MDResult, files: MDFiles) -> dict[str, Any]:
         "input": job.source.label,
         "n_atoms": len(result.atoms),
         "reason": result.reason,
+        "stopped_by": job.ending.cause() if result.reason == "stopped" else None,
         "steps": result.steps,
         "time_fs": result.steps * job.settings.timestep_fs,
         "mean_temperature_K": result.temperature_K,
@@ -261,11 +233,21 @@ def _sentence(job: _Job, result: MDResult) -> str:
     picoseconds = result.steps * job.settings.timestep_fs / 1000
     drift = result.drift_meV_per_atom_per_ps
     return (
-        f"{job.source.label}: {result.reason}, {result.steps} steps ({picoseconds:g} ps), "
+        f"{job.source.label}: {_outcome(job, result)}, {result.steps} steps ({picoseconds:g} ps), "
         f"mean temperature {result.temperature_K:.0f} K, "
         + ("" if drift is None else f"drift {drift:.3g} meV/atom/ps, ")
-        + f"{duration(result.seconds)}, {result.ns_per_day:.3g} ns/day"
+        + duration(result.seconds)
+        + (f", {result.ns_per_day:.3g} ns/day" if result.ns_per_day > 0 else "")
+        + ("; go on with --resume" if result.reason == "stopped" else "")
     )
+
+
+def _outcome(job: _Job, result: MDResult) -> str:
+    if result.reason == "stopped":
+        return f"stopped by {job.ending.cause()}"
+    if result.reason == "done" and job.run.resume and result.ns_per_day == 0:
+        return "already done"
+    return result.reason
 
 
 def _code(result: MDResult) -> ExitCode:

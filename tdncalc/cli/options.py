@@ -126,7 +126,12 @@ def gather(
 
 
 def setting(
-    cls: type[object], field: str, text: str, *, choices: Sequence[str] | None = None
+    cls: type[object],
+    field: str,
+    text: str,
+    *,
+    choices: Sequence[str] | None = None,
+    kind: Callable[[str], object] | None = None,
 ) -> Decorator:
     """Make the option of a dataclass' field, with its default and its name without the unit.
 
@@ -140,13 +145,15 @@ def setting(
         The help.
     choices
         The only values allowed.
+    kind
+        What reads a value; else the type of the default does.
     """
     default = next(f.default for f in dataclasses.fields(cls) if f.name == field)  # type: ignore[arg-type]
     is_flag = isinstance(default, bool)
     return click.option(
         option_name(field),
         field,
-        type=click.Choice(choices) if choices else type(default),
+        type=click.Choice(choices) if choices else kind or type(default),
         default=default,
         is_flag=is_flag,
         show_default=not is_flag,

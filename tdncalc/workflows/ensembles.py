@@ -18,8 +18,9 @@ from ase.md.verlet import VelocityVerlet
 
 from tdncalc.errors import OptionError
 from tdncalc.workflows import velocities
-from tdncalc.workflows.barostats import Berendsen, MartynaTobiasKlein
-from tdncalc.workflows.md_settings import Ensemble, MDSettings
+from tdncalc.workflows.barostats import Berendsen
+from tdncalc.workflows.martyna_tobias_klein import MartynaTobiasKlein
+from tdncalc.workflows.md_settings import Ensemble, MDSettings, Targets
 from tdncalc.workflows.nose_hoover import NoseHoover
 from tdncalc.workflows.subject import has_stress
 
@@ -27,7 +28,11 @@ State = dict[str, Any]
 
 
 class Integrator(Protocol):
-    """One ensemble at work on one structure."""
+    """One ensemble at work on one structure, aimed at the targets of the first step."""
+
+    def aim(self, targets: Targets) -> None:
+        """Take up other targets of thermostat and barostat."""
+        ...
 
     def step(self) -> None:
         """Move the atoms by one time step."""
@@ -56,6 +61,9 @@ class NVE:
         self, atoms: Atoms, settings: MDSettings, free: int, rng: np.random.Generator
     ) -> None:
         self._dynamics = VelocityVerlet(atoms, timestep=settings.timestep_fs * units.fs)
+
+    def aim(self, targets: Targets) -> None:
+        """Take up nothing: there is neither thermostat nor barostat."""
 
     def step(self) -> None:
         """Move the atoms by one time step."""
@@ -87,11 +95,15 @@ class NVTLangevin:
         self._dynamics = Langevin(
             atoms,
             timestep=settings.timestep_fs * units.fs,
-            temperature_K=settings.temperature_K,
+            temperature_K=settings.targets(0).temperature_K,
             friction=settings.friction_per_fs / units.fs,
             fixcm=False,
             rng=rng,
         )
+
+    def aim(self, targets: Targets) -> None:
+        """Take up another temperature."""
+        self._dynamics.set_temperature(temperature_K=targets.temperature_K)
 
     def step(self) -> None:
         """Move the atoms by one time step."""
@@ -117,13 +129,18 @@ class NVTBussi:
         self._dynamics = Bussi(
             atoms,
             timestep=settings.timestep_fs * units.fs,
-            temperature_K=settings.temperature_K,
+            temperature_K=settings.targets(0).temperature_K,
             taut=settings.thermostat_time_fs * units.fs,
             rng=rng,
         )
         # ASE counts the center of mass and the rotation, which stay at rest.
         self._dynamics.ndof = free
-        self._dynamics.target_kinetic_energy = 0.5 * free * units.kB * settings.temperature_K
+        self.aim(settings.targets(0))
+
+    def aim(self, targets: Targets) -> None:
+        """Take up another temperature."""
+        thermal = units.kB * targets.temperature_K
+        self._dynamics.target_kinetic_energy = 0.5 * self._dynamics.ndof * thermal
 
     def step(self) -> None:
         """Move the atoms by one time step."""
@@ -162,8 +179,10 @@ def free_momenta(atoms: Atoms, settings: MDSettings) -> int:
     OptionError
         The structure cannot be simulated in that ensemble.
     """
+    if settings.ensemble == "nve" and not settings.allow_direct_forces:
+        _require_gradient(atoms)
     if settings.constant_pressure:
-        _require_barostat(atoms, settings.ensemble)
+        _require_barostat(atoms, settings)
     free = velocities.degrees_of_freedom(atoms, spins=settings.ensemble == "nvt-langevin")
     if free == 0:
         raise OptionError("nothing can move: every atom is fixed")
@@ -175,7 +194,18 @@ def build(atoms: Atoms, settings: MDSettings, free: int, rng: np.random.Generato
     return _INTEGRATORS[settings.ensemble](atoms, settings, free, rng)
 
 
-def _require_barostat(atoms: Atoms, ensemble: Ensemble) -> None:
+def _require_gradient(atoms: Atoms) -> None:
+    # Only a network tells: other calculators of ASE are taken to have an energy's forces.
+    if getattr(atoms.calc, "direct_forces", False):
+        raise OptionError(
+            "the forces of this model are no gradient of an energy, so that nve conserves nothing; "
+            "choose an ensemble with a thermostat, or give --allow-direct-forces "
+            "(allow_direct_forces=True)"
+        )
+
+
+def _require_barostat(atoms: Atoms, settings: MDSettings) -> None:
+    ensemble = settings.ensemble
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise OptionError(
             f"ensemble={ensemble!r} needs a structure that is periodic in three directions; "
@@ -189,4 +219,9 @@ def _require_barostat(atoms: Atoms, ensemble: Ensemble) -> None:
         raise OptionError(
             f"ensemble={ensemble!r} moves every atom with the cell; drop the constraints, or "
             "choose nve or an nvt ensemble"
+        )
+    if settings.cell == "anisotropic" and ((atoms.cell.array != 0).sum(axis=1) != 1).any():
+        raise OptionError(
+            "cell='anisotropic' stretches along x, y and z, and needs cell vectors along them; "
+            "choose isotropic or full"
         )

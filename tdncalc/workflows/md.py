@@ -12,7 +12,14 @@ from tdncalc import structures
 from tdncalc.workflows.guards import Guards
 from tdncalc.workflows.md_files import MDFiles, MDFrame, RunFiles
 from tdncalc.workflows.md_run import MDStep, Run
-from tdncalc.workflows.md_settings import ENSEMBLES, Ensemble, MDSettings
+from tdncalc.workflows.md_settings import (
+    CELL_MOTIONS,
+    ENSEMBLES,
+    CellMotion,
+    Ensemble,
+    MDSettings,
+    Ramp,
+)
 from tdncalc.workflows.subject import working_copy
 
 if TYPE_CHECKING:
@@ -20,7 +27,9 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 __all__ = [
+    "CELL_MOTIONS",
     "ENSEMBLES",
+    "CellMotion",
     "Ensemble",
     "Guards",
     "MDFiles",
@@ -28,6 +37,7 @@ __all__ = [
     "MDResult",
     "MDSettings",
     "MDStep",
+    "Ramp",
     "run_md",
 ]
 

@@ -76,6 +76,7 @@ class Run:
             checkpoint.require_same_run(settings, self._start)
             self._place(checkpoint)
         self._integrator = ensembles.build(atoms, settings, self._free, self._rng)
+        self._aim()
         if checkpoint is None:
             self._forces()
             files.begin(self._checkpoint())
@@ -115,6 +116,7 @@ class Run:
     def _advance(self) -> str | None:
         """Take a step, and say why its structure cannot be evaluated, if so."""
         self.step += 1
+        self._aim()
         try:
             self._integrator.step()
         except StructureError as error:
@@ -122,6 +124,10 @@ class Run:
         except OverflowError:
             return "thermostat or barostat ran away (time constant too short for the time step?)"
         return None
+
+    def _aim(self) -> None:
+        if self._settings.ramped:
+            self._integrator.aim(self._settings.targets(self.step))
 
     def _end(self, stop: Callable[[], bool] | None) -> str | None:
         if self.step >= self._settings.steps:
@@ -192,7 +198,7 @@ class Run:
         if self.atoms.get_momenta().any():
             velocities.still(self.atoms)
         else:
-            kelvin = self._settings.temperature_K
+            kelvin = self._settings.targets(0).temperature_K
             velocities.thermalize(self.atoms, kelvin, self._free, self._rng)
 
     def _checkpoint(self) -> Checkpoint:

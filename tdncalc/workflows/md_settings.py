@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tdncalc.errors import OptionError
 from tdncalc.workflows import _validation as check
@@ -22,8 +22,39 @@ ENSEMBLES: tuple[Ensemble, ...] = (
     "npt-berendsen",
 )
 
+CellMotion = Literal["isotropic", "anisotropic", "full"]
+CELL_MOTIONS: tuple[CellMotion, ...] = ("isotropic", "anisotropic", "full")
+
 # What a resumed run may change: how far it goes, how it is watched, how often it is saved.
-_CHANGEABLE = ("steps", "checkpoint_interval", "guards")
+_CHANGEABLE = ("steps", "checkpoint_interval", "guards", "allow_direct_forces")
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A target that moves linearly in time, from the first step of a run to the last.
+
+    Attributes
+    ----------
+    start, end
+        In the unit of the setting.
+    """
+
+    start: float
+    end: float
+
+    def at(self, fraction: float) -> float:
+        """Return the target when that part of the run is over."""
+        return self.start + (self.end - self.start) * fraction
+
+    def __str__(self) -> str:
+        return f"{self.start!r}:{self.end!r}"
+
+
+class Targets(NamedTuple):
+    """What thermostat and barostat aim at in one step."""
+
+    temperature_K: float
+    pressure_GPa: float
 
 
 @dataclass(frozen=True)
@@ -37,9 +68,13 @@ class MDSettings:
     ensemble
         What is kept constant, and by which thermostat and barostat.
     temperature_K
-        Of the thermostat, and of the first velocities where the structure has none.
+        Of the thermostat, and of the first velocities where the structure has none; a Ramp moves
+        it.
     pressure_GPa
-        Of the barostat; positive compresses.
+        Of the barostat; positive compresses. A Ramp moves it.
+    cell
+        How npt-mtk moves the cell: all directions alike; stretched along x, y and z, for a cell
+        with vectors along them; or angles as well.
     timestep_fs
         Time step.
     interval
@@ -59,14 +94,17 @@ class MDSettings:
         lies between them.
     seed
         Of the first velocities and of a stochastic thermostat.
+    allow_direct_forces
+        Run nve even with forces that are no gradient of an energy, and so conserve none.
     guards
         What stops the run.
     """
 
     steps: int
     ensemble: Ensemble = "nvt-langevin"
-    temperature_K: float = 300.0
-    pressure_GPa: float = 0.0
+    temperature_K: float | Ramp = 300.0
+    pressure_GPa: float | Ramp = 0.0
+    cell: CellMotion = "isotropic"
     timestep_fs: float = 0.5
     interval: int = 20
     checkpoint_interval: int = 500
@@ -75,6 +113,7 @@ class MDSettings:
     barostat_time_fs: float = 1000.0
     compressibility_per_GPa: float = 0.05
     seed: int = 0
+    allow_direct_forces: bool = False
     guards: Guards = field(default_factory=Guards)
 
     def __post_init__(self) -> None:
@@ -84,24 +123,59 @@ class MDSettings:
         check.whole("interval", self.interval, 1)
         check.whole("checkpoint_interval", self.checkpoint_interval, 1)
         check.whole("seed", self.seed, 0)
-        check.positive("temperature_K", self.temperature_K, "300")
         check.positive("timestep_fs", self.timestep_fs, "0.5")
         check.positive("friction_per_fs", self.friction_per_fs, "0.01")
         check.positive("thermostat_time_fs", self.thermostat_time_fs, "100")
         check.positive("barostat_time_fs", self.barostat_time_fs, "1000")
         check.positive("compressibility_per_GPa", self.compressibility_per_GPa, "0.05")
-        check.finite("pressure_GPa", self.pressure_GPa)
-        if self.pressure_GPa != 0 and not self.constant_pressure:
-            raise OptionError(
-                f"pressure_GPa={self.pressure_GPa:g} has no effect on ensemble={self.ensemble!r}; "
-                "choose npt-mtk or npt-berendsen"
-            )
+        check.one_of("cell", self.cell, CELL_MOTIONS)
+        for kelvin in _ends(self.temperature_K):
+            check.positive("temperature_K", kelvin, "300")
+        for pressure in _ends(self.pressure_GPa):
+            check.finite("pressure_GPa", pressure)
+        self._refuse_what_has_no_effect()
 
     @property
     def constant_pressure(self) -> bool:
         """Whether a barostat moves the cell."""
         return self.ensemble.startswith("npt-")
 
+    @property
+    def ramped(self) -> bool:
+        """Whether a target moves."""
+        return isinstance(self.temperature_K, Ramp) or isinstance(self.pressure_GPa, Ramp)
+
+    def targets(self, step: int) -> Targets:
+        """Return what the step of that number aims at; the start is step 0."""
+        fraction = step / max(self.steps, 1)
+        kelvin, pressure = (
+            target.at(fraction) if isinstance(target, Ramp) else target
+            for target in (self.temperature_K, self.pressure_GPa)
+        )
+        return Targets(kelvin, pressure)
+
     def binding(self) -> dict[str, Any]:
-        """Return the settings that a resumed run must share with its checkpoint."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in _CHANGEABLE}
+        """Return the settings that a resumed run must share with its checkpoint.
+
+        The length of a run is among them only where a ramp depends on it.
+        """
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        bound = {
+            name: str(value) if isinstance(value, Ramp) else value
+            for name, value in values.items()
+            if name not in _CHANGEABLE
+        }
+        return bound | ({"steps": self.steps} if self.ramped else {})
+
+    def _refuse_what_has_no_effect(self) -> None:
+        where = f"has no effect on ensemble={self.ensemble!r}; choose"
+        if self.pressure_GPa != 0 and not self.constant_pressure:
+            raise OptionError(f"pressure_GPa={self.pressure_GPa} {where} npt-mtk or npt-berendsen")
+        if self.cell != "isotropic" and self.ensemble != "npt-mtk":
+            raise OptionError(f"cell={self.cell!r} {where} npt-mtk")
+        if isinstance(self.temperature_K, Ramp) and self.ensemble == "nve":
+            raise OptionError(f"temperature_K={self.temperature_K} {where} one with a thermostat")
+
+
+def _ends(target: float | Ramp) -> tuple[float, ...]:
+    return (target.start, target.end) if isinstance(target, Ramp) else (target,)

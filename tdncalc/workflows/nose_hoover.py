@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
 
-from tdncalc.workflows.md_settings import MDSettings
+from tdncalc.workflows.md_settings import MDSettings, Targets
 
 # Fourth-order Suzuki-Yoshida weights; H. Yoshida, Phys. Lett. A 150, 262 (1990).
 _OUTER = 1 / (2 - 2 ** (1 / 3))
@@ -35,11 +35,18 @@ class Chain:
     """
 
     def __init__(self, free: int, thermal: float, time: float) -> None:
-        self._masses = [free * thermal * time**2, thermal * time**2, thermal * time**2]
-        # What twice the kinetic energy that drives a link should be.
-        self._targets = [free * thermal, thermal, thermal]
+        self._free = free
+        self._time = time
+        self._set(thermal)
         self._positions = [0.0, 0.0, 0.0]
         self._velocities = [0.0, 0.0, 0.0]
+        self._work = 0.0
+
+    def aim(self, thermal: float) -> None:
+        """Take up another temperature; what that changes in the chain's energy counts as work."""
+        before = self.energy()
+        self._set(thermal)
+        self._work += self.energy() - before
 
     def half_step(self, twice_kinetic: float, timestep: float) -> float:
         """Advance by half of `timestep`; return the factor by which the momenta change.
@@ -66,16 +73,27 @@ class Chain:
     def energy(self) -> float:
         """Return the chain's part of the conserved quantity, eV."""
         kinetic = sum(m * v**2 / 2 for m, v in zip(self._masses, self._velocities, strict=True))
-        return kinetic + sum(t * x for t, x in zip(self._targets, self._positions, strict=True))
+        potential = sum(t * x for t, x in zip(self._targets, self._positions, strict=True))
+        return kinetic + potential - self._work
 
-    def state(self) -> dict[str, list[float]]:
-        """Return positions and velocities of the links."""
-        return {"positions": list(self._positions), "velocities": list(self._velocities)}
+    def state(self) -> dict[str, Any]:
+        """Return positions and velocities of the links, and the work of a moving target."""
+        return {
+            "positions": list(self._positions),
+            "velocities": list(self._velocities),
+            "work": float(self._work),
+        }
 
-    def restore(self, state: Mapping[str, list[float]]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state that `state` returned."""
         self._positions = list(state["positions"])
         self._velocities = list(state["velocities"])
+        self._work = state["work"]
+
+    def _set(self, thermal: float) -> None:
+        # What twice the kinetic energy that drives a link should be.
+        self._targets = [self._free * thermal, thermal, thermal]
+        self._masses = [target * self._time**2 for target in self._targets]
 
     def _kick(self, link: int, twice_kinetic: float, step: float) -> None:
         """Advance the velocity of a link, drawn by what it cools and braked by the next link."""
@@ -96,8 +114,12 @@ class NoseHoover:
         self._atoms = atoms
         self._timestep = settings.timestep_fs * units.fs
         self._dynamics = VelocityVerlet(atoms, timestep=self._timestep)
-        thermal = units.kB * settings.temperature_K
+        thermal = units.kB * settings.targets(0).temperature_K
         self._chain = Chain(free, thermal, settings.thermostat_time_fs * units.fs)
+
+    def aim(self, targets: Targets) -> None:
+        """Take up other targets."""
+        self._chain.aim(units.kB * targets.temperature_K)
 
     def step(self) -> None:
         """Move the atoms by one time step."""

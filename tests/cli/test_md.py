@@ -72,6 +72,36 @@ def test_resume_with_other_physics_is_refused(tdn, copper):
     assert len(outcome.err.splitlines()) == 1
 
 
+def test_finished_run_says_that_it_is_done(tdn, copper):
+    tdn("md", copper, "--steps", "4")
+    outcome = tdn("md", copper, "--steps", "4", "--resume")
+    assert outcome.code == 0
+    assert "already done, 4 steps" in outcome.out
+    assert "ns/day" not in outcome.out
+
+
+def test_wall_time_ends_a_run_like_an_interruption(tdn, copper, folder):
+    outcome = tdn("md", copper, "--time", "1 ns", "--wall-time", "1.2 s", "--interval", "1")
+    assert outcome.code == 130
+    assert "stopped by --wall-time 1.2 s" in outcome.out
+    assert "go on with --resume" in outcome.out
+    assert json.loads((folder / "copper-md.json").read_text())["stopped_by"] == "--wall-time 1.2 s"
+    steps = len(rows("copper-md.csv"))
+    assert tdn("md", copper, "--steps", str(steps), "--interval", "1", "--resume").code == 0
+    assert len(rows("copper-md.csv")) == steps + 1
+
+
+def test_targets_can_move(tdn, copper):
+    ramps = ("--temperature", "300:400", "--pressure", "0:5", "--cell", "full")
+    outcome = tdn("md", copper, "--steps", "2", "--ensemble", "npt-mtk", *ramps, "--json")
+    settings = json.loads(outcome.out)["settings"]
+    assert settings["temperature_K"] == {"start": 300.0, "end": 400.0}
+    assert settings["pressure_GPa"] == {"start": 0.0, "end": 5.0}
+    longer = tdn("md", copper, "--steps", "4", "--ensemble", "npt-mtk", *ramps, "--resume")
+    assert longer.code == 1
+    assert "made with steps=2, not 4" in longer.err
+
+
 def test_overwrite_starts_anew(tdn, copper):
     tdn("md", copper, "--steps", "40")
     assert tdn("md", copper, "--steps", "20", "--overwrite").code == 0

@@ -80,3 +80,13 @@ def cluster() -> Atoms:
     atoms = Atoms("Cu6", 1.9 * np.array(corners))
     atoms.rattle(0.05, seed=2)
     return atoms
+
+
+@pytest.fixture
+def skewed() -> Atoms:
+    """Copper in a cell without a right angle, and left-handed."""
+    atoms = bulk("Cu", a=3.6, cubic=True)
+    cell = atoms.cell.array[[1, 0, 2]] + [[0.4, 0, 0.1], [0, -0.3, 0.5], [0.2, 0.6, 0]]
+    atoms.set_cell(cell, scale_atoms=True)
+    atoms.rattle(0.05, seed=1)
+    return atoms

@@ -6,42 +6,54 @@ from ase import Atoms, units
 from ase.build import bulk
 
 from tdncalc.workflows import ensembles, velocities
-from tdncalc.workflows.md import ENSEMBLES, MDSettings, run_md
+from tdncalc.workflows.md import ENSEMBLES, MDSettings, Ramp, run_md
 
 CONSERVING = [e for e in ENSEMBLES if e not in ("nvt-langevin", "npt-berendsen")]
 NVT = [e for e in ENSEMBLES if e.startswith("nvt")]
 KT = units.kB * 300.0
 
 
-def conserved(atoms, settings, steps):
+def conserved(atoms, settings):
     """Total energy less what thermostat and barostat gave, at each step, eV."""
     rng = np.random.default_rng(settings.seed)
     free = ensembles.free_momenta(atoms, settings)
-    velocities.thermalize(atoms, settings.temperature_K, free, rng)
+    velocities.thermalize(atoms, settings.targets(0).temperature_K, free, rng)
     integrator = ensembles.build(atoms, settings, free, rng)
     values = []
-    for _ in range(steps):
+    for step in range(settings.steps):
+        integrator.aim(settings.targets(step + 1))
         integrator.step()
         values.append(atoms.get_total_energy() - integrator.heat())
     return np.array(values)
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "nvt-nose-hoover", "npt-mtk"])
-def test_conserved_quantity_converges_with_the_square_of_the_time_step(morse, copper, ensemble):
+RAMPS = {"temperature_K": Ramp(300.0, 500.0)}
+PRESSED = {"pressure_GPa": Ramp(0.5, 5.0)}
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "start", "more"),
+    [
+        ("nve", "copper", {}),
+        ("nvt-nose-hoover", "copper", {}),
+        ("nvt-nose-hoover", "copper", RAMPS),
+        ("npt-mtk", "copper", {"pressure_GPa": 0.5}),
+        ("npt-mtk", "copper", {"pressure_GPa": 0.5, "cell": "anisotropic"}),
+        ("npt-mtk", "skewed", {"pressure_GPa": 0.5, "cell": "full"}),
+        ("npt-mtk", "skewed", RAMPS | PRESSED | {"cell": "full"}),
+    ],
+)
+def test_conserved_quantity_converges_with_the_square_of_the_time_step(
+    morse, request, ensemble, start, more
+):
     errors = []
     for timestep in (4.0, 2.0, 1.0):
-        atoms = copper.copy()
+        atoms = request.getfixturevalue(start).copy()
         atoms.calc = morse()
         settings = MDSettings(
-            0,
-            ensemble,
-            timestep_fs=timestep,
-            thermostat_time_fs=100.0,
-            barostat_time_fs=300.0,
-            pressure_GPa=0.5 if ensemble == "npt-mtk" else 0.0,
+            round(400 / timestep), ensemble, timestep_fs=timestep, barostat_time_fs=300.0, **more
         )
-        values = conserved(atoms, settings, round(400 / timestep))
-        errors.append(values.std())
+        errors.append(conserved(atoms, settings).std())
     np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 4.0, rtol=0.1)
 
 

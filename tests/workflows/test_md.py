@@ -11,7 +11,7 @@ from ase.constraints import FixAtoms
 from ase.io import read
 
 from tdncalc.errors import OptionError, OutputError
-from tdncalc.workflows.md import ENSEMBLES, Guards, MDFiles, MDSettings, run_md
+from tdncalc.workflows.md import ENSEMBLES, Guards, MDFiles, MDSettings, Ramp, run_md
 
 SHORT = MDSettings(steps=30, ensemble="nve", timestep_fs=2.0, interval=5, checkpoint_interval=10)
 
@@ -250,6 +250,12 @@ def test_full_disk_leaves_a_checkpoint_to_resume_from(morse, copper, files, tmp_
         ({"barostat_time_fs": 0.0}, "barostat_time_fs=0"),
         ({"pressure_GPa": float("inf"), "ensemble": "npt-mtk"}, "must be a finite number"),
         ({"pressure_GPa": 1.0, "ensemble": "nve"}, "has no effect on ensemble='nve'"),
+        ({"pressure_GPa": Ramp(0.0, 5.0)}, "pressure_GPa=0.0:5.0 has no effect on ensemble"),
+        ({"pressure_GPa": Ramp(0.0, float("nan")), "ensemble": "npt-mtk"}, "pressure_GPa=nan"),
+        ({"temperature_K": Ramp(300.0, 0.0)}, "temperature_K=0: must be above 0"),
+        ({"temperature_K": Ramp(1.0, 9.0), "ensemble": "nve"}, "choose one with a thermostat"),
+        ({"cell": "round", "ensemble": "npt-mtk"}, "must be one of isotropic, anisotropic, full"),
+        ({"cell": "full"}, "cell='full' has no effect on ensemble='nvt-langevin'"),
     ],
 )
 def test_settings_outside_the_allowed_are_refused(wrong, message):
@@ -268,6 +274,22 @@ def test_constant_pressure_with_constraints_is_refused(morse, copper):
     copper.set_constraint(FixAtoms([0]))
     with pytest.raises(OptionError, match="drop the constraints"):
         run_md(copper, calculator=morse(), settings=MDSettings(1, "npt-mtk"))
+
+
+def test_axes_of_a_skewed_cell_are_no_directions_to_stretch(morse, skewed):
+    settings = MDSettings(1, "npt-mtk", cell="anisotropic")
+    with pytest.raises(OptionError, match="needs cell vectors along them"):
+        run_md(skewed, calculator=morse(), settings=settings)
+
+
+def test_forces_that_are_no_gradient_are_refused_at_constant_energy(morse, copper):
+    calculator = morse()
+    calculator.direct_forces = True
+    with pytest.raises(OptionError, match="no gradient of an energy"):
+        run_md(copper, calculator=calculator, settings=SHORT)
+    for change in ({"allow_direct_forces": True}, {"ensemble": "nvt-bussi"}):
+        settings = dataclasses.replace(SHORT, steps=1, **change)
+        assert run_md(copper, calculator=calculator, settings=settings).reason == "done"
 
 
 def test_constant_pressure_without_a_stress_is_refused(copper):

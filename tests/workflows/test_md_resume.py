@@ -12,7 +12,7 @@ from ase.constraints import FixAtoms
 
 from tdncalc.errors import CheckpointError
 from tdncalc.workflows import md_checkpoint
-from tdncalc.workflows.md import ENSEMBLES, MDFiles, MDSettings, run_md
+from tdncalc.workflows.md import ENSEMBLES, MDFiles, MDSettings, Ramp, run_md
 from tdncalc.workflows.md_files import RunFiles
 
 SETTINGS = MDSettings(
@@ -43,23 +43,34 @@ def assert_same(a, b):
     assert a.csv.read_bytes() == b.csv.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("ensemble", "start"),
-    [(e, "copper") for e in ENSEMBLES]
-    + [(e, start) for e in ENSEMBLES[:4] for start in ("cluster", "fixed")],
-)
-def test_resumed_run_is_the_uninterrupted_one_bit_by_bit(morse, named, request, ensemble, start):
+HEATED = {"temperature_K": Ramp(200.0, 400.0)}
+CASES = [
+    *((ensemble, "copper", {}) for ensemble in ENSEMBLES),
+    *((e, start, {}) for e in ENSEMBLES[:4] for start in ("cluster", "fixed")),
+    *(("npt-mtk", "skewed", {"cell": cell}) for cell in ("isotropic", "full")),
+    ("npt-mtk", "copper", {"cell": "anisotropic"}),
+    *((ensemble, "cluster", HEATED) for ensemble in ENSEMBLES[1:4]),
+    ("npt-berendsen", "copper", HEATED | {"pressure_GPa": Ramp(0.0, 5.0)}),
+    ("npt-mtk", "skewed", HEATED | {"pressure_GPa": Ramp(0.0, 5.0), "cell": "full"}),
+]
+
+
+@pytest.mark.parametrize(("ensemble", "start", "more"), CASES)
+def test_resumed_run_is_the_uninterrupted_one_bit_by_bit(
+    morse, named, request, ensemble, start, more
+):
     atoms = request.getfixturevalue("copper" if start == "fixed" else start)
     if start == "fixed":
         atoms.set_constraint(FixAtoms([0]))
-    settings = dataclasses.replace(SETTINGS, ensemble=ensemble)
+    settings = dataclasses.replace(SETTINGS, ensemble=ensemble, **more)
     whole, parts = named("whole"), named("parts")
     expected = run_md(atoms, calculator=morse(), settings=settings, files=whole)
     # Stopped in between, then gone on and killed: the files have frames that the checkpoint lacks.
     run_md(atoms, calculator=morse(), settings=settings, files=parts, stop=stop_after(23))
     checkpoint = parts.checkpoint.read_bytes()
-    longer = dataclasses.replace(settings, steps=48, checkpoint_interval=1000)
-    run_md(atoms, calculator=morse(), settings=longer, files=parts, resume=True)
+    longer = dataclasses.replace(settings, checkpoint_interval=1000)
+    stop = stop_after(25)
+    run_md(atoms, calculator=morse(), settings=longer, files=parts, resume=True, stop=stop)
     parts.checkpoint.write_bytes(checkpoint)
     with parts.trajectory.open("ab") as file:
         file.write(b"half a frame")
@@ -162,6 +173,7 @@ def test_finished_run_stays_as_it_is(morse, copper, named):
         ({"ensemble": "nvt-bussi"}, "ensemble='nvt-langevin', not 'nvt-bussi'"),
         ({"seed": 3}, "seed=0, not 3"),
         ({"interval": 3}, "interval=7, not 3"),
+        ({"temperature_K": Ramp(300, 400)}, "temperature_K=300.0, not '300:400'"),
     ],
 )
 def test_other_settings_are_refused_by_name(morse, copper, named, change, message):
@@ -170,6 +182,15 @@ def test_other_settings_are_refused_by_name(morse, copper, named, change, messag
     other = dataclasses.replace(SETTINGS, **change)
     with pytest.raises(CheckpointError, match=message):
         run_md(copper, calculator=morse(), settings=other, files=files, resume=True)
+
+
+def test_length_of_a_ramp_cannot_change(morse, copper, named):
+    files = named("x")
+    settings = dataclasses.replace(SETTINGS, **HEATED)
+    run_md(copper, calculator=morse(), settings=settings, files=files, stop=stop_after(12))
+    longer = dataclasses.replace(settings, steps=90)
+    with pytest.raises(CheckpointError, match="made with steps=60, not 90"):
+        run_md(copper, calculator=morse(), settings=longer, files=files, resume=True)
 
 
 def changed(atoms, what):
