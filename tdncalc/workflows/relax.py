@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 from ase import units
 
 from tdncalc import structures
 from tdncalc.errors import StructureError
 from tdncalc.workflows.cell_modes import Problem, pose
-from tdncalc.workflows.descent import RISE, Descent
+from tdncalc.workflows.descent import Descent
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxStep
 from tdncalc.workflows.relax_trajectory import RelaxTrajectory
+from tdncalc.workflows.relax_watch import Watch
 from tdncalc.workflows.subject import has_stress, working_copy
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["RelaxResult", "RelaxSettings", "RelaxStep", "relax"]
 
 _DEFAULTS = RelaxSettings()
-# A cell that changes its volume this much is falling apart, not relaxing.
-_VOLUME_RATIO = 8.0
 
 
 def relax(
@@ -115,8 +113,7 @@ def _descend(
     """Step until something ends it; leave the last good structure in the problem's atoms."""
     atoms, calculator = problem.atoms, problem.atoms.calc
     descent = Descent(problem.target, problem.settings.optimizer)
-    good: tuple[Atoms, RelaxStep] | None = None
-    first: RelaxStep | None = None
+    watch = Watch(problem)
     step = 0
     while True:
         atoms.calc = calculator
@@ -124,55 +121,35 @@ def _descend(
         try:
             now = problem.measure(step)
         except StructureError as error:
-            if good is None:
+            if not watch.has_good:
                 raise
-            return _back(atoms, good), str(error)
+            return watch.back(), str(error)
         record.require_same_model(step, now.energy, len(atoms))
-        first = first or now
-        failure = _failure(now, first)
+        taken = descent.takes(problem.enthalpy(now))
+        failure = watch.failure(now) or (watch.runaway(now) if taken else None)
         if failure is not None:
-            return now if good is None else _back(atoms, good), failure
+            return watch.back() if watch.has_good else now, failure
+        watch.note(now)
         if not record.has(step):
             record.write(problem.frame())
             if observer is not None:
                 observer(now)
-        reason = _end(problem, now, stop)
+        if taken and problem.converged(now) and watch.below_start(now):
+            return now, "converged"
+        reason = _end(problem, now, watch, stop)
         if reason is not None:
-            return now, _verdict(reason, problem.enthalpy(now) - problem.enthalpy(first))
-        good = problem.frame(), now
+            return watch.best(now), reason
         descent.step(problem.enthalpy(now))
         step += 1
 
 
-def _end(problem: Problem, now: RelaxStep, stop: Callable[[], bool] | None) -> str | None:
-    if problem.converged(now):
-        return "converged"
+def _end(
+    problem: Problem, now: RelaxStep, watch: Watch, stop: Callable[[], bool] | None
+) -> str | None:
+    """Tell why a relaxation ends that has not converged."""
     if now.step >= problem.settings.steps:
         return f"not converged in {now.step} steps"
+    stalled = watch.stalled(now)
+    if stalled is not None:
+        return f"not converged in {now.step} steps: {stalled}"
     return "stopped" if stop is not None and stop() else None
-
-
-def _verdict(reason: str, risen: float) -> str:
-    """Call nothing converged that has climbed (eV) from where it began."""
-    if reason == "converged" and risen > RISE:
-        return f"not converged: at a maximum or saddle, {risen:.3f} eV above the start"
-    return reason
-
-
-def _failure(now: RelaxStep, first: RelaxStep) -> str | None:
-    """Tell why a step has left everything that a relaxation can mend."""
-    if not np.isfinite([now.energy, now.fmax, now.max_stress_GPa or 0.0]).all():
-        return "energy, forces or stress are not finite"
-    if now.volume is None or first.volume is None:
-        return None
-    if not 1 / _VOLUME_RATIO < now.volume / first.volume < _VOLUME_RATIO:
-        return f"the volume changed by more than a factor of {_VOLUME_RATIO:g}"
-    return None
-
-
-def _back(atoms: Atoms, good: tuple[Atoms, RelaxStep]) -> RelaxStep:
-    """Return to the last structure that was good."""
-    frame, measured = good
-    atoms.set_cell(frame.cell, apply_constraint=False)
-    atoms.set_positions(frame.positions, apply_constraint=False)
-    return measured

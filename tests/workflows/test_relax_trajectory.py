@@ -7,6 +7,7 @@ from ase.io import Trajectory, read
 
 from tdncalc.errors import CheckpointError, OutputError
 from tdncalc.workflows.relax import RelaxSettings, relax
+from tdncalc.workflows.relax_settings import OPTIMIZERS
 
 SETTINGS = RelaxSettings(fmax=1e-4, cell="full")
 
@@ -35,7 +36,7 @@ def test_overwrite_replaces_it(morse, copper, tmp_path):
     assert len(read(path, ":")) > 1
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "fire", "bfgs"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("cell", ["fixed", "full"])
 def test_resumed_path_is_the_uninterrupted_one(morse, copper, tmp_path, optimizer, cell):
     settings = RelaxSettings(fmax=1e-4, optimizer=optimizer, cell=cell)
