@@ -21,7 +21,6 @@ from tdncalc.workflows.subject import has_stress, working_copy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ase import Atoms
     from ase.calculators.calculator import Calculator
 
 __all__ = ["RelaxResult", "RelaxSettings", "RelaxStep", "relax"]
