@@ -79,7 +79,7 @@ def test_signal_ends_energies_with_what_there_is(number, start, folder):
 
 
 def test_second_signal_ends_at_once(start, copper):
-    process = start("md", copper, "--steps", "1000", seconds=2.0)
+    process = start("md", copper, "--steps", "1000", seconds=4.0)
     wait_for(lambda: size("copper-md.checkpoint") > 0)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
