@@ -47,6 +47,7 @@ def random_batch(network: TDN, seed: int, structures: int = 16) -> Batch:
         elements=torch.from_numpy(rng.integers(0, len(network.config.elements), n_atoms)),
         edge_index=torch.from_numpy(np.concatenate(edges, axis=1)),
         structure=torch.from_numpy(np.repeat(np.arange(structures), sizes)),
+        level=torch.zeros(structures, dtype=torch.int64),
         **{name: torch.from_numpy(value).float() for name, value in floats.items()},
     )
 

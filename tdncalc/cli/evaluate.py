@@ -27,6 +27,9 @@ _HEADER = (
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most this many structures.")
 @click.option(
+    "--level", metavar="SET", help="Set of the training data whose reference level DATA has."
+)
+@click.option(
     "--card", "entry", metavar="NAME", help="Write the errors into the model's card, as NAME."
 )
 @model_options
@@ -35,6 +38,7 @@ _HEADER = (
 def command(
     data: tuple[str, ...],
     limit: int | None,
+    level: str | None,
     entry: str | None,
     model: ModelOptions,
     output: OutputOptions,
@@ -57,6 +61,7 @@ def command(
             loaded.potential,
             data,
             limit=limit,
+            level=level,
             observer=lambda done, total: progress.show(done, f"of {total}"),
         )
     facts = {

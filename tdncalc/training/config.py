@@ -17,6 +17,7 @@ DATA_ROOT_VARIABLE = "TDNCALC_DATA"
 _FROM_DATA = ("n_neighbors", "energy_scale")
 
 T = TypeVar("T")
+Sets = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class DataConfig:
     ----------
     train, valid
         Files: extxyz (also .xz, .gz), anything else that ASE reads, or packed .npz shards.
-        ``FILE#key=value`` keeps only the frames whose ``info`` has that value.
+        ``FILE#key=value`` keeps only the frames whose ``info`` has that value. They stand under the
+        name of their set: energies of different theory have reference levels of their own, and the
+        first set to train on is the one whose level the model has. A mere list is one set.
     root
         Folder that relative paths start from; the environment variable TDNCALC_DATA goes before it,
         and without both it is the folder of the configuration.
@@ -35,8 +38,8 @@ class DataConfig:
         At most this many structures, evenly spaced, are used to validate during training.
     """
 
-    train: tuple[str, ...]
-    valid: tuple[str, ...]
+    train: Sets
+    valid: Sets
     root: str = ""
     valid_limit: int = 1000
 
@@ -165,6 +168,7 @@ def _parse(content: object, folder: Path) -> TrainConfig:
     }
     config = _build(TrainConfig, {**sections, **parsed}, "the file")
     _check_optimizer(config.optimizer)
+    _check_sets(config.data)
     return config
 
 
@@ -195,9 +199,26 @@ def _mapping(value: object, name: str) -> dict[str, Any]:
 
 
 def _listed(value: object, key: str) -> object:
+    """Bring the sets of files, which may be one file, a list or named lists, to named tuples."""
     if key not in ("train", "valid"):
         return value
-    return tuple(value) if isinstance(value, list) else (value,)
+    sets = value if isinstance(value, Mapping) else {"": value}
+    listed = {
+        str(name): tuple(files) if isinstance(files, list) else (files,)
+        for name, files in sets.items()
+    }
+    for name, files in listed.items():
+        if not files or not all(isinstance(file, str) for file in files):
+            raise ConfigError(f"data: {key} {name} must be file names, got {value!r}")
+    return listed
+
+
+def _check_sets(data: DataConfig) -> None:
+    if unknown := sorted(set(data.valid) - set(data.train)):
+        raise ConfigError(
+            f"data: valid set {unknown[0]!r} is not one of those to train on "
+            f"({', '.join(map(repr, data.train))}), so its level is not known"
+        )
 
 
 def _build(cls: type[T], settings: dict[str, Any], name: str) -> T:

@@ -1,15 +1,20 @@
 """Reference data: files into flat arrays, and graphs of them for PyG's loader."""
 
+import gzip
 import lzma
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import StringIO
+from itertools import islice
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.io import iread
+from ase.io.extxyz import read_xyz
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 from torch_geometric.data import Data, Dataset
@@ -17,10 +22,12 @@ from torch_geometric.data import Data, Dataset
 from tdncalc.errors import DataError
 from tdncalc.geometry.neighbors import neighbor_list
 
-__all__ = ["EpochSampler", "Frames", "GraphDataset", "load_frames"]
+__all__ = ["EpochSampler", "Frames", "GraphDataset", "load_frames", "load_sets"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class Frames:
         eV/Å³ in ASE's sign, (S, 3, 3); NaN where unknown.
     kind
         A word for the sort of structure, (S,).
+    level
+        Which set, and so which reference level of the energy, a structure belongs to, (S,).
     """
 
     starts: Ints
@@ -52,6 +61,7 @@ class Frames:
     pbc: NDArray[np.bool_]
     stress: Floats
     kind: NDArray[np.str_]
+    level: Ints
 
     def __len__(self) -> int:
         return len(self.energy)
@@ -89,6 +99,7 @@ class Frames:
             pbc=self.pbc[chosen],
             stress=self.stress[chosen],
             kind=self.kind[chosen],
+            level=self.level[chosen],
         )
 
     def evenly(self, limit: int) -> "Frames":
@@ -97,9 +108,12 @@ class Frames:
             return self
         return self.take(np.linspace(0, len(self) - 1, limit).astype(np.int64))
 
-    def counts(self, numbers: Sequence[int]) -> Ints:
-        """Return how many atoms of each atomic number a structure has, (S, len(numbers))."""
-        columns = [np.add.reduceat(self.numbers == z, self.starts[:-1]) for z in numbers]
+    def counts(self, numbers: Sequence[int], part: slice = _ALL) -> Ints:
+        """Return how many atoms of each number the structures of a part have, (S, n_numbers)."""
+        first, last, _ = part.indices(len(self))
+        starts = self.starts[first : last + 1]
+        held = self.numbers[starts[0] : starts[-1]]
+        columns = [np.add.reduceat(held == z, starts[:-1] - starts[0]) for z in numbers]
         return np.stack(columns, axis=1).astype(np.int64)
 
 
@@ -129,6 +143,30 @@ def load_frames(sources: Iterable[str], root: Path) -> Frames:
         parts.append(_read_shard(path) if path.suffix == ".npz" else _read_extxyz(path, wanted))
     if not parts or not sum(len(part) for part in parts):
         raise DataError(f"no structures in {', '.join(sources)}")
+    return _join(parts)
+
+
+def load_sets(sets: Mapping[str, Iterable[str]], levels: Sequence[str], root: Path) -> Frames:
+    """Read sets of labeled structures, each with its place in `levels` as its reference level.
+
+    Parameters
+    ----------
+    sets
+        Files of each set, as :func:`load_frames` takes them.
+    levels
+        The names of all sets that there are levels for.
+    root
+        Folder of relative paths.
+
+    Raises
+    ------
+    DataError
+        As of :func:`load_frames`.
+    """
+    parts = []
+    for name, sources in sets.items():
+        part = load_frames(sources, root)
+        parts.append(replace(part, level=np.full(len(part), levels.index(name))))
     return _join(parts)
 
 
@@ -162,6 +200,7 @@ def _read_shard(path: Path) -> Frames:
         pbc=np.zeros((size, 3), dtype=bool),
         stress=np.full((size, 3, 3), np.nan),
         kind=kind.astype(np.str_),
+        level=np.zeros(size, dtype=np.int64),
     )
 
 
@@ -183,15 +222,21 @@ def _read_extxyz(path: Path, wanted: str) -> Frames:
         pbc=np.array([a.pbc for a in frames]).reshape(-1, 3),
         stress=np.array([label[2] for label in labels]).reshape(-1, 3, 3),
         kind=np.array([_kind(atoms) for atoms in frames], dtype=np.str_),
+        level=np.zeros(len(frames), dtype=np.int64),
     )
 
 
 def _frames_of(path: Path) -> Iterator[Atoms]:
-    if path.suffix == ".xz":
-        with lzma.open(path, "rt") as file:
-            yield from iread(file, index=":", format="extxyz")
-    else:
+    opener: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
+    if not {".extxyz", ".xyz"} & set(path.suffixes):
         yield from iread(path, index=":")
+        return
+    with opener(path, "rt") as file:
+        # one frame at a time: ASE looks through the whole file and then goes back for each frame,
+        # which takes hours where it is compressed
+        while (count := file.readline()).strip():
+            frame = count + "".join(islice(file, int(count) + 1))
+            yield from read_xyz(StringIO(frame))
 
 
 def _labels(atoms: Atoms, label: str) -> tuple[float, Floats, Floats]:
@@ -217,7 +262,7 @@ class GraphDataset(Dataset):  # type: ignore[misc]
 
     Each item holds ``z`` (N,), ``edge_index`` (2, E), ``edge_vectors`` (E, 3) in Å, ``energy`` (1,)
     and ``reference_energy`` (1,) in eV, ``forces`` (N, 3), ``strain_gradient`` (1, 3, 3) in eV,
-    ``has_stress`` (1,).
+    ``has_stress`` and ``level`` (1,).
 
     Parameters
     ----------
@@ -226,7 +271,7 @@ class GraphDataset(Dataset):  # type: ignore[misc]
     cutoff
         Å.
     references
-        Reference energy by atomic number in eV, (119,).
+        Reference energies by level and atomic number in eV, (n_levels, 119).
     """
 
     def __init__(self, frames: Frames, cutoff: float, references: Floats) -> None:
@@ -246,9 +291,10 @@ class GraphDataset(Dataset):  # type: ignore[misc]
         numbers, cell = frames.numbers[part], frames.cell[idx]
         edge_index, vectors = frames.edges(idx, self.cutoff)
         stress = frames.stress[idx]
-        known = bool(np.isfinite(stress).all())
-        strain_gradient = stress * abs(np.linalg.det(cell)) if known else np.zeros((3, 3))
-        reference = self.references[numbers].sum()
+        volume, level = abs(np.linalg.det(cell)), frames.level[idx]
+        known = bool(np.isfinite(stress).all() and volume > 0)
+        strain_gradient = stress * volume if known else np.zeros((3, 3))
+        reference = self.references[level, numbers].sum()
         return Data(
             z=torch.from_numpy(numbers),
             edge_index=torch.from_numpy(edge_index),
@@ -258,6 +304,7 @@ class GraphDataset(Dataset):  # type: ignore[misc]
             forces=torch.from_numpy(frames.forces[part].astype(np.float32)),
             strain_gradient=torch.from_numpy(strain_gradient.astype(np.float32))[None],
             has_stress=torch.tensor([float(known)]),
+            level=torch.tensor([level]),
             num_nodes=len(numbers),
         )
 

@@ -1,6 +1,7 @@
 """Judge a model: its errors on labeled structures, in all, by kind and by element."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tdncalc.errors import OptionError
 from tdncalc.potential import Potential
 from tdncalc.training.data import Floats, Frames, load_frames
 
-__all__ = ["evaluate", "evaluate_frames"]
+__all__ = ["at_level_of_model", "evaluate", "evaluate_frames"]
 
 _CHUNK = 64
 
@@ -23,6 +24,7 @@ def evaluate(
     *,
     root: Path = Path(),
     limit: int | None = None,
+    level: str | None = None,
     observer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on labeled structures from files.
@@ -37,6 +39,8 @@ def evaluate(
         Folder of relative paths.
     limit
         Use at most so many structures, evenly spaced.
+    level
+        Name of the set whose reference level the energies have, if it is not the model's.
     observer
         Called with the structures done and in all.
 
@@ -51,12 +55,16 @@ def evaluate(
         A file cannot be read or lacks energies or forces.
     StructureError
         A structure has an element that the model does not know.
+    OptionError
+        The limit is below 1, or the model has no such level.
     """
     frames = load_frames([str(source) for source in sources], root)
     if limit is not None:
         if limit < 1:
             raise OptionError(f"limit {limit} is not allowed; give 1 or more")
         frames = frames.evenly(limit)
+    if level is not None:
+        frames = at_level_of_model(potential, frames, level)
     return evaluate_frames(potential, frames, observer=observer)
 
 
@@ -89,6 +97,16 @@ def evaluate_frames(
         for number in np.unique(frames.numbers)
     }
     return {**report, "by_kind": by_kind, "by_element": by_element}
+
+
+def at_level_of_model(potential: Potential, frames: Frames, level: str) -> Frames:
+    """Take off what the energies of a set lie above the model's, as its card says."""
+    levels = potential.card.get("levels", {})
+    if level not in levels:
+        allowed = ", ".join(levels) or "none but its own"
+        raise OptionError(f"model {potential.name!r} has no level {level!r}; it has: {allowed}")
+    counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in levels[level]])
+    return replace(frames, energy=frames.energy - counts @ list(levels[level].values()))
 
 
 class _Errors:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +21,10 @@ from tdncalc.errors import CheckpointError, OutputError, TDNError
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.curve import write_curve
-from tdncalc.training.data import EpochSampler, GraphDataset, load_frames
+from tdncalc.training.data import EpochSampler, GraphDataset, load_sets
+from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import make_optimizer
-from tdncalc.training.preparation import check_known, make_network, reference_table
+from tdncalc.training.preparation import check_known, make_network
 from tdncalc.training.progress import Meter, Progress
 from tdncalc.training.schedule import energy_weight, learning_rate
 from tdncalc.training.state import RunState, load_state, save_state
@@ -105,23 +107,25 @@ class _Run:
             folder,
             device,
         )
-        root = config.data_root()
-        train_frames = load_frames(config.data.train, root)
-        valid_frames = load_frames(config.data.valid, root).evenly(config.data.valid_limit)
-        network = make_network(config, train_frames)
-        references = reference_table(network)
+        root, names = config.data_root(), list(config.data.train)
+        train_frames = load_sets(config.data.train, names, root)
+        valid_frames = load_sets(config.data.valid, names, root).evenly(config.data.valid_limit)
+        network, self.level_fit = make_network(config, train_frames)
+        references = self.level_fit.table(network.config.elements)
         self.data = GraphDataset(train_frames, network.config.cutoff, references)
         self.valid = GraphDataset(valid_frames, network.config.cutoff, references)
         check_known(valid_frames, network)
         self.network = network.to(device)
-        self.parameters = list(network.parameters())
-        optimizer = make_optimizer(network, self.options.method)
+        levels = Levels(self.level_fit.free).to(device) if len(names) > 1 else None
+        trained = [network, levels] if levels else [network]
+        self.parameters = [p for module in trained for p in module.parameters()]
+        optimizer = make_optimizer(trained, self.options.method)
         average = [p.detach().clone() for p in self.parameters]
-        self.state = RunState(network, average, optimizer)
+        self.state = RunState(network, average, optimizer, levels)
         weights = self._loss_weights()
         compiled = self.options.compiled and isinstance(network, TDN)
-        self.step: Step = make_step(network, weights, compiled=compiled)
-        self.exact_step: Step = make_step(network, weights, compiled=False)
+        self.step: Step = make_step(network, weights, compiled=compiled, levels=levels)
+        self.exact_step: Step = make_step(network, weights, compiled=False, levels=levels)
 
     def _loss_weights(self) -> LossWeights:
         options = self.options
@@ -220,7 +224,7 @@ class _Run:
         state = self.state
         current = [p.detach().clone() for p in self.parameters]
         self._set(state.average)
-        energy, forces = self._errors()
+        energy, forces, virial = self._errors()
         state.rows.append(
             {
                 "step": state.step,
@@ -232,8 +236,11 @@ class _Run:
                 "valid_forces_meV_per_A": 1000 * forces,
             }
         )
+        if self.options.stress_weight:
+            state.rows[-1]["valid_virial_meV_per_atom"] = 1000 * virial
         meter.forget_errors()
         loss = self.options.final_energy_weight * energy + self.options.forces_weight * forces
+        loss += self.options.stress_weight * virial
         if loss < state.best:
             state.best = loss
             self._save_model(state.rows[-1])
@@ -241,10 +248,10 @@ class _Run:
         write_curve(self.folder, state.rows)
         save_state(self.folder, state, self.fingerprint())
 
-    def _errors(self) -> tuple[float, float]:
-        """Return mean absolute errors on the validation set in eV/atom and eV/Å."""
+    def _errors(self) -> tuple[float, float, float]:
+        """Return mean absolute errors on the validation set in eV/atom, eV/Å and eV/atom."""
         weight = torch.tensor(1.0, device=self.device)
-        energy = forces = atoms = 0.0
+        energy = forces = virial = atoms = known = 0.0
         self.network.eval()  # no dropout
         for data in DataLoader(self.valid, batch_size=self.options.batch_size):
             batch = make_batch(data, self.network, self.device)
@@ -252,8 +259,10 @@ class _Run:
             energy += float(result.energy_error) * batch.n_atoms.numel()
             forces += float(result.forces_error) * len(batch.elements)
             atoms += len(batch.elements)
+            virial += float(result.virial_error) * float(batch.has_stress.sum())
+            known += float(batch.has_stress.sum())
         self.network.train()
-        return energy / len(self.valid.frames), forces / atoms
+        return energy / len(self.valid.frames), forces / atoms, virial / max(known, 1)
 
     def _set(self, values: list[Tensor]) -> None:
         with torch.no_grad():
@@ -272,8 +281,22 @@ class _Run:
             **self.config.card,
             "validation": row,
             "training": training,
+            **self._levels(),
         }
         save_model(self.folder / "model", self.network, card)
+
+    def _levels(self) -> dict[str, Any]:
+        """Return, for the card, what each further set's energies lie above the model's, in eV."""
+        if self.state.levels is None:
+            return {}
+        learned = self.state.levels.table.detach() * self.state.levels.free
+        shifts = self.level_fit.shifts + learned.double().cpu().numpy()
+        return {
+            "levels": {
+                name: dict(zip(self.network.config.elements, row.tolist(), strict=True))
+                for name, row in list(zip(self.config.data.train, shifts, strict=True))[1:]
+            }
+        }
 
 
 def make_batch(data: Data, network: Network, device: torch.device) -> Batch:
@@ -289,4 +312,5 @@ def make_batch(data: Data, network: Network, device: torch.device) -> Batch:
         forces=data.forces,
         strain_gradient=data.strain_gradient,
         has_stress=data.has_stress,
+        level=data.level,
     )

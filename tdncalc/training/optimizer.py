@@ -15,7 +15,7 @@ Method = Literal["adam", "muon"]
 # Muon's step in units of the learning rate, at which Adam's entries move about as far: measured.
 _MUON_RATE = 2.0
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-_TABLES = ("embedding", "source", "target", "residual", "weights")  # rows by element
+_TABLES = ("embedding", "source", "target", "residual", "weights", "table")  # rows by element
 
 
 class Muon(torch.optim.Optimizer):
@@ -72,12 +72,12 @@ class Optimizers:
             optimizer.load_state_dict(state[name])
 
 
-def make_optimizer(network: nn.Module, method: str) -> Optimizers:
-    """Return the optimizer of a network's parameters; ConfigError for an unknown method."""
+def make_optimizer(modules: Iterable[nn.Module], method: str) -> Optimizers:
+    """Return the optimizer of the modules' parameters; ConfigError for an unknown method."""
     if method not in get_args(Method):
         allowed = ", ".join(get_args(Method))
         raise ConfigError(f"optimizer: method {method!r} is not known; allowed: {allowed}")
-    named = list(network.named_parameters())
+    named = [one for module in modules for one in module.named_parameters()]
     matrices = [p for name, p in named if method == "muon" and _mixes_channels(name, p)]
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in named if id(p) not in chosen]

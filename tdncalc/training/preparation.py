@@ -15,23 +15,27 @@ from tdncalc.errors import ConfigError
 from tdncalc.published.config import PublishedConfig
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
-from tdncalc.training.data import Floats, Frames
+from tdncalc.training.data import Frames
+from tdncalc.training.levels import LevelFit, fit_levels
 
 __all__ = [
     "average_neighbors",
     "check_known",
-    "fit_references",
     "make_network",
-    "reference_table",
     "set_shortest_distances",
 ]
 
 _SAMPLE = 2000
-_TABLE = len(ase.data.chemical_symbols)
 
 
-def make_network(config: TrainConfig, frames: Frames) -> Network:
-    """Make a network with seeded weights, and references and normalization measured on the data."""
+def make_network(config: TrainConfig, frames: Frames) -> tuple[Network, LevelFit]:
+    """Make a network with seeded weights, and references and normalization measured on the data.
+
+    Returns
+    -------
+    tuple
+        The network, and the reference energies of it and of the other sets of the data.
+    """
     settings = parse_config(config.architecture, config.model)
     measured = {**_measured(settings, frames), **config.model}
     settings = parse_config(config.architecture, measured)
@@ -39,13 +43,13 @@ def make_network(config: TrainConfig, frames: Frames) -> Network:
         torch.manual_seed(config.optimizer.seed)
         network = build_network(settings, new_coupling(settings)).float()
     check_known(frames, network)
-    fitted = torch.from_numpy(fit_references(frames, settings.elements))
+    fitted = fit_levels(frames, settings.elements, len(config.data.train))
     references = torch.zeros(len(network.reference_energies), dtype=torch.float64)
-    references[network.element_indices(_numbers(network))] = fitted
+    references[network.element_indices(_numbers(network))] = torch.from_numpy(fitted.references)
     network.reference_energies = references
     if isinstance(network, TDN):
         set_shortest_distances(network, frames)
-    return network
+    return network, fitted
 
 
 def _measured(settings: NetworkConfig, frames: Frames) -> dict[str, float]:
@@ -53,7 +57,13 @@ def _measured(settings: NetworkConfig, frames: Frames) -> dict[str, float]:
     neighbors = average_neighbors(frames, settings.cutoff)
     if isinstance(settings, PublishedConfig):
         return {"n_avg": float(frames.n_atoms().mean()), "d_avg": neighbors}
-    return {"n_neighbors": neighbors, "energy_scale": float(np.sqrt(np.mean(frames.forces**2)))}
+    return {"n_neighbors": neighbors, "energy_scale": _energy_scale(frames)}
+
+
+def _energy_scale(frames: Frames) -> float:
+    """Return the root mean square force times 1 Å, in eV; 1 where crystals at rest have none."""
+    scale = float(np.sqrt(np.mean(frames.forces**2)))
+    return scale if scale > 1e-3 else 1.0
 
 
 def _numbers(network: Network) -> torch.Tensor:
@@ -79,22 +89,6 @@ def average_neighbors(frames: Frames, cutoff: float) -> float:
     sample = frames.evenly(_SAMPLE)
     edges = sum(sample.edges(index, cutoff)[0].shape[1] for index in range(len(sample)))
     return max(float(edges) / len(sample.numbers), 1.0)
-
-
-def fit_references(frames: Frames, elements: tuple[str, ...]) -> Floats:
-    """Return an energy per element, by least squares on the total energies, (n_elements,) in eV."""
-    counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in elements])
-    fitted = np.linalg.lstsq(counts.astype(np.float64), frames.energy, rcond=None)[0]
-    return fitted.astype(np.float64)
-
-
-def reference_table(network: Network) -> Floats:
-    """Return the reference energies by atomic number, (119,)."""
-    table = np.zeros(_TABLE)
-    numbers = _numbers(network)
-    places = network.element_indices(numbers.to(network.reference_energies.device))
-    table[numbers] = network.reference_energies[places].cpu().numpy()
-    return table
 
 
 def check_known(frames: Frames, network: Network) -> None:

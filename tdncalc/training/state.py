@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tdncalc.architectures import Network
 from tdncalc.errors import CheckpointError
+from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import Optimizers
 
 __all__ = ["RunState", "load_state", "save_state"]
@@ -27,6 +28,8 @@ class RunState:
         The network being trained.
     average
         Moving average of its parameters, in order.
+    levels
+        Shifts between the sets being trained, if there are several.
     optimizer
         Holds the moments of the gradients.
     step, seconds
@@ -40,6 +43,7 @@ class RunState:
     network: Network
     average: list[Tensor]
     optimizer: Optimizers
+    levels: Levels | None = None
     step: int = 0
     seconds: float = 0.0
     best: float = float("inf")
@@ -53,6 +57,7 @@ def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
         "network": state.network.state_dict(),
         "average": state.average,
         "optimizer": state.optimizer.state_dict(),
+        "levels": state.levels.state_dict() if state.levels else None,
         "progress": {name: getattr(state, name) for name in ("step", "seconds", "best", "rows")},
     }
     temporary = folder / (_FILE + ".tmp")
@@ -86,6 +91,8 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
         )
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])
+    if state.levels is not None:
+        state.levels.load_state_dict(content["levels"])
     for mine, saved in zip(state.average, content["average"], strict=True):
         mine.copy_(saved)
     for name, value in content["progress"].items():

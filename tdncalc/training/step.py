@@ -13,6 +13,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 from tdncalc.architectures import Network, traits
 from tdncalc.errors import ConfigError
 from tdncalc.published.network import PublishedTDN
+from tdncalc.training.levels import Levels
 
 __all__ = ["Batch", "LossWeights", "StepResult", "make_step"]
 
@@ -41,6 +42,8 @@ class Batch:
         V σ in eV, (B, 3, 3).
     has_stress
         1 where the stress is known, else 0, (B,).
+    level
+        Which set's reference level the energy has, (B,) int64.
     """
 
     elements: Tensor
@@ -52,6 +55,7 @@ class Batch:
     forces: Tensor
     strain_gradient: Tensor
     has_stress: Tensor
+    level: Tensor
 
     def tensors(self) -> list[Tensor]:
         """Return the fields in order."""
@@ -82,24 +86,42 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class StepResult:
-    """The loss, mean absolute errors in eV/atom and eV/Å, and the gradients by the parameters."""
+    """The loss, mean absolute errors of a batch, and the gradients by the parameters.
+
+    Attributes
+    ----------
+    loss
+        What is descended.
+    energy_error, forces_error
+        In eV/atom and, of force components, eV/Å.
+    virial_error
+        Of the components of V σ of the structures with a stress, in eV/atom; 0 where stress has no
+        weight or no structure has one.
+    gradients
+        Of the loss by the network's parameters, then by those of the levels.
+    """
 
     loss: Tensor
     energy_error: Tensor
     forces_error: Tensor
+    virial_error: Tensor
     gradients: list[Tensor]
 
 
 Step = Callable[[Sequence[Tensor], Batch, Tensor], StepResult]
 
 
-def make_step(network: Network, weights: LossWeights, *, compiled: bool) -> Step:
+def make_step(
+    network: Network, weights: LossWeights, *, compiled: bool, levels: Levels | None = None
+) -> Step:
     """Return a function of (parameters, batch, energy weight) that gives loss and gradients.
+
+    The parameters are those of the network and then, if given, those of the levels of several sets.
 
     The compiled one traces loss and gradients together once, with symbolic sizes, and gives the
     graph to inductor: batches of any size run without recompilation. Eager is its reference.
     """
-    outputs = _Outputs(network)
+    outputs = _Outputs(network, levels)
     if outputs.direct and weights.stress:
         raise ConfigError("direct forces have no stress; remove stress_weight")
     names = [name for name, _ in outputs.named_parameters()]
@@ -114,8 +136,8 @@ def make_step(network: Network, weights: LossWeights, *, compiled: bool) -> Step
     run = _Compiled(step) if compiled else step
 
     def call(parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor) -> StepResult:
-        loss, energy, forces, *gradients = run(list(parameters), batch.tensors(), energy_weight)
-        return StepResult(loss, energy, forces, list(gradients))
+        loss, *rest = run(list(parameters), batch.tensors(), energy_weight)
+        return StepResult(loss, rest[0], rest[1], rest[2], list(rest[3:]))
 
     return call
 
@@ -123,9 +145,10 @@ def make_step(network: Network, weights: LossWeights, *, compiled: bool) -> Step
 class _Outputs(nn.Module):
     """What the loss asks of a network: energies (N,) in eV, and forces where it has its own."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, levels: Levels | None) -> None:
         super().__init__()
         self.network = network
+        self.levels = levels
         self.direct, self.per_atom = traits(network.config)
 
     def forward(self, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -137,6 +160,9 @@ class _Outputs(nn.Module):
             energies, forces = self.network(*arguments), None
         if self.per_atom:
             energies = energies * batch.n_atoms.index_select(0, batch.structure)
+        if self.levels is not None:
+            level = batch.level.index_select(0, batch.structure)
+            energies = energies + self.levels(level, batch.elements)
         return energies, forces
 
 
@@ -146,8 +172,8 @@ def _loss(
     batch: Batch,
     weights: LossWeights,
     energy_weight: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss and the mean absolute errors of energy per atom and of force components."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss and the mean absolute errors of energy per atom, force components and virial."""
     vectors = batch.vectors.detach().requires_grad_(True)
     energies, forces = torch.func.functional_call(outputs, parameters, (batch, vectors))
     source, target = batch.edge_index
@@ -164,6 +190,7 @@ def _loss(
     delta = weights.huber_delta
     loss = energy_weight * _huber(energy_error.abs(), delta).mean()
     loss = loss + weights.forces * _huber(_norm(force_error), delta).mean()
+    virial_error = torch.zeros_like(loss)
     if weights.stress:
         by_edge = vectors[:, :, None] * gradient[:, None, :]
         owner = batch.structure.index_select(0, target)
@@ -171,7 +198,9 @@ def _loss(
         strain_error = (strain - batch.strain_gradient) / batch.n_atoms[:, None, None]
         stress_loss = _huber(strain_error.abs(), delta).mean((1, 2)) * batch.has_stress
         loss = loss + weights.stress * stress_loss.mean()
-    return loss, energy_error.abs().mean(), force_error.abs().mean()
+        known = batch.has_stress.sum().clamp(min=1)
+        virial_error = (strain_error.abs().mean((1, 2)) * batch.has_stress).sum() / known
+    return loss, energy_error.abs().mean(), force_error.abs().mean(), virial_error
 
 
 def _norm(vectors: Tensor) -> Tensor:

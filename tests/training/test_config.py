@@ -15,7 +15,7 @@ def change(path: Path, section: str, key: str, value: Any) -> Path:
         content[section][key] = value
     else:
         content[key] = value
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
 
@@ -23,9 +23,15 @@ def test_a_configuration_is_read_whole(config_file: Path, data_folder: Path) -> 
     config = load_config(config_file)
     assert config.name == "tiny"
     assert config.model["channels"] == 8
-    assert config.data.train == ("all.extxyz#split=train",)
+    assert config.data.train == {"": ("all.extxyz#split=train",)}
     assert config.data_root() == data_folder
     assert config.optimizer.ema_decay == OptimizerConfig(steps=1).ema_decay
+
+
+def test_sets_of_files_keep_their_names_and_order(config_file: Path) -> None:
+    change(config_file, "data", "train", {"pbe": ["a.xyz", "b.npz"], "hf": "c.xyz"})
+    config = load_config(change(config_file, "data", "valid", {"hf": ["d.xyz"]}))
+    assert list(config.data.train.items()) == [("pbe", ("a.xyz", "b.npz")), ("hf", ("c.xyz",))]
 
 
 def test_the_environment_names_the_data_root(
@@ -55,6 +61,8 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
         ("", "data", [1], "data must be a mapping"),
         ("", "optimizer", {}, "optimizer: setting 'steps' is missing"),
         ("", "data", {"train": "a"}, "data: setting 'valid' is missing"),
+        ("data", "train", {"dft": [1]}, "train dft must be file names"),
+        ("data", "valid", {"dft": ["a"]}, "valid set 'dft' is not one of those to train on"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -1,5 +1,6 @@
 import gzip
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,11 +118,18 @@ def test_counts_are_of_each_element(data_folder: Path) -> None:
 
 def test_graphs_hold_every_neighbor_and_the_stress(data_folder: Path) -> None:
     frames = load_frames(["all.extxyz"], data_folder)
-    data = GraphDataset(frames, 3.0, np.zeros(119)).get(1)
+    data = GraphDataset(frames, 3.0, np.zeros((1, 119))).get(1)
     assert data.edge_index.shape[1] >= 4 * 12 - 8
     volume = frames.atoms(1).get_volume()
     assert data.strain_gradient[0].numpy() == pytest.approx(frames.stress[1] * volume, abs=1e-5)
     assert data.has_stress.item() == 1
+
+
+def test_a_stress_without_a_volume_is_no_label(data_folder: Path) -> None:
+    frames = load_frames(["all.extxyz"], data_folder).take([1])
+    frames = replace(frames, cell=np.zeros((1, 3, 3)), pbc=np.zeros((1, 3), dtype=bool))
+    data = GraphDataset(frames, 3.0, np.zeros((1, 119))).get(0)
+    assert (data.has_stress.item(), data.strain_gradient.abs().sum()) == (0, 0)
 
 
 def test_the_order_of_batches_goes_on_after_a_restart() -> None:

@@ -9,7 +9,7 @@ from tdncalc.errors import OptionError
 from tdncalc.potential import Potential
 from tdncalc.tdn import TDN
 from tdncalc.training.data import Frames, load_frames
-from tdncalc.training.evaluate import evaluate, evaluate_frames
+from tdncalc.training.evaluate import at_level_of_model, evaluate, evaluate_frames
 
 
 @pytest.fixture
@@ -74,3 +74,17 @@ def test_a_limit_takes_evenly_spaced_structures(potential: Potential, data_folde
     assert report["structures"] == 7
     with pytest.raises(OptionError, match="limit 0 is not allowed"):
         evaluate(potential, ["all.extxyz"], root=data_folder, limit=0)
+
+
+def test_labels_of_another_level_are_brought_to_the_model(
+    potential: Potential, frames: Frames, data_folder: Path
+) -> None:
+    plain = evaluate(potential, ["all.extxyz"], root=data_folder)
+    potential.card["levels"] = {"hf": {"Cu": 3.0, "Au": -5.0}}
+    raised = replace(frames, energy=frames.energy + frames.counts([29, 79]) @ [3.0, -5.0])
+    report = evaluate_frames(potential, at_level_of_model(potential, raised, "hf"))
+    assert report["energy_MAE_meV_per_atom"] < 1e-9
+    other = evaluate(potential, ["all.extxyz"], root=data_folder, level="hf")
+    assert other["energy_MAE_meV_per_atom"] != plain["energy_MAE_meV_per_atom"]
+    with pytest.raises(OptionError, match="has no level 'mp2'; it has: hf"):
+        evaluate(potential, ["all.extxyz"], root=data_folder, level="mp2")

@@ -47,7 +47,7 @@ def test_the_saved_model_has_the_errors_of_its_card(
 ) -> None:
     config = load_config(config_file)
     result = train(config, run_dir=tmp_path / "run")
-    report = evaluate(load_model(result.model), config.data.valid, root=data_folder)
+    report = evaluate(load_model(result.model), config.data.valid[""], root=data_folder)
     validation = read_card(result.model)["validation"]
     assert report["forces_MAE_meV_per_A"] == pytest.approx(
         validation["valid_forces_meV_per_A"], rel=1e-4

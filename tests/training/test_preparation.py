@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ from tdncalc.tdn import TDN
 from tdncalc.training.data import Frames, load_frames
 from tdncalc.training.preparation import (
     average_neighbors,
-    fit_references,
     set_shortest_distances,
 )
 
@@ -17,12 +15,6 @@ from tdncalc.training.preparation import (
 @pytest.fixture
 def frames(data_folder: Path) -> Frames:
     return load_frames(["all.extxyz"], data_folder)
-
-
-def test_reference_energies_recover_an_additive_energy(frames: Frames) -> None:
-    additive = frames.counts([29, 79]) @ np.array([-2.5, 7.25])
-    fitted = fit_references(replace(frames, energy=additive), ("Cu", "Au"))
-    assert fitted == pytest.approx([-2.5, 7.25])
 
 
 def test_shortest_distances_are_those_of_the_data(network: TDN, frames: Frames) -> None:

@@ -56,7 +56,7 @@ def test_a_published_network_learns(
     assert card["architecture"] == "published"
     assert card["config"]["forces"] == settings["forces"]
     assert card["config"]["n_avg"] == pytest.approx(3.5, abs=0.5)
-    report = evaluate(load_model(result.model), config.data.valid, root=data_folder)
+    report = evaluate(load_model(result.model), config.data.valid[""], root=data_folder)
     expected = card["validation"]["valid_forces_meV_per_A"]
     assert report["forces_MAE_meV_per_A"] == pytest.approx(expected, rel=1e-3)
 

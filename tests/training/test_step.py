@@ -4,11 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.stress import voigt_6_to_full_3x3_stress
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
+from tdncalc.checkpoint import load_model, save_model
 from tdncalc.tdn import TDN
 from tdncalc.training.data import GraphDataset, load_frames
+from tdncalc.training.levels import Levels
 from tdncalc.training.loop import make_batch
 from tdncalc.training.step import Batch, LossWeights, make_step
 
@@ -17,7 +20,7 @@ WEIGHTS = LossWeights(forces=2.0, stress=3.0, huber_delta=0.05)
 
 @pytest.fixture
 def batches(network: TDN, data_folder: Path) -> list[Batch]:
-    dataset = GraphDataset(load_frames(["all.extxyz"], data_folder), 4.0, np.zeros(119))
+    dataset = GraphDataset(load_frames(["all.extxyz"], data_folder), 4.0, np.zeros((1, 119)))
     loader = DataLoader(dataset, batch_size=5)
     return [make_batch(data, network, torch.device("cpu")) for data in loader]
 
@@ -67,14 +70,32 @@ def test_structures_without_stress_do_not_enter_the_stress_loss(
     assert float(changed) == float(step(values, batch, weight).loss)
 
 
+def test_the_virial_is_that_of_the_potential(
+    network: TDN, data_folder: Path, tmp_path: Path
+) -> None:
+    frames = load_frames(["all.extxyz"], data_folder).take([1, 0, 3])
+    save_model(tmp_path / "m", network, {"name": "m"})
+    results = load_model(tmp_path / "m").evaluate([frames.atoms(i) for i in (0, 2)])
+    stress = frames.stress.copy()
+    stress[[0, 2]] = [voigt_6_to_full_3x3_stress(result["stress"]) for result in results]
+    dataset = GraphDataset(replace(frames, stress=stress), 4.0, np.zeros((1, 119)))
+    batch = make_batch(next(iter(DataLoader(dataset, batch_size=3))), network, torch.device("cpu"))
+    step = make_step(network, WEIGHTS, compiled=False)
+    result = step(parameters(network), batch, torch.tensor(1.0))
+    assert float(batch.strain_gradient.abs().max()) > 0.1
+    assert float(result.virial_error) < 1e-5
+
+
 @pytest.mark.slow
 def test_the_compiled_step_equals_the_eager_one_at_every_size(
     network: TDN, batches: list[Batch]
 ) -> None:
-    eager = make_step(network, WEIGHTS, compiled=False)
-    compiled = make_step(network, WEIGHTS, compiled=True)
-    values, weight = parameters(network), torch.tensor(1.0)
-    for batch in batches[:4]:
+    levels = Levels(np.array([[False, False], [True, True]]))
+    eager = make_step(network, WEIGHTS, compiled=False, levels=levels)
+    compiled = make_step(network, WEIGHTS, compiled=True, levels=levels)
+    values, weight = [*parameters(network), torch.rand(2, 2)], torch.tensor(1.0)
+    for index, plain in enumerate(batches[:4]):
+        batch = replace(plain, level=torch.arange(len(plain.level)) % (1 + index % 2))
         one, other = eager(values, batch, weight), compiled(values, batch, weight)
         assert float(other.loss) == pytest.approx(float(one.loss), rel=1e-5)
         for a, b in zip(one.gradients, other.gradients, strict=True):

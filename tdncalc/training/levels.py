@@ -1,0 +1,99 @@
+"""Reference levels of the energy: sets of different theory learned from together."""
+
+from dataclasses import dataclass
+
+import ase.data
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tdncalc.training.data import Floats, Frames
+
+__all__ = ["LevelFit", "Levels", "fit_levels"]
+
+_BLOCK = 100_000
+
+
+@dataclass(frozen=True)
+class LevelFit:
+    """Energies per element that explain the total energies of several sets.
+
+    Attributes
+    ----------
+    references
+        Of the model, (n_elements,) in eV.
+    shifts
+        What each set's energy of an element is above the model's, (n_levels, n_elements) in eV.
+    free
+        Where a shift can be told from the reference: 0 elsewhere, and of the first set.
+    """
+
+    references: Floats
+    shifts: Floats
+    free: NDArray[np.bool_]
+
+    def table(self, elements: tuple[str, ...]) -> Floats:
+        """Return the reference energies by level and atomic number, (n_levels, 119) in eV."""
+        table = np.zeros((len(self.shifts), len(ase.data.chemical_symbols)))
+        table[:, [ase.data.atomic_numbers[symbol] for symbol in elements]] = (
+            self.references + self.shifts
+        )
+        return table
+
+
+def fit_levels(frames: Frames, elements: tuple[str, ...], n_levels: int = 1) -> LevelFit:
+    """Fit reference energies, and shifts of the sets against each other, by least squares.
+
+    The level of an element is that of the first set that holds it; later sets have a shift.
+    """
+    numbers = [ase.data.atomic_numbers[symbol] for symbol in elements]
+    free = _free(frames, numbers, n_levels)
+    triangle: Floats = np.empty((0, len(elements) + int(free.sum()) + 1))
+    for start in range(0, len(frames), _BLOCK):  # the factor R of a QR grows by a block at a time
+        part = slice(start, start + _BLOCK)
+        counts = frames.counts(numbers, part).astype(np.float64)
+        own = frames.level[part, None] == np.arange(n_levels)  # (S, n_levels)
+        shifts = (own[:, :, None] * counts[:, None, :])[:, free]
+        rows = np.column_stack([counts, shifts, frames.energy[part]])
+        triangle = np.asarray(np.linalg.qr(np.vstack([triangle, rows]), mode="r"))
+    fitted = np.linalg.lstsq(triangle[:, :-1], triangle[:, -1], rcond=1e-10)[0]
+    found = np.zeros(free.shape)
+    found[free] = fitted[len(elements) :]
+    return LevelFit(fitted[: len(elements)].astype(np.float64), found, free)
+
+
+def _free(frames: Frames, numbers: list[int], n_levels: int) -> NDArray[np.bool_]:
+    """Return where a set holds an element that an earlier set holds too, (n_levels, n_elements)."""
+    owners = np.repeat(frames.level, frames.n_atoms())
+    held = np.array(
+        [np.isin(numbers, frames.numbers[owners == level]) for level in range(n_levels)]
+    )
+    earlier = np.cumsum(held, axis=0) - held > 0
+    return np.asarray(held & earlier)
+
+
+class Levels(nn.Module):
+    """What is learned of the shifts between sets, on top of the least squares fit.
+
+    That fit mixes the difference of two theories with that of the structures in the two sets: a
+    set of liquids lies higher than one of crystals. Trained with the network, the shifts end where
+    the same atoms have the same energy in both.
+
+    Parameters
+    ----------
+    free
+        Which shifts there are, (n_levels, n_elements).
+    """
+
+    free: Tensor
+
+    def __init__(self, free: NDArray[np.bool_]) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(free.shape))
+        self.register_buffer("free", torch.from_numpy(free).float(), persistent=False)
+
+    def forward(self, level: Tensor, elements: Tensor) -> Tensor:
+        """Return the energy in eV that each atom's level adds, (N,), given levels and elements."""
+        flat = (self.table * self.free).flatten()
+        return flat.index_select(0, level * self.table.shape[1] + elements)
