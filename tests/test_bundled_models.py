@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from tdncalc.calculator import TDNCalculator
-from tdncalc.checkpoint import DEFAULT_MODEL, bundled_models, load_model, read_card, verify
+from tdncalc.checkpoint import (
+    DEFAULT_MODEL,
+    bundled_models,
+    load_model,
+    model_folder,
+    read_card,
+    verify,
+)
+from tdncalc.training.evaluate import evaluate
 from tests.central_differences import derivatives, shifted
 from tests.structures import structure
 from tests.transformations import CHANGES
@@ -42,3 +50,15 @@ def test_bundled_model_is_the_default():
     atoms.calc = TDNCalculator()
     assert atoms.calc.potential.name == DEFAULT_MODEL
     assert np.abs(atoms.get_forces()).max() < 20.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bundled_model_has_the_errors_of_its_card(name):
+    """Of a sample of its test set; examples/training/bundle_sample.py says how both are made."""
+    (sample,) = model_folder(name).glob("sample.*")
+    assert sample.stat().st_size < 100_000
+    report = evaluate(load_model(name, device="cpu", evaluation="eager"), [sample.absolute()])
+    expected = read_card(name)["errors"]["sample"]
+    assert report["structures"] == expected["structures"]
+    for error in (key for key in report if "_MAE_" in key or "_RMSE_" in key):
+        assert report[error] == pytest.approx(expected[error], rel=2e-3), error

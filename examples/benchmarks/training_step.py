@@ -61,19 +61,19 @@ def main() -> None:
     network = load_network("organic").float()
     parameters = [parameter.detach() for parameter in network.parameters()]
     batches = [random_batch(network, seed) for seed in range(8)]
-    weight = torch.tensor(1.0)
+    balance = torch.ones(2)
     rates: dict[str, list[float]] = {"eager": [], "compiled": []}
     steps = {}
     for name in rates:
         start = time.perf_counter()
         steps[name] = make_step(network, LossWeights(), compiled=name == "compiled")
-        steps[name](parameters, batches[0], weight)
+        steps[name](parameters, batches[0], balance)
         print(f"{name}: first step {time.perf_counter() - start:.1f} s")
     for repeat in range(repeats):
         batch = batches[repeat % len(batches)]
         for name, step in steps.items():
             start = time.process_time()
-            step(parameters, batch, weight)
+            step(parameters, batch, balance)
             rates[name].append(len(batch.elements) / (time.process_time() - start))
     eager, compiled = (statistics.median(rates[name]) for name in ("eager", "compiled"))
     edges = np.mean([b.edge_index.shape[1] / len(b.elements) for b in batches])

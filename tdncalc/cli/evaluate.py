@@ -20,6 +20,7 @@ from tdncalc.cli.progress import Progress
 
 _HEADER = (
     f"{'mean absolute errors':24} {'structures':>10} {'atoms':>9} {'meV/atom':>12} {'meV/Å':>9}"
+    f" {'meV/Å³':>8} {'cosine':>8}"
 )
 
 
@@ -28,6 +29,12 @@ _HEADER = (
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most this many structures.")
 @click.option(
     "--level", metavar="SET", help="Set of the training data whose reference level DATA has."
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG",
+    help="Draw parity and distribution of the errors.",
 )
 @click.option(
     "--card", "entry", metavar="NAME", help="Write the errors into the model's card, as NAME."
@@ -39,6 +46,7 @@ def command(
     data: tuple[str, ...],
     limit: int | None,
     level: str | None,
+    plot: Path | None,
     entry: str | None,
     model: ModelOptions,
     output: OutputOptions,
@@ -51,6 +59,8 @@ def command(
     """
     if output.output is not None:
         check_free([output.output], output)
+    if plot is not None:
+        check_free([plot], output)
     loaded = session.begin(model)
     # Imported here: it is heavy, and a wrong option is told of before.
     from tdncalc.checkpoint import add_errors
@@ -62,6 +72,7 @@ def command(
             data,
             limit=limit,
             level=level,
+            plot=plot,
             observer=lambda done, total: progress.show(done, f"of {total}"),
         )
     facts = {
@@ -82,14 +93,20 @@ def command(
 
 
 def _print(figures: dict[str, Any]) -> None:
-    """Print the errors of all structures, of each kind and of each element as a table."""
+    """Print the errors of all structures, of each kind, size and element as a table."""
     click.echo(_HEADER)
-    for name, part in {"all": figures, **figures["by_kind"]}.items():
+    sizes = {f"{name} atoms": part for name, part in figures["by_size"].items()}
+    for name, part in {"all": figures, **figures["by_kind"], **sizes}.items():
         energy, forces = part["energy_MAE_meV_per_atom"], part["forces_MAE_meV_per_A"]
         click.echo(
             f"{name:24} {part['structures']:10d} {part['atoms']:9d} {energy:12.2f} {forces:9.1f}"
+            f" {_number(part.get('stress_MAE_meV_per_A3'), 8)} {part['forces_cosine']:8.4f}"
         )
     for name, part in figures["by_element"].items():
         click.echo(
             f"{name:24} {'':10} {part['atoms']:9d} {'':12} {part['forces_MAE_meV_per_A']:9.1f}"
         )
+
+
+def _number(value: float | None, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.2f}"

@@ -23,11 +23,22 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the run [default: the configuration's name without .yaml].",
 )
+@click.option(
+    "--from",
+    "start",
+    metavar="NAME|PATH",
+    help="Model to go on from, other than the configuration says.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
 @device_option
 @report_options
 def command(
-    config: Path, run_dir: Path | None, resume: bool, device: str, report: ReportOptions
+    config: Path,
+    run_dir: Path | None,
+    start: str | None,
+    resume: bool,
+    device: str,
+    report: ReportOptions,
 ) -> ExitCode:
     """Train a model on reference data.
 
@@ -37,12 +48,15 @@ def command(
     from tdncalc.checkpoint import find_device
     from tdncalc.training.config import load_config
     from tdncalc.training.loop import train
+    from tdncalc.training.processes import process_rank
 
-    settings = load_config(config)
+    settings = load_config(config, start)
     folder = run_dir or Path(config.stem)
     with (
         stop_on_signals() as stop,
-        Progress(settings.name, settings.optimizer.steps, quiet=report.quiet) as progress,
+        Progress(
+            settings.name, settings.optimizer.steps, quiet=report.quiet or process_rank() > 0
+        ) as progress,
     ):
         result = train(
             settings,
@@ -52,7 +66,9 @@ def command(
             observer=_observer(progress),
             stop=stop,
         )
-    if report.as_json:
+    if process_rank() > 0:
+        pass  # the first process speaks for all
+    elif report.as_json:
         print_json(_record(result))
     else:
         errors = _errors(result.validation) if result.validation else "not validated yet"

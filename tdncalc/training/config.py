@@ -36,12 +36,29 @@ class DataConfig:
         and without both it is the folder of the configuration.
     valid_limit
         At most this many structures, evenly spaced, are used to validate during training.
+    packed
+        Convert the training data once into arrays on disk, in the folder of the run, and read them
+        from there: for sets that do not fit into memory.
+    replay, replay_fraction
+        Files of what a model was trained on before, and the part of each batch taken from them, so
+        that it does not forget. They have a reference level of their own.
     """
 
     train: Sets
     valid: Sets
     root: str = ""
     valid_limit: int = 1000
+    packed: bool = False
+    replay: tuple[str, ...] = ()
+    replay_fraction: float = 0.25
+
+    def levels(self) -> list[str]:
+        """Return the names of the reference levels: one a set, the model's first."""
+        return [*self.train, *(["replay"] if self.replay else [])]
+
+    def train_sets(self) -> Sets:
+        """Return the sets to train on, those to replay last."""
+        return self.train | ({"replay": self.replay} if self.replay else {})
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,9 @@ class TrainConfig:
         Entries of the model's card: description, theory, licence, source.
     folder
         Where the configuration lies.
+    start
+        Model to go on from, by name or path; in the file ``from``. See
+        :mod:`tdncalc.training.finetuning`.
     """
 
     name: str
@@ -123,6 +143,7 @@ class TrainConfig:
     architecture: str = "tdn"
     card: dict[str, str] = field(default_factory=dict)
     folder: Path = Path()
+    start: str = ""
 
     def data_root(self) -> Path:
         """Return the folder that relative data paths start from."""
@@ -130,8 +151,16 @@ class TrainConfig:
         return self.folder / root if root else self.folder
 
 
-def load_config(path: str | Path) -> TrainConfig:
-    """Read a YAML configuration; a ConfigError names what is missing, unknown or impossible."""
+def load_config(path: str | Path, start: str | None = None) -> TrainConfig:
+    """Read a YAML configuration; a ConfigError names what is missing, unknown or impossible.
+
+    Parameters
+    ----------
+    path
+        The file.
+    start
+        Model to go on from, other than the file says.
+    """
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text())
@@ -141,23 +170,26 @@ def load_config(path: str | Path) -> TrainConfig:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: not a readable YAML file ({reason})") from error
     try:
-        return _parse(content, path.parent)
+        return _parse(content, path.parent, start)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _parse(content: object, folder: Path) -> TrainConfig:
+def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
     sections = _mapping(content, "the file")
+    named = sections.pop("from", "")
+    start = str(start or named)
     data = {
         key: _listed(value, key) for key, value in _mapping(sections.get("data"), "data").items()
     }
-    model = _mapping(sections.get("model"), "model")
+    model = _mapping(sections.get("model", {} if start else None), "model")
     architecture = sections.get("architecture", "tdn")
     if fixed := sorted(set(model) & set(_FROM_DATA)):
         raise ConfigError(f"model: {fixed[0]} is measured on the data, remove it")
-    if "elements" not in model:
-        raise ConfigError("model: setting 'elements' is missing")
-    parse_config(architecture, model)
+    if not start:  # of a model to go on from more is known when it is loaded
+        if "elements" not in model:
+            raise ConfigError("model: setting 'elements' is missing")
+        parse_config(architecture, model)
     parsed = {
         "data": _build(DataConfig, data, "data"),
         "optimizer": _build(
@@ -165,6 +197,7 @@ def _parse(content: object, folder: Path) -> TrainConfig:
         ),
         "model": model,
         "folder": folder,
+        "start": start,
     }
     config = _build(TrainConfig, {**sections, **parsed}, "the file")
     _check_optimizer(config.optimizer)
@@ -200,6 +233,8 @@ def _mapping(value: object, name: str) -> dict[str, Any]:
 
 def _listed(value: object, key: str) -> object:
     """Bring the sets of files, which may be one file, a list or named lists, to named tuples."""
+    if key == "replay":
+        return tuple(value) if isinstance(value, list) else (value,)
     if key not in ("train", "valid"):
         return value
     sets = value if isinstance(value, Mapping) else {"": value}
@@ -214,6 +249,12 @@ def _listed(value: object, key: str) -> object:
 
 
 def _check_sets(data: DataConfig) -> None:
+    if not 0 < data.replay_fraction < 1:
+        raise ConfigError(
+            f"data: replay_fraction is {data.replay_fraction}, but must lie between 0 and 1"
+        )
+    if data.replay and "replay" in data.train:
+        raise ConfigError("data: the name 'replay' is kept for what is replayed")
     if unknown := sorted(set(data.valid) - set(data.train)):
         raise ConfigError(
             f"data: valid set {unknown[0]!r} is not one of those to train on "

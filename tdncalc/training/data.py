@@ -1,129 +1,38 @@
-"""Reference data: files into flat arrays, and graphs of them for PyG's loader."""
+"""Labeled structures from files, and their graphs for PyG's loader."""
 
-import gzip
-import lzma
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from io import StringIO
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from ase import Atoms
-from ase.io import iread
-from ase.io.extxyz import read_xyz
-from ase.stress import voigt_6_to_full_3x3_stress
-from numpy.typing import NDArray
 from torch_geometric.data import Data, Dataset
 
+from tdncalc.architectures import Network
 from tdncalc.errors import DataError
-from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.training.frames import Floats, Frames, join
+from tdncalc.training.packed import is_packed, open_packed, pack
+from tdncalc.training.reading import read
+from tdncalc.training.step import Batch
 
-__all__ = ["EpochSampler", "Frames", "GraphDataset", "load_frames", "load_sets"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-_ALL = slice(None)
-
-
-@dataclass(frozen=True)
-class Frames:
-    """S labeled structures of together A atoms, as flat arrays.
-
-    Attributes
-    ----------
-    starts
-        First atom of each structure and, last, A; (S + 1,).
-    numbers, positions, forces
-        Atomic numbers (A,), Å (A, 3), eV/Å (A, 3).
-    energy
-        eV, (S,).
-    cell, pbc
-        Å (S, 3, 3); (S, 3).
-    stress
-        eV/Å³ in ASE's sign, (S, 3, 3); NaN where unknown.
-    kind
-        A word for the sort of structure, (S,).
-    level
-        Which set, and so which reference level of the energy, a structure belongs to, (S,).
-    """
-
-    starts: Ints
-    numbers: Ints
-    positions: Floats
-    forces: Floats
-    energy: Floats
-    cell: Floats
-    pbc: NDArray[np.bool_]
-    stress: Floats
-    kind: NDArray[np.str_]
-    level: Ints
-
-    def __len__(self) -> int:
-        return len(self.energy)
-
-    def n_atoms(self) -> Ints:
-        """Return the number of atoms of each structure, (S,)."""
-        return np.diff(self.starts)
-
-    def atoms(self, index: int) -> Atoms:
-        """Return one structure without its labels."""
-        part = slice(self.starts[index], self.starts[index + 1])
-        return Atoms(
-            self.numbers[part], self.positions[part], cell=self.cell[index], pbc=self.pbc[index]
-        )
-
-    def edges(self, index: int, cutoff: float) -> tuple[Ints, Floats]:
-        """Return a structure's [source, target] (2, E) and edge vectors (E, 3) in Å."""
-        part = slice(self.starts[index], self.starts[index + 1])
-        positions, cell = self.positions[part], self.cell[index]
-        edge_index, shift = neighbor_list(positions, cell, self.pbc[index], cutoff)
-        return edge_index, positions[edge_index[0]] + shift @ cell - positions[edge_index[1]]
-
-    def take(self, indices: Sequence[int] | Ints) -> "Frames":
-        """Return some of the structures, in the given order."""
-        spans = [np.arange(self.starts[i], self.starts[i + 1]) for i in indices]
-        rows = np.concatenate([np.empty(0, dtype=np.int64), *spans])
-        chosen = np.asarray(indices, dtype=np.int64)
-        return Frames(
-            starts=np.cumsum([0, *(len(span) for span in spans)]),
-            numbers=self.numbers[rows],
-            positions=self.positions[rows],
-            forces=self.forces[rows],
-            energy=self.energy[chosen],
-            cell=self.cell[chosen],
-            pbc=self.pbc[chosen],
-            stress=self.stress[chosen],
-            kind=self.kind[chosen],
-            level=self.level[chosen],
-        )
-
-    def evenly(self, limit: int) -> "Frames":
-        """Return at most so many structures, evenly spaced."""
-        if len(self) <= limit:
-            return self
-        return self.take(np.linspace(0, len(self) - 1, limit).astype(np.int64))
-
-    def counts(self, numbers: Sequence[int], part: slice = _ALL) -> Ints:
-        """Return how many atoms of each number the structures of a part have, (S, n_numbers)."""
-        first, last, _ = part.indices(len(self))
-        starts = self.starts[first : last + 1]
-        held = self.numbers[starts[0] : starts[-1]]
-        columns = [np.add.reduceat(held == z, starts[:-1] - starts[0]) for z in numbers]
-        return np.stack(columns, axis=1).astype(np.int64)
+__all__ = [
+    "Floats",
+    "Frames",
+    "GraphDataset",
+    "load_frames",
+    "load_sets",
+    "make_batch",
+    "pack_sets",
+]
 
 
 def load_frames(sources: Iterable[str], root: Path) -> Frames:
-    """Read labeled structures from files.
+    """Read labeled structures from files into memory.
 
     Parameters
     ----------
     sources
-        ``FILE`` or ``FILE#key=value`` (only the frames whose info has that value).
+        As :func:`tdncalc.training.reading.read` takes them.
     root
         Folder of relative paths.
 
@@ -132,18 +41,7 @@ def load_frames(sources: Iterable[str], root: Path) -> Frames:
     DataError
         A file is missing, unreadable, or has a structure without energy or forces.
     """
-    parts = []
-    for source in sources:
-        name, _, wanted = source.partition("#")
-        path = root / name
-        if not path.is_file():
-            raise DataError(
-                f"{path}: no such data file; paths start from {root} (set TDNCALC_DATA)"
-            )
-        parts.append(_read_shard(path) if path.suffix == ".npz" else _read_extxyz(path, wanted))
-    if not parts or not sum(len(part) for part in parts):
-        raise DataError(f"no structures in {', '.join(sources)}")
-    return _join(parts)
+    return load_sets({"": list(sources)}, [""], root)
 
 
 def load_sets(sets: Mapping[str, Iterable[str]], levels: Sequence[str], root: Path) -> Frames:
@@ -163,98 +61,49 @@ def load_sets(sets: Mapping[str, Iterable[str]], levels: Sequence[str], root: Pa
     DataError
         As of :func:`load_frames`.
     """
-    parts = []
+    frames = join(list(_parts(sets, levels, root)))
+    if not len(frames):
+        raise DataError(f"no structures in {_listed(sets)}")
+    return frames
+
+
+def pack_sets(
+    sets: Mapping[str, Iterable[str]], levels: Sequence[str], root: Path, folder: Path
+) -> Frames:
+    """Convert sets once into a folder of arrays, and map them into memory.
+
+    As :func:`load_sets`, but in a bounded amount of memory. A folder that holds just these files,
+    unchanged since, is taken as it is.
+    """
+    files = [
+        [name, source, *_stamp(root / source.partition("#")[0])]
+        for name, sources in sets.items()
+        for source in sources
+    ]
+    made_of = [list(levels), files]
+    if not is_packed(folder, made_of):
+        pack(_parts(sets, levels, root), folder, made_of)
+    frames = open_packed(folder)
+    if not len(frames):
+        raise DataError(f"no structures in {_listed(sets)}")
+    return frames
+
+
+def _parts(
+    sets: Mapping[str, Iterable[str]], levels: Sequence[str], root: Path
+) -> Iterator[Frames]:
     for name, sources in sets.items():
-        part = load_frames(sources, root)
-        parts.append(replace(part, level=np.full(len(part), levels.index(name))))
-    return _join(parts)
+        for part in (part for source in sources for part in read(source, root)):
+            yield replace(part, level=np.full(len(part), levels.index(name)))
 
 
-def _join(parts: list[Frames]) -> Frames:
-    arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in vars(parts[0])
-        if name != "starts"
-    }
-    sizes = np.concatenate([part.n_atoms() for part in parts])
-    return Frames(starts=np.concatenate([[0], np.cumsum(sizes)]), **arrays)
+def _stamp(path: Path) -> list[int]:
+    """Return what tells a changed file from an unchanged one; nothing of a pattern of names."""
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else []
 
 
-def _read_shard(path: Path) -> Frames:
-    """Read a packed shard: n, z, x (0.001 Å), e (eV), f (0.001 eV/Å), kind."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
-            n, z, x, e, f, kind = (shard[key] for key in ("n", "z", "x", "e", "f", "kind"))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path}: not a packed shard ({error})") from error
-    if len(n) != len(e) or n.sum() != len(z) or x.shape != f.shape or len(x) != len(z):
-        raise DataError(f"{path}: the arrays of the shard do not fit each other")
-    size = len(n)
-    return Frames(
-        starts=np.concatenate([[0], np.cumsum(n.astype(np.int64))]),
-        numbers=z.astype(np.int64),
-        positions=x / 1000.0,
-        forces=f / 1000.0,
-        energy=e.astype(np.float64),
-        cell=np.zeros((size, 3, 3)),
-        pbc=np.zeros((size, 3), dtype=bool),
-        stress=np.full((size, 3, 3), np.nan),
-        kind=kind.astype(np.str_),
-        level=np.zeros(size, dtype=np.int64),
-    )
-
-
-def _read_extxyz(path: Path, wanted: str) -> Frames:
-    key, _, value = wanted.partition("=")
-    try:
-        frames = [a for a in _frames_of(path) if not key or str(a.info.get(key)) == value]
-    except (OSError, ValueError, KeyError, lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as labeled structures ({error})") from error
-    labels = [_labels(atoms, f"{path}@{index}") for index, atoms in enumerate(frames)]
-    empty = np.empty((0, 3))
-    return Frames(
-        starts=np.cumsum([0, *(len(atoms) for atoms in frames)]),
-        numbers=np.concatenate([np.empty(0, dtype=np.int64), *(a.numbers for a in frames)]),
-        positions=np.concatenate([empty, *(a.positions for a in frames)]),
-        forces=np.concatenate([empty, *(label[1] for label in labels)]),
-        energy=np.array([label[0] for label in labels]),
-        cell=np.array([a.cell.array for a in frames]).reshape(-1, 3, 3),
-        pbc=np.array([a.pbc for a in frames]).reshape(-1, 3),
-        stress=np.array([label[2] for label in labels]).reshape(-1, 3, 3),
-        kind=np.array([_kind(atoms) for atoms in frames], dtype=np.str_),
-        level=np.zeros(len(frames), dtype=np.int64),
-    )
-
-
-def _frames_of(path: Path) -> Iterator[Atoms]:
-    opener: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
-    if not {".extxyz", ".xyz"} & set(path.suffixes):
-        yield from iread(path, index=":")
-        return
-    with opener(path, "rt") as file:
-        # one frame at a time: ASE looks through the whole file and then goes back for each frame,
-        # which takes hours where it is compressed
-        while (count := file.readline()).strip():
-            frame = count + "".join(islice(file, int(count) + 1))
-            yield from read_xyz(StringIO(frame))
-
-
-def _labels(atoms: Atoms, label: str) -> tuple[float, Floats, Floats]:
-    """Energy, forces and stress (NaN if unknown) that a file gave with a structure."""
-    results = atoms.calc.results if atoms.calc is not None else {}
-    energy = results.get("energy", atoms.info.get("energy"))
-    forces = results.get("forces", atoms.arrays.get("forces"))
-    if energy is None or forces is None:
-        raise DataError(f"{label}: a structure to learn from needs energy and forces")
-    stress = results.get("stress")
-    if stress is None:
-        return float(energy), np.asarray(forces), np.full((3, 3), np.nan)
-    full = voigt_6_to_full_3x3_stress(stress) if np.ndim(stress) == 1 else stress
-    return float(energy), np.asarray(forces), np.asarray(full, dtype=np.float64)
-
-
-def _kind(atoms: Atoms) -> str:
-    return str(atoms.info.get("config_type", atoms.info.get("kind", "all")))
+def _listed(sets: Mapping[str, Iterable[str]]) -> str:
+    return ", ".join(source for sources in sets.values() for source in sources)
 
 
 class GraphDataset(Dataset):  # type: ignore[misc]
@@ -288,7 +137,7 @@ class GraphDataset(Dataset):  # type: ignore[misc]
         """Make the graph of one structure."""
         frames = self.frames
         part = slice(frames.starts[idx], frames.starts[idx + 1])
-        numbers, cell = frames.numbers[part], frames.cell[idx]
+        numbers, cell = frames.numbers[part].astype(np.int64), frames.cell[idx]
         edge_index, vectors = frames.edges(idx, self.cutoff)
         stress = frames.stress[idx]
         volume, level = abs(np.linalg.det(cell)), frames.level[idx]
@@ -304,37 +153,23 @@ class GraphDataset(Dataset):  # type: ignore[misc]
             forces=torch.from_numpy(frames.forces[part].astype(np.float32)),
             strain_gradient=torch.from_numpy(strain_gradient.astype(np.float32))[None],
             has_stress=torch.tensor([float(known)]),
-            level=torch.tensor([level]),
+            level=torch.tensor([int(level)]),
             num_nodes=len(numbers),
         )
 
 
-class EpochSampler:
-    """Batches of indices, shuffled anew each epoch, the same for the same seed and epoch.
-
-    Parameters
-    ----------
-    size
-        Number of structures.
-    batch_size
-        Structures in a batch; a last smaller batch is left out.
-    seed
-        Of the order.
-    start
-        Number of batches to pass over, so that a resumed run goes on where it stopped.
-    """
-
-    def __init__(self, size: int, batch_size: int, seed: int, start: int = 0) -> None:
-        self.size = size
-        self.batch_size = min(batch_size, size)
-        self.seed = seed
-        self.start = start
-
-    def __iter__(self) -> Iterator[list[int]]:
-        per_epoch = self.size // self.batch_size
-        epoch, skip = divmod(self.start, per_epoch)
-        while True:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-            for batch in range(skip, per_epoch):
-                yield order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
-            epoch, skip = epoch + 1, 0
+def make_batch(data: Data, network: Network, device: torch.device) -> Batch:
+    """Turn a batch of PyG's loader into what the loss needs."""
+    data = data.to(device)
+    return Batch(
+        elements=network.element_indices(data.z),
+        edge_index=data.edge_index,
+        vectors=data.edge_vectors,
+        structure=data.batch,
+        n_atoms=torch.bincount(data.batch, minlength=data.num_graphs).float(),
+        energy=(data.energy - data.reference_energy).float(),
+        forces=data.forces,
+        strain_gradient=data.strain_gradient,
+        has_stress=data.has_stress,
+        level=data.level,
+    )

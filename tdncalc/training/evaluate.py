@@ -1,4 +1,4 @@
-"""Judge a model: its errors on labeled structures, in all, by kind and by element."""
+"""Judge a model: its errors on labeled structures, in all, by kind, size and element."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,14 +8,20 @@ from typing import Any
 import ase.data
 import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
 
-from tdncalc.errors import OptionError
+from tdncalc.errors import DataError, OptionError
 from tdncalc.potential import Potential
-from tdncalc.training.data import Floats, Frames, load_frames
+from tdncalc.training.data import load_frames
+from tdncalc.training.error_plot import draw_errors
+from tdncalc.training.frames import Floats, Frames
 
 __all__ = ["at_level_of_model", "evaluate", "evaluate_frames"]
 
 _CHUNK = 64
+_SIZES = (11, 21, 51, 101)
+_SIZE_NAMES = ("1-10", "11-20", "21-50", "51-100", "over 100")
+_OWN = 0.02  # meV/atom and meV/Å: no reference method agrees with a network so closely
 
 
 def evaluate(
@@ -25,6 +31,7 @@ def evaluate(
     root: Path = Path(),
     limit: int | None = None,
     level: str | None = None,
+    plot: Path | None = None,
     observer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on labeled structures from files.
@@ -41,6 +48,8 @@ def evaluate(
         Use at most so many structures, evenly spaced.
     level
         Name of the set whose reference level the energies have, if it is not the model's.
+    plot
+        PNG to draw parity and distribution of the errors into.
     observer
         Called with the structures done and in all.
 
@@ -52,7 +61,7 @@ def evaluate(
     Raises
     ------
     DataError
-        A file cannot be read or lacks energies or forces.
+        A file cannot be read or lacks energies or forces, or its labels are the model's own.
     StructureError
         A structure has an element that the model does not know.
     OptionError
@@ -65,11 +74,21 @@ def evaluate(
         frames = frames.evenly(limit)
     if level is not None:
         frames = at_level_of_model(potential, frames, level)
-    return evaluate_frames(potential, frames, observer=observer)
+    report = evaluate_frames(potential, frames, plot=plot, observer=observer)
+    if max(report["energy_MAE_meV_per_atom"], report["forces_MAE_meV_per_A"]) < _OWN:
+        raise DataError(
+            f"{sources[0]}: its energies and forces are those of model {potential.name!r} itself, "
+            "to the rounding of its numbers; evaluate on reference data"
+        )
+    return report
 
 
 def evaluate_frames(
-    potential: Potential, frames: Frames, *, observer: Callable[[int, int], None] | None = None
+    potential: Potential,
+    frames: Frames,
+    *,
+    plot: Path | None = None,
+    observer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on labeled structures.
 
@@ -79,24 +98,26 @@ def evaluate_frames(
         ``structures`` and ``atoms``; mean absolute and root mean square errors of the energy
         (meV/atom), of the force components (meV/Å) and, where a stress is known, of its components
         (meV/Å³); the mean cosine between true and computed force of an atom; the same ``by_kind``
-        of structure; and the mean absolute force error ``by_element``.
+        and ``by_size`` (number of atoms) of structure; and of the forces ``by_element``.
     """
     errors = _Errors(*_predict(potential, frames, observer))
+    if plot is not None:
+        draw_errors(plot, frames, errors.energy, errors.forces)
     owners = np.repeat(np.arange(len(frames)), frames.n_atoms())
-    by_kind = {}
-    for kind in np.unique(frames.kind):
-        chosen = frames.kind == kind
-        by_kind[str(kind)] = errors.summary(frames, chosen, chosen[owners])
-    report = errors.summary(frames, np.ones(len(frames), bool), np.ones(len(owners), bool))
-    by_element = {
-        ase.data.chemical_symbols[number]: {
-            "atoms": int((frames.numbers == number).sum()),
-            "forces_MAE_meV_per_A": 1000
-            * float(np.abs(errors.forces[frames.numbers == number]).mean()),
-        }
-        for number in np.unique(frames.numbers)
+
+    def of(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        return errors.summary(frames, chosen, chosen[owners])
+
+    sizes = np.digitize(frames.n_atoms(), _SIZES)  # 0 for the smallest
+    return {
+        **of(np.ones(len(frames), dtype=bool)),
+        "by_kind": {str(kind): of(frames.kind == kind) for kind in np.unique(frames.kind)},
+        "by_size": {_SIZE_NAMES[size]: of(sizes == size) for size in np.unique(sizes)},
+        "by_element": {
+            ase.data.chemical_symbols[number]: errors.of_atoms(frames.numbers == number)
+            for number in np.unique(frames.numbers)
+        },
     }
-    return {**report, "by_kind": by_kind, "by_element": by_element}
 
 
 def at_level_of_model(potential: Potential, frames: Frames, level: str) -> Frames:
@@ -115,7 +136,18 @@ class _Errors:
     def __init__(self, energy: Floats, forces: Floats, stress: Floats) -> None:
         self.energy, self.forces, self.stress = energy, forces, stress
 
-    def summary(self, frames: Frames, structures: Floats, atoms: Floats) -> dict[str, Any]:
+    def of_atoms(self, atoms: NDArray[np.bool_]) -> dict[str, Any]:
+        """Summarize the forces of the atoms that a mask chooses."""
+        forces = 1000 * self.forces[atoms]
+        return {
+            "atoms": int(atoms.sum()),
+            "forces_MAE_meV_per_A": float(np.abs(forces).mean()),
+            "forces_RMSE_meV_per_A": float(np.sqrt((forces**2).mean())),
+        }
+
+    def summary(
+        self, frames: Frames, structures: NDArray[np.bool_], atoms: NDArray[np.bool_]
+    ) -> dict[str, Any]:
         """Summarize the structures and atoms that two masks choose."""
         energy = 1000 * self.energy[structures] / frames.n_atoms()[structures]
         forces = 1000 * self.forces[atoms]
@@ -123,11 +155,9 @@ class _Errors:
         stress = stress[np.isfinite(stress)]
         summary: dict[str, Any] = {
             "structures": int(structures.sum()),
-            "atoms": int(atoms.sum()),
             "energy_MAE_meV_per_atom": float(np.abs(energy).mean()),
             "energy_RMSE_meV_per_atom": float(np.sqrt((energy**2).mean())),
-            "forces_MAE_meV_per_A": float(np.abs(forces).mean()),
-            "forces_RMSE_meV_per_A": float(np.sqrt((forces**2).mean())),
+            **self.of_atoms(atoms),
             "forces_cosine": _cosine(frames.forces[atoms], frames.forces[atoms] + forces / 1000),
         }
         if len(stress):

@@ -8,11 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tdncalc.training.data import Floats, Frames
+from tdncalc.training.frames import Floats, Frames
 
 __all__ = ["LevelFit", "Levels", "fit_levels"]
-
-_BLOCK = 100_000
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,11 @@ def fit_levels(frames: Frames, elements: tuple[str, ...], n_levels: int = 1) -> 
     numbers = [ase.data.atomic_numbers[symbol] for symbol in elements]
     free = _free(frames, numbers, n_levels)
     triangle: Floats = np.empty((0, len(elements) + int(free.sum()) + 1))
-    for start in range(0, len(frames), _BLOCK):  # the factor R of a QR grows by a block at a time
-        part = slice(start, start + _BLOCK)
-        counts = frames.counts(numbers, part).astype(np.float64)
-        own = frames.level[part, None] == np.arange(n_levels)  # (S, n_levels)
+    for block in frames.blocks():  # the factor R of a QR grows by a block at a time
+        counts = block.counts(numbers).astype(np.float64)
+        own = block.level[:, None] == np.arange(n_levels)  # (S, n_levels)
         shifts = (own[:, :, None] * counts[:, None, :])[:, free]
-        rows = np.column_stack([counts, shifts, frames.energy[part]])
+        rows = np.column_stack([counts, shifts, block.energy])
         triangle = np.asarray(np.linalg.qr(np.vstack([triangle, rows]), mode="r"))
     fitted = np.linalg.lstsq(triangle[:, :-1], triangle[:, -1], rcond=1e-10)[0]
     found = np.zeros(free.shape)
@@ -65,10 +62,11 @@ def fit_levels(frames: Frames, elements: tuple[str, ...], n_levels: int = 1) -> 
 
 def _free(frames: Frames, numbers: list[int], n_levels: int) -> NDArray[np.bool_]:
     """Return where a set holds an element that an earlier set holds too, (n_levels, n_elements)."""
-    owners = np.repeat(frames.level, frames.n_atoms())
-    held = np.array(
-        [np.isin(numbers, frames.numbers[owners == level]) for level in range(n_levels)]
-    )
+    held = np.zeros((n_levels, len(numbers)), dtype=bool)
+    for block in frames.blocks():
+        present = block.counts(numbers) > 0
+        for level in range(n_levels):
+            held[level] |= present[block.level == level].any(axis=0)
     earlier = np.cumsum(held, axis=0) - held > 0
     return np.asarray(held & earlier)
 
@@ -92,6 +90,14 @@ class Levels(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.zeros(free.shape))
         self.register_buffer("free", torch.from_numpy(free).float(), persistent=False)
+
+    def named(
+        self, fit: LevelFit, names: list[str], elements: tuple[str, ...]
+    ) -> dict[str, dict[str, float]]:
+        """Return each further set's shift of each element in eV, fitted and learned together."""
+        learned = (self.table.detach() * self.free).double().cpu().numpy()
+        rows = list(zip(names, fit.shifts + learned, strict=True))[1:]
+        return {name: dict(zip(elements, row.tolist(), strict=True)) for name, row in rows}
 
     def forward(self, level: Tensor, elements: Tensor) -> Tensor:
         """Return the energy in eV that each atom's level adds, (N,), given levels and elements."""

@@ -15,20 +15,26 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from tdncalc.architectures import Network
 from tdncalc.checkpoint import save_model
 from tdncalc.errors import CheckpointError, OutputError, TDNError
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.curve import write_curve
-from tdncalc.training.data import EpochSampler, GraphDataset, load_sets
+from tdncalc.training.data import (
+    GraphDataset,
+    make_batch,
+)
+from tdncalc.training.finetuning import origin
 from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import make_optimizer
-from tdncalc.training.preparation import check_known, make_network
+from tdncalc.training.preparation import check_known, load_data, make_network
+from tdncalc.training.processes import Processes, joined
 from tdncalc.training.progress import Meter, Progress
+from tdncalc.training.sampling import EpochSampler, ReplaySampler, Share
 from tdncalc.training.schedule import energy_weight, learning_rate
 from tdncalc.training.state import RunState, load_state, save_state
 from tdncalc.training.step import Batch, LossWeights, Step, make_step
+from tdncalc.training.validation import held_out_errors
 
 __all__ = ["Progress", "TrainResult", "train"]
 
@@ -83,9 +89,10 @@ def train(
     before = torch.get_num_threads()
     torch.set_num_threads(config.optimizer.threads)
     try:
-        run = _Run(config, run_dir, torch.device(device))
-        run.start(resume)
-        return run.go(observer, stop or (lambda: False))
+        with joined(torch.device(device)) as processes:
+            run = _Run(config, run_dir, processes)
+            run.start(resume)
+            return run.go(observer, stop or (lambda: False))
     except OSError as error:
         if isinstance(error, TDNError):
             raise
@@ -100,16 +107,11 @@ def train(
 class _Run:
     """The objects of one run and what happens between its steps."""
 
-    def __init__(self, config: TrainConfig, folder: Path, device: torch.device) -> None:
-        self.config, self.options, self.folder, self.device = (
-            config,
-            config.optimizer,
-            folder,
-            device,
-        )
-        root, names = config.data_root(), list(config.data.train)
-        train_frames = load_sets(config.data.train, names, root)
-        valid_frames = load_sets(config.data.valid, names, root).evenly(config.data.valid_limit)
+    def __init__(self, config: TrainConfig, folder: Path, processes: Processes) -> None:
+        self.config, self.options, self.folder = config, config.optimizer, folder
+        self.processes, self.device = processes, processes.device
+        device, names = processes.device, config.data.levels()
+        train_frames, valid_frames = load_data(config, folder, processes)
         network, self.level_fit = make_network(config, train_frames)
         references = self.level_fit.table(network.config.elements)
         self.data = GraphDataset(train_frames, network.config.cutoff, references)
@@ -148,13 +150,14 @@ class _Run:
         """Return a digest of the settings a resumed run may not change."""
         free = {"steps", "checkpoint_seconds", "validate_every", "compiled", "threads"}
         options = {k: v for k, v in asdict(self.options).items() if k not in free}
-        kept = [self.network.config.to_dict(), self.config.data.train, options]
+        data = [self.config.data.train, self.config.data.replay, self.config.start]
+        kept = [self.network.config.to_dict(), data, options, self.processes.size]
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def go(
         self, observer: Callable[[Progress], None] | None, stop: Callable[[], bool]
     ) -> TrainResult:
-        state, options = self.state, self.options
+        state, options, processes = self.state, self.options, self.processes
         meter, saved = Meter(), time.monotonic()
         reason = "done"
         for data in self._batches():
@@ -162,51 +165,70 @@ class _Run:
                 break
             began = time.perf_counter()
             batch = make_batch(data, self.network, self.device)
-            errors = self._descend(batch)
+            n_atoms = int(processes.total(len(batch.elements)))
+            errors = self._descend(batch, len(batch.elements) * processes.size / n_atoms)
             state.step += 1
-            state.seconds += time.perf_counter() - began
-            meter.add(
-                len(batch.elements), batch.n_atoms.numel(), errors, time.perf_counter() - began
-            )
+            seconds = time.perf_counter() - began
+            state.seconds += seconds
+            meter.add(n_atoms, batch.n_atoms.numel() * processes.size, errors, seconds)
             if state.step % options.validate_every == 0 or state.step == options.steps:
                 self._validate(meter)
             if observer:
                 observer(self._progress(meter))
-            if stop():
+            if processes.total(stop()):
                 reason = "stopped"
                 break
             if time.monotonic() - saved > options.checkpoint_seconds:
-                save_state(self.folder, state, self.fingerprint())
+                self._save()
                 saved = time.monotonic()
-        save_state(self.folder, state, self.fingerprint())
+        self._save()
+        processes.wait()
         return TrainResult(
             state.step, reason, self.folder / "model", state.rows[-1] if state.rows else None
         )
 
     def _batches(self) -> Iterable[Data]:
-        options = self.options
-        sampler = EpochSampler(
-            len(self.data.frames), options.batch_size, options.seed, self.state.step
-        )
-        loader: Iterable[Data] = DataLoader(self.data, batch_sampler=sampler)
+        options, data, processes = self.options, self.config.data, self.processes
+        size, at_once = len(self.data.frames), options.batch_size * processes.size
+        sampler: Iterable[list[int]]
+        if data.replay:
+            n_replay = int((self.data.frames.level == len(data.train)).sum())
+            sampler = ReplaySampler(
+                size, n_replay, at_once, data.replay_fraction, options.seed, self.state.step
+            )
+        else:
+            sampler = EpochSampler(size, at_once, options.seed, self.state.step)
+        share = Share(sampler, processes.rank, processes.size)
+        loader: Iterable[Data] = DataLoader(self.data, batch_sampler=share)
         return loader
 
-    def _descend(self, batch: Batch) -> tuple[float, float]:
-        """Take one step of the optimizer; return mean absolute errors in eV/atom and eV/Å."""
+    def _descend(self, batch: Batch, share: float) -> tuple[float, float]:
+        """Take one step of the optimizer; return mean absolute errors in eV/atom and eV/Å.
+
+        The mean over all atoms of a batch is that over the processes of their means, each
+        multiplied by its `share`: its number of atoms over the mean number.
+        """
         options, state = self.options, self.state
-        weight = torch.tensor(energy_weight(options, state.step), device=self.device)
-        result = self.step(self.parameters, batch, weight)
-        norm = torch.nn.utils.get_total_norm(result.gradients)
+        balance = torch.tensor([energy_weight(options, state.step), share], device=self.device)
+        result = self.step(self.parameters, batch, balance)
+        energy, forces, *gradients = self.processes.average(
+            [result.energy_error, result.forces_error * share, *result.gradients]
+        )
+        norm = torch.nn.utils.get_total_norm(gradients)
         if not torch.isfinite(norm):
             logger.warning("step %d: gradients are not finite, passed over", state.step)
-            return float(result.energy_error), float(result.forces_error)
+            return float(energy), float(forces)
         scale = min(1.0, options.clip_norm / (float(norm) + 1e-12))
-        for parameter, gradient in zip(self.parameters, result.gradients, strict=True):
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient * scale
         state.optimizer.step(learning_rate(options, state.step))
         decay = min(options.ema_decay, (1 + state.step) / (10 + state.step))
         torch._foreach_lerp_(state.average, [p.detach() for p in self.parameters], 1 - decay)
-        return float(result.energy_error), float(result.forces_error)
+        return float(energy), float(forces)
+
+    def _save(self) -> None:
+        if self.processes.first:
+            save_state(self.folder, self.state, self.fingerprint())
 
     def _progress(self, meter: "Meter") -> Progress:
         return Progress(
@@ -221,10 +243,14 @@ class _Run:
 
     def _validate(self, meter: "Meter") -> None:
         """Measure the averaged weights, log, and keep the model if it is the best so far."""
+        if not self.processes.first:
+            return
         state = self.state
         current = [p.detach().clone() for p in self.parameters]
         self._set(state.average)
-        energy, forces, virial = self._errors()
+        energy, forces, virial = held_out_errors(
+            self.exact_step, self.network, self.parameters, self.valid, self.options.batch_size
+        )
         state.rows.append(
             {
                 "step": state.step,
@@ -246,23 +272,7 @@ class _Run:
             self._save_model(state.rows[-1])
         self._set(current)
         write_curve(self.folder, state.rows)
-        save_state(self.folder, state, self.fingerprint())
-
-    def _errors(self) -> tuple[float, float, float]:
-        """Return mean absolute errors on the validation set in eV/atom, eV/Å and eV/atom."""
-        weight = torch.tensor(1.0, device=self.device)
-        energy = forces = virial = atoms = known = 0.0
-        self.network.eval()  # no dropout
-        for data in DataLoader(self.valid, batch_size=self.options.batch_size):
-            batch = make_batch(data, self.network, self.device)
-            result = self.exact_step(self.parameters, batch, weight)
-            energy += float(result.energy_error) * batch.n_atoms.numel()
-            forces += float(result.forces_error) * len(batch.elements)
-            atoms += len(batch.elements)
-            virial += float(result.virial_error) * float(batch.has_stress.sum())
-            known += float(batch.has_stress.sum())
-        self.network.train()
-        return energy / len(self.valid.frames), forces / atoms, virial / max(known, 1)
+        self._save()
 
     def _set(self, values: list[Tensor]) -> None:
         with torch.no_grad():
@@ -274,6 +284,7 @@ class _Run:
             "steps": self.state.step,
             "structures": len(self.data.frames),
             "machine": f"{platform.machine()}, {self.options.threads} thread, {self.device.type}",
+            "processes": self.processes.size,
             "torch": torch.__version__,
         }
         card = {
@@ -282,35 +293,14 @@ class _Run:
             "validation": row,
             "training": training,
             **self._levels(),
+            **({"from": origin(self.config.start)} if self.config.start else {}),
         }
         save_model(self.folder / "model", self.network, card)
 
     def _levels(self) -> dict[str, Any]:
-        """Return, for the card, what each further set's energies lie above the model's, in eV."""
+        """Return, for the card, what each further set's energies lie above the model's."""
         if self.state.levels is None:
             return {}
-        learned = self.state.levels.table.detach() * self.state.levels.free
-        shifts = self.level_fit.shifts + learned.double().cpu().numpy()
-        return {
-            "levels": {
-                name: dict(zip(self.network.config.elements, row.tolist(), strict=True))
-                for name, row in list(zip(self.config.data.train, shifts, strict=True))[1:]
-            }
-        }
-
-
-def make_batch(data: Data, network: Network, device: torch.device) -> Batch:
-    """Turn a batch of PyG's loader into what the loss needs."""
-    data = data.to(device)
-    return Batch(
-        elements=network.element_indices(data.z),
-        edge_index=data.edge_index,
-        vectors=data.edge_vectors,
-        structure=data.batch,
-        n_atoms=torch.bincount(data.batch, minlength=data.num_graphs).float(),
-        energy=(data.energy - data.reference_energy).float(),
-        forces=data.forces,
-        strain_gradient=data.strain_gradient,
-        has_stress=data.has_stress,
-        level=data.level,
-    )
+        elements = self.network.config.elements
+        shifts = self.state.levels.named(self.level_fit, self.config.data.levels(), elements)
+        return {"levels": shifts}

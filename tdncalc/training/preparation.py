@@ -1,5 +1,8 @@
 """What is measured on the data before a run, and the network made with it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import ase.data
 import numpy as np
 import torch
@@ -11,45 +14,101 @@ from tdncalc.architectures import (
     new_coupling,
     parse_config,
 )
+from tdncalc.checkpoint import read_card
 from tdncalc.errors import ConfigError
 from tdncalc.published.config import PublishedConfig
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
-from tdncalc.training.data import Frames
+from tdncalc.training.data import load_sets, pack_sets
+from tdncalc.training.finetuning import interaction_energies, start_from
+from tdncalc.training.frames import Frames
 from tdncalc.training.levels import LevelFit, fit_levels
+from tdncalc.training.processes import Processes
 
 __all__ = [
     "average_neighbors",
     "check_known",
+    "load_data",
     "make_network",
     "set_shortest_distances",
 ]
 
 _SAMPLE = 2000
+_LOOKED_AT = 250_000
+
+
+def load_data(config: TrainConfig, folder: Path, processes: Processes) -> tuple[Frames, Frames]:
+    """Read what to train on and what to validate on; the first process does the packing.
+
+    Raises
+    ------
+    DataError
+        A file is missing or cannot be read.
+    ConfigError
+        There are too few structures for a batch of every process.
+    """
+    data, root, names = config.data, config.data_root(), config.data.levels()
+    if data.packed:
+        if not processes.first:
+            processes.wait()
+        train_frames = pack_sets(data.train_sets(), names, root, folder / "data")
+        if processes.first:
+            processes.wait()
+    else:
+        train_frames = load_sets(data.train_sets(), names, root)
+    size = config.optimizer.batch_size
+    if processes.size > 1 and len(train_frames) < size * processes.size:
+        raise ConfigError(
+            f"{len(train_frames)} structures are too few for {processes.size} processes with "
+            f"{size} each; take smaller batches"
+        )
+    return train_frames, load_sets(data.valid, names, root).evenly(data.valid_limit)
 
 
 def make_network(config: TrainConfig, frames: Frames) -> tuple[Network, LevelFit]:
     """Make a network with seeded weights, and references and normalization measured on the data.
+
+    One that goes on from a model has that model's weights and normalization; its references are
+    fitted to what the data's energies are beyond the model's interaction energies.
 
     Returns
     -------
     tuple
         The network, and the reference energies of it and of the other sets of the data.
     """
+    network = start_from(config.start, config.model) if config.start else _new(config, frames)
+    check_known(frames, network)
+    if isinstance(network, TDN):
+        n_known = len(read_card(config.start)["elements"]) if config.start else 0
+        set_shortest_distances(network, frames, n_known)
+    fitted = _fit(config, network, frames)
+    references = torch.zeros(len(network.reference_energies), dtype=torch.float64)
+    references[network.element_indices(_numbers(network))] = torch.from_numpy(fitted.references)
+    network.reference_energies = references
+    return network, fitted
+
+
+def _new(config: TrainConfig, frames: Frames) -> Network:
     settings = parse_config(config.architecture, config.model)
     measured = {**_measured(settings, frames), **config.model}
     settings = parse_config(config.architecture, measured)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimizer.seed)
-        network = build_network(settings, new_coupling(settings)).float()
-    check_known(frames, network)
-    fitted = fit_levels(frames, settings.elements, len(config.data.train))
-    references = torch.zeros(len(network.reference_energies), dtype=torch.float64)
-    references[network.element_indices(_numbers(network))] = torch.from_numpy(fitted.references)
-    network.reference_energies = references
-    if isinstance(network, TDN):
-        set_shortest_distances(network, frames)
-    return network, fitted
+        return build_network(settings, new_coupling(settings)).float()
+
+
+def _fit(config: TrainConfig, network: Network, frames: Frames) -> LevelFit:
+    """Fit the references and levels; of a given network to what it leaves unexplained."""
+    elements, n_levels = network.config.elements, len(config.data.levels())
+    if not config.start:
+        return fit_levels(frames, elements, n_levels)
+    sample = frames.evenly(_SAMPLE)
+    numbers = _numbers(network)
+    known = network.reference_energies[network.element_indices(numbers)].numpy()
+    left = sample.energy - interaction_energies(network, sample)
+    left = left - sample.counts(numbers.tolist()) @ known
+    change = fit_levels(replace(sample, energy=left), elements, n_levels)
+    return replace(change, references=known + change.references)
 
 
 def _measured(settings: NetworkConfig, frames: Frames) -> dict[str, float]:
@@ -62,7 +121,8 @@ def _measured(settings: NetworkConfig, frames: Frames) -> dict[str, float]:
 
 def _energy_scale(frames: Frames) -> float:
     """Return the root mean square force times 1 Å, in eV; 1 where crystals at rest have none."""
-    scale = float(np.sqrt(np.mean(frames.forces**2)))
+    squares = sum(float(np.square(block.forces).sum()) for block in frames.blocks())
+    scale = float(np.sqrt(squares / frames.forces.size))
     return scale if scale > 1e-3 else 1.0
 
 
@@ -71,8 +131,13 @@ def _numbers(network: Network) -> torch.Tensor:
     return torch.tensor([ase.data.atomic_numbers[symbol] for symbol in network.config.elements])
 
 
-def set_shortest_distances(network: TDN, frames: Frames) -> None:
-    """Tell the network how near each pair of elements comes in the data."""
+def set_shortest_distances(network: TDN, frames: Frames, n_known: int = 0) -> None:
+    """Tell the network how near each pair of elements comes in the data.
+
+    The first `n_known` elements have been measured before, on other data: what is nearer counts.
+    Of more than a quarter of a million structures so many, evenly spaced, are looked at.
+    """
+    frames = frames.evenly(_LOOKED_AT)
     places = network.places.cpu().numpy()
     shortest = np.full((len(network.config.elements),) * 2, np.inf)
     for index in range(len(frames)):
@@ -80,8 +145,9 @@ def set_shortest_distances(network: TDN, frames: Frames) -> None:
         pairs, vectors = frames.edges(index, network.config.cutoff)
         np.minimum.at(shortest, tuple(kinds[pairs]), np.linalg.norm(vectors, axis=1))
     known = torch.from_numpy(shortest)
-    bonded = network.repulsion.shortest
-    network.repulsion.shortest = torch.where(known.isfinite(), known, bonded).to(bonded)
+    before = network.repulsion.shortest
+    known[:n_known, :n_known] = known[:n_known, :n_known].minimum(before[:n_known, :n_known].cpu())
+    network.repulsion.shortest = torch.where(known.isfinite(), known, before).to(before)
 
 
 def average_neighbors(frames: Frames, cutoff: float) -> float:
@@ -93,7 +159,8 @@ def average_neighbors(frames: Frames, cutoff: float) -> float:
 
 def check_known(frames: Frames, network: Network) -> None:
     """Raise a ConfigError if the data hold an element that the network does not know."""
-    present = {ase.data.chemical_symbols[z] for z in np.unique(frames.numbers)}
+    numbers = {int(z) for block in frames.blocks() for z in np.unique(block.numbers)}
+    present = {ase.data.chemical_symbols[z] for z in numbers}
     if missing := sorted(present - set(network.config.elements)):
         known = " ".join(network.config.elements)
         raise ConfigError(

@@ -114,9 +114,10 @@ Step = Callable[[Sequence[Tensor], Batch, Tensor], StepResult]
 def make_step(
     network: Network, weights: LossWeights, *, compiled: bool, levels: Levels | None = None
 ) -> Step:
-    """Return a function of (parameters, batch, energy weight) that gives loss and gradients.
+    """Return a function of (parameters, batch, balance) that gives loss and gradients.
 
     The parameters are those of the network and then, if given, those of the levels of several sets.
+    The balance (2,) multiplies the errors of energies and of forces, beside their weights.
 
     The compiled one traces loss and gradients together once, with symbolic sizes, and gives the
     graph to inductor: batches of any size run without recompilation. Eager is its reference.
@@ -126,17 +127,17 @@ def make_step(
         raise ConfigError("direct forces have no stress; remove stress_weight")
     names = [name for name, _ in outputs.named_parameters()]
 
-    def step(parameters: list[Tensor], batch: list[Tensor], energy_weight: Tensor) -> list[Tensor]:
+    def step(parameters: list[Tensor], batch: list[Tensor], balance: Tensor) -> list[Tensor]:
         parameters = [p.detach().requires_grad_(True) for p in parameters]
         named = dict(zip(names, parameters, strict=True))
-        loss, *errors = _loss(outputs, named, Batch(*batch), weights, energy_weight)
+        loss, *errors = _loss(outputs, named, Batch(*batch), weights, balance)
         gradients = torch.autograd.grad(loss, parameters)
         return [loss.detach(), *(error.detach() for error in errors), *gradients]
 
     run = _Compiled(step) if compiled else step
 
-    def call(parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor) -> StepResult:
-        loss, *rest = run(list(parameters), batch.tensors(), energy_weight)
+    def call(parameters: Sequence[Tensor], batch: Batch, balance: Tensor) -> StepResult:
+        loss, *rest = run(list(parameters), batch.tensors(), balance)
         return StepResult(loss, rest[0], rest[1], rest[2], list(rest[3:]))
 
     return call
@@ -171,7 +172,7 @@ def _loss(
     parameters: dict[str, Tensor],
     batch: Batch,
     weights: LossWeights,
-    energy_weight: Tensor,
+    balance: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss and the mean absolute errors of energy per atom, force components and virial."""
     vectors = batch.vectors.detach().requires_grad_(True)
@@ -188,8 +189,8 @@ def _loss(
     energy_error = (energy - batch.energy) / batch.n_atoms
     force_error = forces - batch.forces
     delta = weights.huber_delta
-    loss = energy_weight * _huber(energy_error.abs(), delta).mean()
-    loss = loss + weights.forces * _huber(_norm(force_error), delta).mean()
+    loss = balance[0] * weights.energy * _huber(energy_error.abs(), delta).mean()
+    loss = loss + balance[1] * weights.forces * _huber(_norm(force_error), delta).mean()
     virial_error = torch.zeros_like(loss)
     if weights.stress:
         by_edge = vectors[:, :, None] * gradient[:, None, :]
@@ -221,16 +222,16 @@ class _Compiled:
         self._run: Callable[..., list[Tensor]] | None = None
 
     def __call__(
-        self, parameters: list[Tensor], batch: list[Tensor], energy_weight: Tensor
+        self, parameters: list[Tensor], batch: list[Tensor], balance: Tensor
     ) -> list[Tensor]:
         if self._run is None:
-            self._run = _trace(self._function, parameters, batch, energy_weight)
+            self._run = _trace(self._function, parameters, batch, balance)
         for tensor in batch:
             torch._dynamo.maybe_mark_dynamic(
                 tensor, tensor.dim() - 1 if tensor.dtype == torch.int64 else 0
             )
         with torch.no_grad():
-            return self._run(parameters, batch, energy_weight)
+            return self._run(parameters, batch, balance)
 
 
 def _multiply_and_sum(a: Tensor, b: Tensor) -> Tensor:
@@ -245,7 +246,7 @@ def _trace(
     function: Callable[..., list[Tensor]],
     parameters: list[Tensor],
     batch: list[Tensor],
-    weight: Tensor,
+    balance: Tensor,
 ) -> Callable[..., list[Tensor]]:
     """Trace to one graph of plain operators: parameters of fixed sizes, a batch of symbolic."""
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
@@ -260,5 +261,5 @@ def _trace(
     fake_parameters = [fake(tensor, None) for tensor in parameters]
     fake_batch = [fake(t, t.dim() - 1 if t.dtype == torch.int64 else 0) for t in batch]
     with mode:
-        graph = make_fx(function, _FUSABLE)(fake_parameters, fake_batch, fake(weight, None))
+        graph = make_fx(function, _FUSABLE)(fake_parameters, fake_batch, fake(balance, None))
     return torch.compile(graph)

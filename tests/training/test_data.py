@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.io import write
 
 from tdncalc.errors import DataError
-from tdncalc.training.data import EpochSampler, Frames, GraphDataset, load_frames
+from tdncalc.training.data import Frames, GraphDataset, load_frames
 
 
 def pack(path: Path, **changes: object) -> Path:
@@ -130,19 +130,6 @@ def test_a_stress_without_a_volume_is_no_label(data_folder: Path) -> None:
     frames = replace(frames, cell=np.zeros((1, 3, 3)), pbc=np.zeros((1, 3), dtype=bool))
     data = GraphDataset(frames, 3.0, np.zeros((1, 119))).get(0)
     assert (data.has_stress.item(), data.strain_gradient.abs().sum()) == (0, 0)
-
-
-def test_the_order_of_batches_goes_on_after_a_restart() -> None:
-    whole = iter(EpochSampler(10, 3, seed=4))
-    first = [next(whole) for _ in range(8)]
-    later = iter(EpochSampler(10, 3, seed=4, start=5))
-    assert [next(later) for _ in range(3)] == first[5:]
-
-
-def test_an_epoch_sees_every_structure_once() -> None:
-    batches = iter(EpochSampler(12, 3, seed=0))
-    seen = [index for _ in range(4) for index in next(batches)]
-    assert sorted(seen) == list(range(12))
 
 
 def test_evenly_spaced_structures_span_the_set(data_folder: Path) -> None:

@@ -3,11 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from tdncalc.checkpoint import load_model, save_model
-from tdncalc.errors import OptionError
+from tdncalc.errors import DataError, OptionError, OutputError
 from tdncalc.potential import Potential
 from tdncalc.tdn import TDN
+from tdncalc.training import evaluate as module
 from tdncalc.training.data import Frames, load_frames
 from tdncalc.training.evaluate import at_level_of_model, evaluate, evaluate_frames
 
@@ -88,3 +91,35 @@ def test_labels_of_another_level_are_brought_to_the_model(
     assert other["energy_MAE_meV_per_atom"] != plain["energy_MAE_meV_per_atom"]
     with pytest.raises(OptionError, match="has no level 'mp2'; it has: hf"):
         evaluate(potential, ["all.extxyz"], root=data_folder, level="mp2")
+
+
+def test_errors_are_kept_apart_by_size(
+    potential: Potential, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SIZES", (4,))
+    large = np.repeat(frames.n_atoms() > 3, frames.n_atoms())
+    wrong = replace(frames, forces=frames.forces + 0.03 * large[:, None])
+    small, rest = evaluate_frames(potential, wrong)["by_size"].values()
+    assert small["forces_RMSE_meV_per_A"] < 1e-6
+    assert rest["forces_RMSE_meV_per_A"] == pytest.approx(30)
+    assert small["structures"] + rest["structures"] == len(frames)
+
+
+def test_a_models_own_results_are_no_reference(
+    potential: Potential, tmp_path: Path, data_folder: Path
+) -> None:
+    frames = load_frames(["all.extxyz"], data_folder)
+    own = [frames.atoms(i) for i in range(4)]
+    for atoms, result in zip(own, potential.evaluate(own), strict=True):
+        labels = {"energy": result["energy"], "forces": result["forces"]}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+    write(tmp_path / "own.extxyz", own)
+    with pytest.raises(DataError, match="are those of model 'm' itself"):
+        evaluate(potential, ["own.extxyz"], root=tmp_path)
+
+
+def test_errors_are_drawn(potential: Potential, data_folder: Path, tmp_path: Path) -> None:
+    evaluate(potential, ["all.extxyz"], root=data_folder, plot=tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(OutputError, match="cannot be written"):
+        evaluate(potential, ["all.extxyz"], root=data_folder, plot=tmp_path / "no" / "p.png")

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from tdncalc.checkpoint import load_model, read_card
-from tdncalc.training import levels as module
+from tdncalc.training import frames as module
 from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.data import Frames, load_frames, load_sets
 from tdncalc.training.levels import Levels, fit_levels
@@ -25,7 +25,7 @@ def frames(data_folder: Path) -> Frames:
     return load_frames(["all.extxyz"], data_folder)
 
 
-@pytest.mark.parametrize("block", [100_000, 7])
+@pytest.mark.parametrize("block", [50_000, 7])
 def test_reference_energies_recover_an_additive_energy(
     frames: Frames, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:

@@ -10,9 +10,8 @@ from torch_geometric.loader import DataLoader
 
 from tdncalc.checkpoint import load_model, save_model
 from tdncalc.tdn import TDN
-from tdncalc.training.data import GraphDataset, load_frames
+from tdncalc.training.data import GraphDataset, load_frames, make_batch
 from tdncalc.training.levels import Levels
-from tdncalc.training.loop import make_batch
 from tdncalc.training.step import Batch, LossWeights, make_step
 
 WEIGHTS = LossWeights(forces=2.0, stress=3.0, huber_delta=0.05)
@@ -37,7 +36,7 @@ def parameters(network: TDN) -> list[Tensor]:
 def test_gradients_match_finite_differences(network: TDN, batches: list[Batch]) -> None:
     network.double()
     step = make_step(network, WEIGHTS, compiled=False)
-    batch, values, weight = in_double(batches[0]), parameters(network), torch.tensor(0.7)
+    batch, values, weight = in_double(batches[0]), parameters(network), torch.tensor([0.7, 1.0])
     direction = [torch.randn_like(value) for value in values]
     gradients = step(values, batch, weight).gradients
     exact = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
@@ -50,9 +49,7 @@ def test_gradients_match_finite_differences(network: TDN, batches: list[Batch]) 
 
 def test_errors_are_those_of_the_predictions(network: TDN, batches: list[Batch]) -> None:
     batch = batches[0]
-    result = make_step(network, WEIGHTS, compiled=False)(
-        parameters(network), batch, torch.tensor(1.0)
-    )
+    result = make_step(network, WEIGHTS, compiled=False)(parameters(network), batch, torch.ones(2))
     energies = network(batch.elements, batch.edge_index, batch.vectors).detach()
     total = torch.zeros(5).index_add(0, batch.structure, energies)
     expected = ((total - batch.energy) / batch.n_atoms).abs().mean()
@@ -63,7 +60,7 @@ def test_structures_without_stress_do_not_enter_the_stress_loss(
     network: TDN, batches: list[Batch]
 ) -> None:
     step = make_step(network, WEIGHTS, compiled=False)
-    batch, values, weight = batches[0], parameters(network), torch.tensor(1.0)
+    batch, values, weight = batches[0], parameters(network), torch.ones(2)
     wrong = batch.strain_gradient + 1e3 * (1 - batch.has_stress)[:, None, None]
     assert batch.has_stress.tolist() == [0, 1, 0, 1, 0]
     changed = step(values, replace(batch, strain_gradient=wrong), weight).loss
@@ -81,7 +78,7 @@ def test_the_virial_is_that_of_the_potential(
     dataset = GraphDataset(replace(frames, stress=stress), 4.0, np.zeros((1, 119)))
     batch = make_batch(next(iter(DataLoader(dataset, batch_size=3))), network, torch.device("cpu"))
     step = make_step(network, WEIGHTS, compiled=False)
-    result = step(parameters(network), batch, torch.tensor(1.0))
+    result = step(parameters(network), batch, torch.ones(2))
     assert float(batch.strain_gradient.abs().max()) > 0.1
     assert float(result.virial_error) < 1e-5
 
@@ -93,7 +90,7 @@ def test_the_compiled_step_equals_the_eager_one_at_every_size(
     levels = Levels(np.array([[False, False], [True, True]]))
     eager = make_step(network, WEIGHTS, compiled=False, levels=levels)
     compiled = make_step(network, WEIGHTS, compiled=True, levels=levels)
-    values, weight = [*parameters(network), torch.rand(2, 2)], torch.tensor(1.0)
+    values, weight = [*parameters(network), torch.rand(2, 2)], torch.ones(2)
     for index, plain in enumerate(batches[:4]):
         batch = replace(plain, level=torch.arange(len(plain.level)) % (1 + index % 2))
         one, other = eager(values, batch, weight), compiled(values, batch, weight)

@@ -1,0 +1,90 @@
+"""Which reader takes a file, and which of its structures are wanted."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from tdncalc.errors import DataError
+from tdncalc.training.frames import Frames, Structure, gather
+from tdncalc.training.packed import is_packed, open_packed
+from tdncalc.training.reading import by_ase, hdf5, lmdb_files, shards
+
+__all__ = ["read"]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_AT_ONCE = 1000
+_GLOB = set("*?[")
+
+Wanted = dict[str, str]
+Reader = Callable[[Path, Wanted], Iterator[Structure]]
+
+
+def read(source: str, root: Path) -> Iterator[Frames]:
+    """Read the structures of a source a part at a time, so that memory stays bounded.
+
+    Parameters
+    ----------
+    source
+        ``FILE``, ``FILE#key=value`` or ``FILE#key=value&key=value``: only the structures of which
+        the file says so. FILE may be a pattern (``s2ef/*.lmdb``). Read are packed .npz shards,
+        HDF5 in the layouts of SPICE and ANI-1x, LMDB of PubChemQCR, OC20, OC22 and fairchem,
+        folders of :func:`tdncalc.training.packed.pack`, extxyz, ASE's databases, and what else
+        ASE reads.
+    root
+        Folder of relative paths.
+
+    Raises
+    ------
+    DataError
+        There is no such file, it cannot be read, or a structure has no energy or forces.
+    """
+    name, _, condition = source.partition("#")
+    wanted = _conditions(condition, source)
+    for path in _paths(name, root):
+        if path.suffix == ".npz":
+            yield shards.read(path)
+            continue
+        if is_packed(path):
+            yield from open_packed(path).blocks()
+            continue
+        structures = _chosen(_reader(path)(path, wanted), wanted)
+        while some := list(islice(structures, _AT_ONCE)):
+            yield gather(some)
+
+
+def _paths(name: str, root: Path) -> list[Path]:
+    if _GLOB & set(name):
+        base = Path(name) if Path(name).is_absolute() else root / name
+        found = sorted(Path(base.anchor or ".").glob(str(base.relative_to(base.anchor or "."))))
+    else:
+        found = [root / name]
+    if not found or not (found[0].is_file() or _is_folder_of_data(found[0])):
+        raise DataError(
+            f"{root / name}: no such data file; paths start from {root} (set TDNCALC_DATA)"
+        )
+    return found
+
+
+def _is_folder_of_data(path: Path) -> bool:
+    return is_packed(path) or (path / "data.mdb").is_file()
+
+
+def _conditions(text: str, source: str) -> Wanted:
+    parts = [part.partition("=") for part in text.split("&") if part]
+    if not all(equals for _, equals, _ in parts):
+        raise DataError(f"{source}: what follows # must be key=value")
+    return {key: value for key, _, value in parts}
+
+
+def _reader(path: Path) -> Reader:
+    if path.is_dir() or path.suffix in (".lmdb", ".aselmdb"):
+        return lmdb_files.read
+    with path.open("rb") as file:
+        is_hdf5 = file.read(len(_HDF5)) == _HDF5
+    return hdf5.read if is_hdf5 else by_ase.read
+
+
+def _chosen(structures: Iterable[Structure], wanted: Wanted) -> Iterator[Structure]:
+    for structure in structures:
+        if all(str(structure.info.get(key)) == value for key, value in wanted.items()):
+            yield structure

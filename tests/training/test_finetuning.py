@@ -1,0 +1,114 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from tdncalc.checkpoint import load_model, read_card, save_model
+from tdncalc.errors import ConfigError
+from tdncalc.tdn import TDN
+from tdncalc.training.config import TrainConfig, load_config
+from tdncalc.training.data import load_frames
+from tdncalc.training.evaluate import evaluate
+from tdncalc.training.finetuning import extend, interaction_energies, start_from
+from tdncalc.training.loop import train
+from tdncalc.training.preparation import make_network
+
+
+def test_a_wider_network_computes_the_same_for_what_it_knew(network: TDN) -> None:
+    network.reference_energies = torch.tensor([-1.5, 2.5], dtype=torch.float64)
+    wider = extend(network, ("Ag", "Ni"))
+    assert wider.config.elements == ("Cu", "Au", "Ag", "Ni")
+    elements = torch.tensor([0, 1, 0])
+    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    vectors = torch.tensor([[0, 0, 2.5], [0, 0, -2.5], [2.4, 0, 0], [-2.4, 0, 0]])
+    assert torch.equal(wider(elements, edges, vectors), network(elements, edges, vectors))
+    assert wider.reference_energies.tolist() == [-1.5, 2.5, 0, 0]
+
+
+def test_a_new_element_begins_as_the_mean_of_the_known(network: TDN) -> None:
+    wider = extend(network, ("Ag",))
+    assert torch.allclose(wider.embedding[2], network.embedding.mean(0))
+    weights = wider.interactions[0].product.weights  # element is the second axis
+    assert torch.allclose(weights[:, 2], weights[:, :2].mean(1))
+    radii = wider.repulsion.radii
+    assert wider.repulsion.shortest[2, 2] == pytest.approx(float(2 * radii[2]))
+
+
+def labeled(symbols: str, seed: int, theory: float) -> Atoms:
+    """A shaken cluster with EMT's labels, each atom's energy raised by a theory's offset."""
+    atoms = Atoms(symbols, 2.5 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]]))
+    atoms.rattle(0.1, seed=seed)
+    atoms.calc = EMT()
+    results = {"energy": atoms.get_potential_energy() + theory * 3, "forces": atoms.get_forces()}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+@pytest.fixture
+def tuned(config_file: Path, tmp_path: Path) -> TrainConfig:
+    """Go on from a model of copper and gold, learn silver, and do not forget the first."""
+    write(tmp_path / "old.extxyz", [labeled("CuAuCu", seed, 0.0) for seed in range(16)])
+    write(tmp_path / "new.extxyz", [labeled("CuAgCu", seed, 7.0) for seed in range(16)])
+    content = yaml.safe_load(config_file.read_text())
+    content["data"] = {"root": str(tmp_path), "train": "old.extxyz", "valid": "old.extxyz"}
+    content["optimizer"] |= {"steps": 150, "validate_every": 150}
+    config_file.write_text(yaml.safe_dump(content))
+    train(load_config(config_file), run_dir=tmp_path / "base")
+    content["data"] |= {"train": "new.extxyz", "valid": "new.extxyz"}
+    content["data"] |= {"replay": "old.extxyz", "replay_fraction": 0.5}
+    content |= {"from": str(tmp_path / "base" / "model"), "model": {"elements": ["Ag"]}}
+    content["optimizer"] |= {"steps": 60, "validate_every": 60, "learning_rate": 0.003}
+    config_file.write_text(yaml.safe_dump(content))
+    return load_config(config_file)
+
+
+def test_the_start_has_the_new_theory_and_only_new_elements_are_unknown(
+    tuned: TrainConfig, tmp_path: Path
+) -> None:
+    frames = load_frames(["new.extxyz"], tmp_path)
+    plain = replace(tuned, data=replace(tuned.data, replay=()))
+    network, _ = make_network(plain, frames)
+    elements = [int(z) for z in (29, 47)]
+    total = interaction_energies(network, frames) + frames.counts(elements) @ [
+        float(network.reference_energies[i]) for i in (0, 2)
+    ]
+    assert np.abs(total - frames.energy).max() < 0.3
+    before = load_model(tuned.start)
+    assert float(network.reference_energies[1]) == float(before.reference_energies[1])
+
+
+def test_fine_tuning_learns_the_new_and_replay_keeps_the_old(
+    tuned: TrainConfig, tmp_path: Path
+) -> None:
+    kept = train(tuned, run_dir=tmp_path / "kept")
+    forgot = train(replace(tuned, data=replace(tuned.data, replay=())), run_dir=tmp_path / "forgot")
+    card = read_card(kept.model)
+    assert card["elements"] == ["Cu", "Au", "Ag"]
+    assert card["from"] == {"model": "tiny", "sha256": read_card(tuned.start)["sha256"]}
+    assert kept.validation is not None
+    assert kept.validation["valid_energy_meV_per_atom"] < 100
+    old = evaluate(load_model(kept.model), ["old.extxyz"], root=tmp_path, level="replay")
+    assert old["energy_MAE_meV_per_atom"] < 100
+    worse = evaluate(load_model(forgot.model), ["old.extxyz"], root=tmp_path)
+    assert old["forces_MAE_meV_per_A"] < 0.7 * worse["forces_MAE_meV_per_A"]
+
+
+def test_a_start_keeps_its_network(network: TDN, tmp_path: Path) -> None:
+    save_model(tmp_path / "m", network, {"name": "m"})
+    with pytest.raises(ConfigError, match="channels cannot be set"):
+        start_from(str(tmp_path / "m"), {"channels": 7})
+    with pytest.raises(ConfigError, match="'Xy' is no element"):
+        start_from(str(tmp_path / "m"), {"elements": ["Xy"]})
+    assert start_from(str(tmp_path / "m"), {"elements": ["Cu"]}).config == network.config
+
+
+def test_the_command_line_names_another_start(config_file: Path) -> None:
+    assert load_config(config_file, start="organic").start == "organic"
+    assert load_config(config_file).start == ""
