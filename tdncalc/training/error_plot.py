@@ -52,7 +52,9 @@ def _parity(axes: Axes, true: Floats, computed: Floats, label: str) -> None:
 
 def _histogram(axes: Axes, errors: Floats, label: str) -> None:
     edge = float(np.quantile(np.abs(errors), 0.995)) or 1.0
-    axes.hist(np.clip(errors, -edge, edge), bins=80, color="C0")
-    mean = np.abs(errors).mean()
-    axes.set(xlabel=label, ylabel="count", yscale="log", title=f"mean absolute {mean:.3g}")
+    axes.hist(errors, bins=int(np.clip(len(errors) ** 0.5, 10, 80)), range=(-edge, edge))
+    title = (
+        f"mean absolute {np.abs(errors).mean():.3g}, {np.mean(np.abs(errors) > edge):.1%} beyond"
+    )
+    axes.set(xlabel=label, ylabel="count", yscale="log", title=title)
     axes.grid(alpha=0.3)
