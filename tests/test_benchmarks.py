@@ -140,3 +140,9 @@ def test_table_compares_with_the_compiled_kernel(harness):
     text = harness["report"].table(report)
     assert "| ours | 1 | 1 | 1 | – | 86.4 | 333 | 2 | 300 | 3 |" in text
     assert "| theirs | 40 | 40 | 40 | – | 2.16 | 13,333 | 2 | 300 | 3 |" in text
+
+
+@pytest.mark.slow
+def test_memory_of_data_on_disk_is_measured():
+    text = run("data_memory.py", "--structures", "40", "80", "--steps", "2")
+    assert re.search(r"^ +80 +\d+ +\d+ +\d+ +\d+ +\d+$", text, flags=re.MULTILINE)

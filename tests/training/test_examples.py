@@ -1,0 +1,75 @@
+"""The configurations and scripts of examples/training."""
+
+import lzma
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+from tdncalc.training.config import load_config
+from tdncalc.training.data import load_frames
+
+FOLDER = Path(__file__).parents[2] / "examples" / "training"
+
+
+def script(name: str) -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(FOLDER / f"{name}.py")))
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_is_read(path: Path) -> None:
+    assert load_config(path).name == path.stem
+
+
+@pytest.fixture
+def source(tmp_path: Path, labeled: list[Atoms]) -> Callable[[str], Path]:
+    def make(split: str) -> Path:
+        frames = [atoms.copy() for atoms in labeled for _ in range(4)]
+        for index, atoms in enumerate(frames):
+            atoms.info["index"] = index
+            atoms.info["split"] = "test" if index % 5 == 0 else split
+        write(tmp_path / "all.extxyz", frames)
+        packed = lzma.compress((tmp_path / "all.extxyz").read_bytes())
+        (tmp_path / "all.extxyz.xz").write_bytes(packed)
+        return tmp_path
+
+    return make
+
+
+def test_no_structure_is_in_two_parts_and_groups_stay_together(
+    source: Callable[[str], Path],
+) -> None:
+    splitting = script("split_data")
+    folder = source("train")
+    part = splitting.Part("all.extxyz.xz", "x", "train", {"test": "test"}, valid=0.25, group=4)
+    parts = splitting.split(part, folder)
+    places = {
+        name: {int(text.split("index=")[1].split()[0]) for text in texts}
+        for name, texts in parts.items()
+    }
+    assert places["test"] == set(range(0, 96, 5))
+    assert not places["train"] & places["valid"]
+    assert len(places["train"] | places["valid"] | places["test"]) == 96
+    assert 10 < len(places["valid"]) < 32
+    kept = [text for text in parts["train"] if "config_type=crystal" in text.split("\n")[1]]
+    assert kept
+
+
+def test_a_sample_has_a_share_of_every_kind(tmp_path: Path, data_folder: Path) -> None:
+    bundling = script("bundle_sample")
+    frames = load_frames(["all.extxyz"], data_folder)
+    chosen = frames.take(bundling.choose(frames, 8))
+    assert sorted(np.unique(chosen.kind)) == sorted(np.unique(frames.kind))
+    assert len(chosen) == 8
+    bundling.save_extxyz(tmp_path / "s.extxyz", chosen)
+    again = load_frames(["s.extxyz"], tmp_path)
+    assert again.energy == pytest.approx(chosen.energy)
+    assert again.stress == pytest.approx(chosen.stress, abs=1e-6, nan_ok=True)
+    molecules = chosen.take(np.flatnonzero(~chosen.pbc.any(1)).tolist())
+    bundling.save_shard(tmp_path / "s.npz", molecules)
+    assert load_frames(["s.npz"], tmp_path).forces == pytest.approx(molecules.forces, abs=1e-3)
