@@ -1,14 +1,13 @@
-r"""Choose the structures of a test set that lie beside a bundled model, and are tested with it.
+"""Put a small part of a test set beside a bundled model, and its errors on that into its card.
 
 ::
 
-    python examples/training/bundle_sample.py FOLDER/gfn2/test.npz \
-        --output models/organic/sample.npz
-    tdn evaluate models/organic/sample.npz --model models/organic --card sample
+    python examples/training/bundle_sample.py models/organic FOLDER/gfn2/test.npz
+    python examples/training/bundle_sample.py models/organic
 
-The second command writes the errors that the tests then expect into the model's card: run it
-whenever the weights change. Of every kind of structure so many are taken as it has in the whole
-set, evenly spaced. Molecules become a packed shard, crystals an extxyz file.
+The second form keeps the structures that are there and measures again: run it whenever the weights
+change, since the tests compare the two. Of every kind of structure so many are taken as it has in
+the whole set, evenly spaced. Molecules become a packed shard, crystals an extxyz file.
 """
 
 import argparse
@@ -18,22 +17,38 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from tdncalc.checkpoint import add_errors, load_model
 from tdncalc.training.data import load_frames
+from tdncalc.training.evaluate import evaluate
 from tdncalc.training.frames import Frames
 
 
 def main() -> None:
-    """Choose and write."""
+    """Choose and write, if told of what; measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="+", help="test set")
-    parser.add_argument("--output", type=Path, required=True, help="*.npz or *.extxyz")
+    parser.add_argument("model", type=Path, help="folder of the model")
+    parser.add_argument("data", nargs="*", type=Path, help="test set to choose from")
     parser.add_argument("--count", type=int, default=80, help="about so many structures")
     options = parser.parse_args()
-    frames = load_frames([str(Path(name).absolute()) for name in options.data], Path())
-    sample = frames.take(choose(frames, options.count))
-    save = save_shard if options.output.suffix == ".npz" else save_extxyz
-    save(options.output, sample)
-    print(f"{options.output}: {len(sample)} of {len(frames)} structures")
+    if options.data:
+        frames = load_frames([str(path.absolute()) for path in options.data], Path())
+        save(options.model, frames.take(choose(frames, options.count)))
+    (sample,) = options.model.glob("sample.*")
+    model = load_model(options.model, device="cpu", evaluation="eager")
+    report = evaluate(model, [sample.absolute()])
+    figures = {key: value for key, value in report.items() if not key.startswith("by_")}
+    add_errors(options.model, "sample", {"data": [sample.name], **figures})
+    print(f"{sample}: {figures}")
+
+
+def save(folder: Path, frames: Frames) -> None:
+    """Replace the sample of a model."""
+    for old in folder.glob("sample.*"):
+        old.unlink()
+    if frames.pbc.any():
+        save_extxyz(folder / "sample.extxyz", frames)
+    else:
+        save_shard(folder / "sample.npz", frames)
 
 
 def choose(frames: Frames, count: int) -> list[int]:
@@ -48,8 +63,6 @@ def choose(frames: Frames, count: int) -> list[int]:
 
 def save_shard(path: Path, frames: Frames) -> None:
     """Write molecules in thousandths of Å and eV/Å, as the shards are."""
-    if frames.pbc.any():
-        raise SystemExit(f"{path}: a shard has no cells; write *.extxyz")
     np.savez_compressed(
         path,
         n=frames.n_atoms().astype(np.uint16),

@@ -52,10 +52,11 @@ def command(
 
     settings = load_config(config, start)
     folder = run_dir or Path(config.stem)
+    speaks = process_rank() == 0  # the first of several processes
     with (
         stop_on_signals() as stop,
         Progress(
-            settings.name, settings.optimizer.steps, quiet=report.quiet or process_rank() > 0
+            settings.name, settings.optimizer.steps, quiet=report.quiet or not speaks
         ) as progress,
     ):
         result = train(
@@ -66,16 +67,17 @@ def command(
             observer=_observer(progress),
             stop=stop,
         )
-    if process_rank() > 0:
-        pass  # the first process speaks for all
-    elif report.as_json:
+    if speaks:
+        _report(settings.name, result, as_json=report.as_json)
+    return ExitCode.DONE if result.reason == "done" else ExitCode.INTERRUPTED
+
+
+def _report(name: str, result: "loop.TrainResult", *, as_json: bool) -> None:
+    if as_json:
         print_json(_record(result))
     else:
         errors = _errors(result.validation) if result.validation else "not validated yet"
-        click.echo(
-            f"{settings.name}: {result.reason}, {result.step} steps, {errors}; {result.model}"
-        )
-    return ExitCode.DONE if result.reason == "done" else ExitCode.INTERRUPTED
+        click.echo(f"{name}: {result.reason}, {result.step} steps, {errors}; {result.model}")
 
 
 def _observer(progress: Progress) -> "Callable[[loop.Progress], None]":

@@ -2,21 +2,21 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from tdncalc.architectures import parse_config
 from tdncalc.errors import ConfigError
+from tdncalc.training.settings import build, mapping
 
 __all__ = ["DataConfig", "OptimizerConfig", "TrainConfig", "load_config"]
 
 DATA_ROOT_VARIABLE = "TDNCALC_DATA"
 _FROM_DATA = ("n_neighbors", "energy_scale")
 
-T = TypeVar("T")
 Sets = dict[str, tuple[str, ...]]
 
 
@@ -176,13 +176,13 @@ def load_config(path: str | Path, start: str | None = None) -> TrainConfig:
 
 
 def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
-    sections = _mapping(content, "the file")
+    sections = mapping(content, "the file")
     named = sections.pop("from", "")
     start = str(start or named)
     data = {
-        key: _listed(value, key) for key, value in _mapping(sections.get("data"), "data").items()
+        key: _listed(value, key) for key, value in mapping(sections.get("data"), "data").items()
     }
-    model = _mapping(sections.get("model", {} if start else None), "model")
+    model = mapping(sections.get("model", {} if start else None), "model")
     architecture = sections.get("architecture", "tdn")
     if fixed := sorted(set(model) & set(_FROM_DATA)):
         raise ConfigError(f"model: {fixed[0]} is measured on the data, remove it")
@@ -191,15 +191,15 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
             raise ConfigError("model: setting 'elements' is missing")
         parse_config(architecture, model)
     parsed = {
-        "data": _build(DataConfig, data, "data"),
-        "optimizer": _build(
-            OptimizerConfig, _mapping(sections.get("optimizer"), "optimizer"), "optimizer"
+        "data": build(DataConfig, data, "data"),
+        "optimizer": build(
+            OptimizerConfig, mapping(sections.get("optimizer"), "optimizer"), "optimizer"
         ),
         "model": model,
         "folder": folder,
         "start": start,
     }
-    config = _build(TrainConfig, {**sections, **parsed}, "the file")
+    config = build(TrainConfig, {**sections, **parsed}, "the file")
     _check_optimizer(config.optimizer)
     _check_sets(config.data)
     return config
@@ -225,16 +225,10 @@ def _check_optimizer(optimizer: OptimizerConfig) -> None:
             )
 
 
-def _mapping(value: object, name: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{name} must be a mapping of settings, got {type(value).__name__}")
-    return dict(value)
-
-
 def _listed(value: object, key: str) -> object:
     """Bring the sets of files, which may be one file, a list or named lists, to named tuples."""
     if key == "replay":
-        return tuple(value) if isinstance(value, list) else (value,)
+        return _listed({key: value}, "train")[key]  # type: ignore[index]
     if key not in ("train", "valid"):
         return value
     sets = value if isinstance(value, Mapping) else {"": value}
@@ -260,27 +254,3 @@ def _check_sets(data: DataConfig) -> None:
             f"data: valid set {unknown[0]!r} is not one of those to train on "
             f"({', '.join(map(repr, data.train))}), so its level is not known"
         )
-
-
-def _build(cls: type[T], settings: dict[str, Any], name: str) -> T:
-    """Make a dataclass, with one line for a key it does not know, one it lacks, or a wrong type."""
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(set(settings) - set(known)):
-        raise ConfigError(f"{name}: unknown setting {unknown[0]!r}; allowed: {', '.join(known)}")
-    for key, known_field in known.items():
-        required = known_field.default is MISSING and known_field.default_factory is MISSING
-        if required and key not in settings:
-            raise ConfigError(f"{name}: setting {key!r} is missing")
-        if key in settings and known_field.type in (int, float, bool, str):
-            settings[key] = _typed(settings[key], known_field.type, f"{name}: {key}")
-    return cls(**settings)
-
-
-def _typed(value: object, kind: type, name: str) -> object:
-    accepted = (int, float, str) if kind is float else kind
-    if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
-        try:
-            return kind(value)
-        except ValueError:
-            pass
-    raise ConfigError(f"{name} is {value!r}, but must be a {kind.__name__}")

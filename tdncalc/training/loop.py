@@ -30,7 +30,7 @@ from tdncalc.training.optimizer import make_optimizer
 from tdncalc.training.preparation import check_known, load_data, make_network
 from tdncalc.training.processes import Processes, joined
 from tdncalc.training.progress import Meter, Progress
-from tdncalc.training.sampling import EpochSampler, ReplaySampler, Share
+from tdncalc.training.sampling import batches_of
 from tdncalc.training.schedule import energy_weight, learning_rate
 from tdncalc.training.state import RunState, load_state, save_state
 from tdncalc.training.step import Batch, LossWeights, Step, make_step
@@ -188,18 +188,8 @@ class _Run:
         )
 
     def _batches(self) -> Iterable[Data]:
-        options, data, processes = self.options, self.config.data, self.processes
-        size, at_once = len(self.data.frames), options.batch_size * processes.size
-        sampler: Iterable[list[int]]
-        if data.replay:
-            n_replay = int((self.data.frames.level == len(data.train)).sum())
-            sampler = ReplaySampler(
-                size, n_replay, at_once, data.replay_fraction, options.seed, self.state.step
-            )
-        else:
-            sampler = EpochSampler(size, at_once, options.seed, self.state.step)
-        share = Share(sampler, processes.rank, processes.size)
-        loader: Iterable[Data] = DataLoader(self.data, batch_sampler=share)
+        batches = batches_of(self.config, self.data.frames, self.processes, self.state.step)
+        loader: Iterable[Data] = DataLoader(self.data, batch_sampler=batches)
         return loader
 
     def _descend(self, batch: Batch, share: float) -> tuple[float, float]:

@@ -37,16 +37,19 @@ class Meter:
 
     def __init__(self) -> None:
         self.atoms, self.seconds = 0, 0.0
-        self.forget_errors()
+        self._sums, self._n_structures, self._n_atoms = [0.0, 0.0], 0, 0
+        self._old = False
 
     def forget_errors(self) -> None:
-        """Begin new means."""
-        self._sums, self._n_structures, self._n_atoms = [0.0, 0.0], 0, 0
+        """Begin new means with the next step; until then the last ones stay."""
+        self._old = True
 
     def add(
         self, n_atoms: int, n_structures: int, errors: tuple[float, float], seconds: float
     ) -> None:
         """Add a step: sizes of its batch, its errors in eV/atom and eV/Å, and its time."""
+        if self._old:
+            self._sums, self._n_structures, self._n_atoms, self._old = [0.0, 0.0], 0, 0, False
         self.atoms += n_atoms
         self.seconds += seconds
         self._n_structures += n_structures

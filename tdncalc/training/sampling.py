@@ -5,8 +5,27 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from tdncalc.errors import ConfigError
+from tdncalc.training.config import TrainConfig
+from tdncalc.training.frames import Frames
+from tdncalc.training.processes import Processes
 
-__all__ = ["EpochSampler", "ReplaySampler", "Share"]
+__all__ = ["EpochSampler", "ReplaySampler", "Share", "batches_of"]
+
+
+def batches_of(
+    config: TrainConfig, frames: Frames, processes: Processes, start: int
+) -> Iterable[list[int]]:
+    """Return this process's batches of a run's training set, from a step on."""
+    options, data = config.optimizer, config.data
+    size, at_once = len(frames), options.batch_size * processes.size
+    batches: Iterable[list[int]]
+    if data.replay:
+        n_replay = int((frames.level == len(data.train)).sum())
+        fraction = data.replay_fraction
+        batches = ReplaySampler(size, n_replay, at_once, fraction, options.seed, start)
+    else:
+        batches = EpochSampler(size, at_once, options.seed, start)
+    return Share(batches, processes.rank, processes.size)
 
 
 class ReplaySampler:
