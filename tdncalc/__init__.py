@@ -10,7 +10,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tdncalc.calculator import TDNCalculator
-    from tdncalc.checkpoint import bundled_models, load_model, read_card
+    from tdncalc.cards import bundled_models, read_card
+    from tdncalc.checkpoint import load_model
     from tdncalc.errors import (
         CheckpointError,
         ConfigError,
@@ -59,7 +60,8 @@ __all__ = [
 
 _NAMES_BY_MODULE = {
     "calculator": ["TDNCalculator"],
-    "checkpoint": ["bundled_models", "load_model", "read_card"],
+    "cards": ["bundled_models", "read_card"],
+    "checkpoint": ["load_model"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "potential": ["Potential"],
     "workflows.md": ["Guards", "MDFiles", "MDResult", "MDSettings", "Ramp", "run_md"],

@@ -6,7 +6,6 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from tdncalc.architectures import (
     parse_config,
     with_product,
 )
+from tdncalc.cards import CARD, FORMAT, bundled_models, model_folder, read_card
 from tdncalc.errors import (
     ConfigError,
     DamagedModelError,
-    ModelNotFoundError,
     OptionError,
     OutputError,
 )
@@ -49,8 +48,7 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "organic"
-FORMAT = 1
-_WEIGHTS, _CARD = "model.safetensors", "card.json"
+_WEIGHTS = "model.safetensors"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -136,43 +134,6 @@ def _misfit(folder: Path, error: Exception) -> DamagedModelError:
     return DamagedModelError(f"{folder / _WEIGHTS}: does not fit its card ({reason})")
 
 
-def bundled_models() -> list[str]:
-    """Return the names of the models inside the package."""
-    root = _bundled_root()
-    return sorted(card.parent.name for card in root.glob(f"*/{_CARD}"))
-
-
-def model_folder(model: str | Path) -> Path:
-    """Return the folder of a bundled model or a path; ModelNotFoundError if there is none."""
-    if isinstance(model, str) and model in bundled_models():
-        return _bundled_root() / model
-    if (folder := Path(model)).is_dir():
-        return folder
-    names = ", ".join(bundled_models())
-    raise ModelNotFoundError(
-        f"no model {str(model)!r}: neither bundled ({names}) nor a folder; see 'tdn models list'"
-    )
-
-
-def read_card(model: str | Path) -> dict[str, Any]:
-    """Read what is known about a model: elements, theory, cutoff, errors, licence, checksum."""
-    path = model_folder(model) / _CARD
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DamagedModelError(f"{path}: no readable model card ({error})") from error
-    if not isinstance(card, dict):
-        raise DamagedModelError(f"{path}: no model card (a JSON object is expected)")
-    missing = {"name", "elements", "config", "sha256", "format"} - set(card)
-    if missing:
-        raise DamagedModelError(f"{path}: the card lacks {', '.join(sorted(missing))}")
-    if card["format"] != FORMAT:
-        raise DamagedModelError(
-            f"{path}: format {card['format']}, but this version reads {FORMAT}; update tdncalc"
-        )
-    return card
-
-
 def verify(model: str | Path) -> None:
     """Raise a DamagedModelError unless a model's files are complete, match their card and load."""
     load_network(model)
@@ -222,7 +183,7 @@ def add_errors(model: str | Path, name: str, errors: Mapping[str, Any]) -> None:
 
 def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
     try:
-        _replace(folder / _CARD, (json.dumps(card, indent=1) + "\n").encode())
+        _replace(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
     except OSError as error:
         raise OutputError(f"{folder}: cannot write the card ({error})") from error
 
@@ -253,12 +214,6 @@ def _read_weights(folder: Path, card: dict[str, Any]) -> dict[str, Tensor]:
         return load_tensors(data)
     except SafetensorError as error:
         raise DamagedModelError(f"{path}: not a safetensors file ({error})") from error
-
-
-def _bundled_root() -> Path:
-    """Return the folder of bundled models: package data, or ``models`` of a source checkout."""
-    inside = Path(str(files("tdncalc"))) / "models"
-    return inside if inside.is_dir() else inside.parent.parent / "models"
 
 
 def find_device(device: str) -> torch.device:

@@ -64,6 +64,11 @@ def test_an_error_can_be_imported_without_torch():
     ]
 
 
+def test_a_model_card_is_read_without_torch():
+    code = "import sys, tdncalc; tdncalc.read_card('organic'); print('torch' in sys.modules)"
+    assert python(code) == ["False"]
+
+
 def test_requirements_are_lower_bounds_only():
     requirements = project()["dependencies"]
     assert "torch>=2.6" in requirements

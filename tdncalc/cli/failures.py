@@ -25,14 +25,17 @@ class ExitCode(enum.IntEnum):
 
 @dataclass
 class Console:
-    """What the way out must know of the options.
+    """One call of ``tdn``: what was typed, and what the way out must know of the options.
 
     Attributes
     ----------
+    command_line
+        What was typed, quoted for a shell.
     verbose
         Whether a failure shows its traceback.
     """
 
+    command_line: str = ""
     verbose: bool = False
 
 

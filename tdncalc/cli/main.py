@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ COMMANDS = {
     "energy": "Energy, largest force and pressure of each structure.",
     "relax": "Relax atoms, and the cell if asked.",
     "md": "Run molecular dynamics.",
+    "report": "Show runs in one HTML file: 3D, plots, provenance.",
     "models": "Tell what models are bundled and whether they are intact; import others.",
     "selftest": "Check the physics of a model on this machine.",
     "train": "Train a model on reference data.",
@@ -77,7 +79,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     # Threads that spin while they wait make small systems ten times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    console = Console()
+    arguments = sys.argv[1:] if args is None else args
+    console = Console(command_line=shlex.join(["tdn", *arguments]))
     with terminate_as_interrupt(), warnings.catch_warnings():
         warnings.showwarning = show_warning
         try:

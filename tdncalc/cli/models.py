@@ -30,7 +30,7 @@ command.add_command(import_model)
 @report_options
 def list_models(report: ReportOptions) -> ExitCode:
     """List the bundled models: elements, theory, cutoff, errors, licence, checksum."""
-    from tdncalc.checkpoint import bundled_models, read_card
+    from tdncalc.cards import bundled_models, read_card
 
     cards = [read_card(name) for name in bundled_models()]
     if report.as_json:
@@ -48,7 +48,7 @@ def list_models(report: ReportOptions) -> ExitCode:
 @report_options
 def show(name: str, report: ReportOptions) -> ExitCode:
     """Show all that is known of a model, bundled or in a folder."""
-    from tdncalc.checkpoint import read_card
+    from tdncalc.cards import read_card
 
     card = read_card(name)
     if report.as_json:

@@ -52,9 +52,14 @@ def make_folder(output: OutputOptions) -> None:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write one JSON object, whole or not at all."""
+    write_text(path, as_json(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(as_json(value, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import click
+
 import tdncalc
+from tdncalc.cli.failures import Console
 from tdncalc.cli.options import ModelOptions
 from tdncalc.errors import OptionError, StructureError
 
@@ -48,7 +51,9 @@ class Session:
 
     def facts(self) -> dict[str, Any]:
         """Give what every summary begins with."""
+        console = click.get_current_context().find_object(Console)
         return {
+            "command_line": console.command_line if console else None,
             "started": self.started,
             "seconds_loading": self.seconds_loading,
             **provenance(self.potential),

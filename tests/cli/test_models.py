@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from tdncalc import checkpoint
+from tdncalc import cards
 
 
 @pytest.fixture
 def bundled(model_folder, monkeypatch):
-    monkeypatch.setattr(checkpoint, "_bundled_root", lambda: model_folder.parent)
+    monkeypatch.setattr(cards, "_bundled_root", lambda: model_folder.parent)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_list_names_model_elements_and_cutoff(args, tdn, bundled):
 def test_list_shows_measured_errors(entries, data, tdn, copied, monkeypatch):
     card = json.loads((copied / "card.json").read_text())
     (copied / "card.json").write_text(json.dumps(card | entries))
-    monkeypatch.setattr(checkpoint, "_bundled_root", lambda: copied.parent)
+    monkeypatch.setattr(cards, "_bundled_root", lambda: copied.parent)
     expected = f"1.00 meV/atom, 2.0 meV/Å (mean absolute, {data} data)"
     assert expected in tdn("models", "list").out
 
@@ -51,7 +51,7 @@ def test_show_tells_all_of_the_card(tdn, bundled):
     assert "description: random weights" in outcome.out
     assert "sha256: " in outcome.out
     card = json.loads(tdn("models", "show", "tiny", "--json").out)
-    assert card == checkpoint.read_card("tiny")
+    assert card == cards.read_card("tiny")
 
 
 def test_verify_finds_bundled_models_intact(tdn, bundled):

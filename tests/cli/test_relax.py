@@ -24,6 +24,7 @@ def test_one_structure_gives_structure_trajectory_and_summary(tdn, copper, files
 def test_summary_says_all_that_the_result_depends_on(tdn, copper, folder):
     tdn("relax", copper, "--fmax", "0.01", "-q")
     facts = json.loads((folder / "copper-relax.json").read_text())
+    assert facts["command_line"] == "tdn relax copper.extxyz --fmax 0.01 -q"
     assert facts["input"] == copper
     assert facts["converged"] is True
     assert facts["settings"]["fmax"] == 0.01

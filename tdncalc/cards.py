@@ -1,0 +1,55 @@
+"""What is known about models: their folders and cards, read without PyTorch."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tdncalc.errors import DamagedModelError, ModelNotFoundError
+
+__all__ = ["CARD", "FORMAT", "bundled_models", "model_folder", "read_card"]
+
+FORMAT = 1
+CARD = "card.json"
+
+
+def bundled_models() -> list[str]:
+    """Return the names of the models inside the package."""
+    return sorted(card.parent.name for card in _bundled_root().glob(f"*/{CARD}"))
+
+
+def model_folder(model: str | Path) -> Path:
+    """Return the folder of a bundled model or a path; ModelNotFoundError if there is none."""
+    if isinstance(model, str) and model in bundled_models():
+        return _bundled_root() / model
+    if (folder := Path(model)).is_dir():
+        return folder
+    names = ", ".join(bundled_models())
+    raise ModelNotFoundError(
+        f"no model {str(model)!r}: neither bundled ({names}) nor a folder; see 'tdn models list'"
+    )
+
+
+def read_card(model: str | Path) -> dict[str, Any]:
+    """Read what is known about a model: elements, theory, cutoff, errors, licence, checksum."""
+    path = model_folder(model) / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DamagedModelError(f"{path}: no readable model card ({error})") from error
+    if not isinstance(card, dict):
+        raise DamagedModelError(f"{path}: no model card (a JSON object is expected)")
+    missing = {"name", "elements", "config", "sha256", "format"} - set(card)
+    if missing:
+        raise DamagedModelError(f"{path}: the card lacks {', '.join(sorted(missing))}")
+    if card["format"] != FORMAT:
+        raise DamagedModelError(
+            f"{path}: format {card['format']}, but this version reads {FORMAT}; update tdncalc"
+        )
+    return card
+
+
+def _bundled_root() -> Path:
+    """Return the folder of bundled models: package data, or ``models`` of a source checkout."""
+    inside = Path(str(files("tdncalc"))) / "models"
+    return inside if inside.is_dir() else inside.parent.parent / "models"

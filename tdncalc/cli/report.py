@@ -1,0 +1,54 @@
+"""``tdn report``: one HTML file of runs."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.options import (
+    OutputOptions,
+    ReportOptions,
+    one_output_options,
+    report_options,
+)
+from tdncalc.cli.outputs import check_free, print_json, write_text
+
+_DEFAULT = Path("report.html")
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=2),
+    default=2000,
+    show_default=True,
+    help="Most frames of a trajectory to show; of a longer one, evenly spaced.",
+)
+@one_output_options
+@report_options
+def command(
+    runs: tuple[str, ...], frames: int, output: OutputOptions, report: ReportOptions
+) -> ExitCode:
+    """Write one HTML file that shows runs, and opens without a network.
+
+    RUN is what 'tdn md', 'tdn relax' or 'tdn energy -o' wrote: a summary, trajectory, table or
+    structure file, the name without its ending, or a folder. Several runs are compared with the
+    first. [default of -o: report.html]
+    """
+    from tdncalc.report import build_page, read_runs
+
+    path = output.output or _DEFAULT
+    check_free([path], output)
+    found = read_runs(runs, max_frames=frames)
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    page = build_page(found, created=now)
+    write_text(path, page)
+    size = len(page.encode()) / 1e6
+    names = [run.name for run in found]
+    if report.as_json:
+        print_json({"command": "report", "output": str(path), "runs": names, "megabytes": size})
+    else:
+        click.echo(f"{', '.join(names)}: wrote {path}, {size:.2f} MB")
+    return ExitCode.DONE

@@ -1,0 +1,205 @@
+"""What structures do over time: pair distances, displacement, distance from a start."""
+
+import itertools
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from tdncalc.report.run import Floats
+
+Ints: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PairDistances:
+    """How far atoms of two elements are from each other.
+
+    Attributes
+    ----------
+    pair
+        The elements, ``O–H``.
+    r
+        Middles of the bins, Å, (bins,).
+    values
+        With three periodic directions the radial distribution g(r), which is 1 for atoms placed at
+        random; otherwise neighbors per atom of the first element and Å.
+    """
+
+    pair: str
+    r: Floats
+    values: Floats
+
+
+def pair_distances(frames: list[Atoms], r_max: float, n_bins: int = 150) -> list[PairDistances]:
+    """Count the distances of every pair of elements, with all periodic images.
+
+    g_ab(r) = n_ab(r) V / (N_a N_b v(r)) with n_ab the directed pairs in a shell of volume v,
+    averaged over the frames (Allen & Tildesley, *Computer Simulation of Liquids*, section 2.6).
+
+    Parameters
+    ----------
+    frames
+        Of the same atoms.
+    r_max
+        Å.
+    n_bins
+        Shells of equal thickness.
+    """
+    edges = np.linspace(0.0, r_max, n_bins + 1)
+    symbols = np.array(frames[0].get_chemical_symbols())
+    groups = {str(symbol): np.flatnonzero(symbols == symbol) for symbol in sorted(set(symbols))}
+    result = []
+    for a, b in itertools.combinations_with_replacement(groups, 2):
+        values = np.mean([_density(atoms, groups[a], groups[b], edges) for atoms in frames], axis=0)
+        if values.any():
+            middles = (edges[1:] + edges[:-1]) / 2
+            result.append(PairDistances(f"{a}–{b}", middles, values))
+    return result
+
+
+def _density(atoms: Atoms, a: Ints, b: Ints, edges: Floats) -> Floats:
+    """Return g(r), or neighbors per atom and Å, of one frame, (bins,)."""
+    here = wrapped(atoms.positions, atoms.cell.array, atoms.pbc)
+    counts = cKDTree(here[a]).count_neighbors(cKDTree(images(atoms, here[b], edges[-1])), edges)
+    counts = np.asarray(counts, dtype=float)
+    if a is b or np.array_equal(a, b):
+        counts -= len(a)  # each atom is at no distance from itself
+    pairs = np.diff(counts)
+    if atoms.pbc.all():
+        shells = 4 / 3 * np.pi * np.diff(edges**3)
+        return np.asarray(pairs * atoms.get_volume() / (len(a) * len(b) * shells))
+    return np.asarray(pairs / (len(a) * np.diff(edges)))
+
+
+def images(atoms: Atoms, points: Floats, reach: float) -> Floats:
+    """Return points in the cell and every periodic image within `reach` of the cell, (M, 3)."""
+    periodic = np.asarray(atoms.pbc, dtype=bool)
+    if not periodic.any():
+        return points
+    cell = np.asarray(atoms.cell.complete())
+    inverse = np.linalg.inv(cell)
+    margins = np.where(periodic, reach * np.linalg.norm(inverse, axis=0), 0.0)  # in cell vectors
+    ranges = [range(-n, n + 1) for n in np.ceil(margins).astype(int)]
+    shifts = np.array(list(itertools.product(*ranges)), dtype=float)  # (S, 3)
+    scaled = (points @ inverse)[None] + shifts[:, None]  # (S, N, 3)
+    near = ((scaled >= -margins) & (scaled <= 1 + margins) | ~periodic).all(axis=-1)
+    return np.asarray(scaled[near] @ cell)
+
+
+def wrapped(positions: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
+    """Return positions (N, 3) moved into the cell along the periodic directions."""
+    if not pbc.any():
+        return positions
+    whole = _completed(cell)
+    scaled = positions @ np.linalg.inv(whole)
+    return np.asarray((scaled - np.where(pbc, np.floor(scaled), 0.0)) @ whole)
+
+
+def unwrapped(positions: Floats, cells: Floats, pbc: NDArray[np.bool_]) -> Floats:
+    """Follow atoms through the boundaries of a cell that may change.
+
+    r(t+1) = r(t) + the shortest image of w(t+1) − w(t), w being the positions in the cell: the
+    displacement of atoms in a cell that breathes stays their own (von Bülow, Bullerjahn and Hummer,
+    J. Chem. Phys. 153, 021101 (2020)). An atom must move less than half a cell between two frames.
+
+    Parameters
+    ----------
+    positions
+        (F, N, 3) in Å, wrapped or not.
+    cells
+        (F, 3, 3) in Å, rows are vectors.
+    pbc
+        (3,).
+    """
+    if not pbc.any():
+        return positions
+    inside = np.array([wrapped(p, c, pbc) for p, c in zip(positions, cells, strict=True)])
+    steps = np.diff(inside, axis=0)  # (F-1, N, 3)
+    moved = [minimum_image(step, c, pbc) for step, c in zip(steps, cells[1:], strict=True)]
+    return np.concatenate([inside[:1], inside[:1] + np.cumsum(moved, axis=0)])
+
+
+def minimum_image(vectors: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
+    """Return the shortest periodic image of each vector (N, 3), in a cell however skewed."""
+    whole = _completed(cell)
+    scaled = vectors @ np.linalg.inv(whole)
+    scaled -= np.where(pbc, np.round(scaled), 0.0)
+    ranges = [(-1, 0, 1) if periodic else (0,) for periodic in pbc]
+    shifts = np.array(list(itertools.product(*ranges)), dtype=float)  # (S, 3)
+    candidates = (scaled[:, None] + shifts) @ whole  # (N, S, 3)
+    nearest = np.argmin((candidates**2).sum(axis=-1), axis=1)
+    return np.asarray(candidates[np.arange(len(vectors)), nearest])
+
+
+def mean_squared_displacement(positions: Floats) -> Floats:
+    """Return the mean squared displacement against the time between frames, (F,) in Å².
+
+    Averaged over the atoms and over every pair of frames that far apart. The sums of products are a
+    correlation, done by Fourier transform (Calandrini et al., Collection SFN 12, 201 (2011), 4.2).
+
+    Parameters
+    ----------
+    positions
+        (F, N, 3), followed through periodic boundaries, at equal intervals.
+    """
+    n = len(positions)
+    positions = positions - positions.mean(axis=0)  # differences of large squares lose digits
+    squares = (positions**2).sum(axis=-1)  # (F, N)
+    transform = np.fft.rfft(positions, n=2 * n, axis=0)
+    products = np.fft.irfft(np.abs(transform) ** 2, n=2 * n, axis=0)[:n].sum(axis=-1)
+    zero = np.zeros_like(squares[:1])
+    lost = np.cumsum(np.concatenate([zero, squares[:-1] + squares[:0:-1]]), axis=0)
+    both = 2 * squares.sum(axis=0) - lost  # sums over the pairs of |r(t)|² + |r(t+lag)|²
+    pairs = np.arange(n, 0, -1)[:, None]
+    return np.asarray(((both - 2 * products) / pairs).mean(axis=1).clip(min=0.0))
+
+
+def without_drift(positions: Floats, masses: Floats) -> Floats:
+    """Return positions (F, N, 3) with the center of mass where it was in the first frame."""
+    centers = np.einsum("fnx,n->fx", positions, masses) / masses.sum()
+    return np.asarray(positions - (centers - centers[:1])[:, None])
+
+
+def superposed(moving: Floats, fixed: Floats) -> Floats:
+    """Return `moving` (N, 3) turned and shifted onto `fixed`, mirror images excluded.
+
+    W. Kabsch, Acta Cryst. A 32, 922 (1976).
+    """
+    a, b = moving - moving.mean(axis=0), fixed - fixed.mean(axis=0)
+    u, _, vt = np.linalg.svd(a.T @ b)
+    u[:, -1] *= np.sign(np.linalg.det(u @ vt))
+    return np.asarray(a @ u @ vt + fixed.mean(axis=0))
+
+
+def rmsd(a: Floats, b: Floats) -> float:
+    """Return the root mean squared distance of the atoms of (N, 3) and (N, 3) in Å."""
+    return float(np.sqrt(((a - b) ** 2).sum(axis=-1).mean()))
+
+
+def laid_over(atoms: Atoms, reference: Atoms) -> Floats | None:
+    """Return the positions (N, 3) of `atoms` laid over a reference as well as can be.
+
+    A molecule is turned and shifted; periodic structures keep their axes, each atom goes to the
+    image nearest to the reference's, and the mean displacement is taken away. None if they are not
+    the same atoms in the same order, or not both periodic alike.
+    """
+    same = np.array_equal(atoms.numbers, reference.numbers)
+    if not (same and len(atoms) and np.array_equal(atoms.pbc, reference.pbc)):
+        return None
+    if not atoms.pbc.any():
+        return superposed(atoms.positions, reference.positions)
+    scaled = atoms.cell.complete().scaled_positions(atoms.positions)
+    there = scaled @ reference.cell.complete()  # as displaced as in a cell of the same shape
+    moved = minimum_image(there - reference.positions, reference.cell.array, reference.pbc)
+    moved = minimum_image(moved - moved[0], reference.cell.array, reference.pbc)
+    return np.asarray(reference.positions + moved - moved.mean(axis=0))
+
+
+def _completed(cell: Floats) -> Floats:
+    from ase.geometry import complete_cell
+
+    return np.asarray(complete_cell(cell))

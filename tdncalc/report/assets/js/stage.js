@@ -1,0 +1,167 @@
+// The 3D picture: what is drawn on it is a list of atoms with places and colors.
+
+const STYLES = {
+  balls: { name: "Balls and sticks", style: { stick: { radius: 0.12 }, sphere: { scale: 0.27 } } },
+  sticks: { name: "Sticks", style: { stick: { radius: 0.16 } } },
+  spheres: { name: "Spheres", style: { sphere: { scale: 0.8 } } },
+};
+
+async function loadViewer() {
+  const source = new TextDecoder().decode(await inflated("viewer"));
+  document.head.append(make("script", { text: source }));
+  return window.$3Dmol;
+}
+
+class Stage {
+  constructor(library) {
+    this.library = library;
+    this.element = make("div", { class: "stage", tabindex: 0, role: "img" });
+    this.style = "balls";
+    this.viewer = null;
+    this.model = null;
+    this.marks = [];
+    this.box = null;
+    this.onpick = null;
+    // The wheel scrolls the page until the picture has the focus.
+    this.element.addEventListener("wheel", (event) => {
+      if (document.activeElement !== this.element) event.stopPropagation();
+    }, { capture: true });
+    this.element.addEventListener("pointerdown", (event) => {
+      this.element.focus({ preventScroll: true });
+      this.pressed = [event.clientX, event.clientY];
+    }, { capture: true });
+    this.element.addEventListener("pointerup", (event) => this.#released(event), { capture: true });
+    this.observer = new ResizeObserver(() => this.viewer && this.viewer.resize());
+  }
+
+  /** Put the picture into a parent; the first time it is made. */
+  mount(parent) {
+    parent.prepend(this.element);
+    if (this.viewer || !this.library) return;
+    try {
+      this.viewer = this.library.createViewer(this.element, {
+        backgroundAlpha: 0, antialias: true, disableFog: true, minimumZoomToDistance: 4,
+      });
+    } catch (error) {
+      this.element.append(make("p", { class: "muted", text: `No 3D picture: WebGL is not available (${error.message}).` }));
+      return;
+    }
+    this.viewer.setBackgroundColor(0xffffff, 0);
+    this.observer.observe(this.element);
+  }
+
+  /**
+   * Draw atoms.
+   * @param scene symbols, radii, positions (flat), colors (numbers), cell (nine numbers or null),
+   *   groups (only atoms of the same group are bonded; optional)
+   */
+  draw(scene) {
+    if (!this.viewer) return;
+    this.scene = scene;
+    const n = scene.symbols.length;
+    if (!this.model || this.model.selectedAtoms({}).length !== n || this.symbols !== scene.symbols) {
+      this.viewer.removeAllModels();
+      this.model = this.viewer.addModel();
+      this.model.addAtoms(scene.symbols.map((elem) => ({ elem, x: 0, y: 0, z: 0 })));
+      this.symbols = scene.symbols;
+    }
+    const atoms = this.model.selectedAtoms({});
+    for (let i = 0; i < n; i++) {
+      const atom = atoms[i];
+      atom.x = scene.positions[3 * i];
+      atom.y = scene.positions[3 * i + 1];
+      atom.z = scene.positions[3 * i + 2];
+      atom.color = scene.colors[i];
+      atom.bonds = [];
+      atom.bondOrder = [];
+    }
+    for (const [i, j] of findBonds(scene.positions, scene.radii)) {
+      if (scene.groups && scene.groups[i] !== scene.groups[j]) continue;
+      atoms[i].bonds.push(j), atoms[i].bondOrder.push(1);
+      atoms[j].bonds.push(i), atoms[j].bondOrder.push(1);
+    }
+    this.model.setStyle({}, STYLES[this.style].style);
+    this.#drawCell(scene.cell);
+    this.#drawMarks();
+    this.viewer.render();
+  }
+
+  /** Look at a molecule along its shortest axis, at a cell from a corner. */
+  face() {
+    if (!this.viewer) return;
+    this.viewer.zoomTo();
+    const view = this.viewer.getView();
+    const turned = quaternion(principalAxes(this.scene.positions).axes);
+    if (!this.scene.cell) this.viewer.setView([...view.slice(0, 4), ...turned]);
+    else this.viewer.setView([...view.slice(0, 4), 0, 0, 0, 1]);
+    this.viewer.zoomTo();
+    if (this.scene.cell) this.viewer.rotate(-24, "y"), this.viewer.rotate(16, "x"), this.viewer.zoom(0.86);
+    this.viewer.render();
+  }
+
+  /** Mark atoms by their places in the scene, with texts. */
+  mark(atoms, texts) {
+    this.marked = atoms.map((atom, k) => ({ atom, text: texts[k] }));
+    if (this.scene) this.#drawMarks();
+    if (this.viewer) this.viewer.render();
+  }
+
+  #drawMarks() {
+    for (const shape of this.marks) this.viewer.removeShape(shape);
+    this.viewer.removeAllLabels();
+    this.marks = [];
+    const accent = css("--accent");
+    for (const { atom, text } of this.marked || []) {
+      const [x, y, z] = at(this.scene.positions, atom);
+      const radius = 0.45;
+      this.marks.push(this.viewer.addSphere({ center: { x, y, z }, radius, color: accent, alpha: 0.45 }));
+      this.viewer.addLabel(text, {
+        position: { x, y, z }, fontSize: 12, fontColor: css("--text"), backgroundColor: css("--surface"),
+        backgroundOpacity: 0.85, borderThickness: 0, inFront: true, screenOffset: { x: 10, y: 10 },
+      });
+    }
+  }
+
+  #drawCell(cell) {
+    const wanted = cell ? [...cell, css("--edge")].join() : "";
+    if (this.boxOf === wanted) return;
+    this.boxOf = wanted;
+    if (this.box) this.viewer.removeShape(this.box);
+    this.box = null;
+    if (!cell) return;
+    this.box = this.viewer.addShape({ color: css("--edge") });
+    const corner = (a, b, c) => {
+      const [x, y, z] = times([a, b, c], cell);
+      return { x, y, z };
+    };
+    const radius = 0.004 * Math.cbrt(Math.abs(dot(cross(cell.slice(0, 3), cell.slice(3, 6)), cell.slice(6, 9))));
+    for (const [p, q] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+      for (const ends of [[[0, p, q], [1, p, q]], [[p, 0, q], [p, 1, q]], [[p, q, 0], [p, q, 1]]]) {
+        this.box.addCylinder({ start: corner(...ends[0]), end: corner(...ends[1]), radius, fromCap: 2, toCap: 2 });
+      }
+    }
+  }
+
+  #released(event) {
+    if (!this.viewer || !this.onpick || !this.pressed) return;
+    const [x, y] = this.pressed;
+    if (Math.hypot(event.clientX - x, event.clientY - y) > 4) return;
+    const atom = this.#atomAt(event.pageX, event.pageY);
+    if (atom !== null) this.onpick(atom);
+  }
+
+  /** The atom under a point of the page: of those near it, the one in front. */
+  #atomAt(pageX, pageY) {
+    const { positions, symbols } = this.scene;
+    const points = symbols.map((_, i) => ({ x: positions[3 * i], y: positions[3 * i + 1], z: positions[3 * i + 2] }));
+    const [qx, qy, qz, qw] = this.viewer.getView().slice(4);
+    const towards = [2 * (qx * qz - qw * qy), 2 * (qy * qz + qw * qx), 1 - 2 * (qx * qx + qy * qy)];
+    let best = null, front = -Infinity;
+    this.viewer.modelToScreen(points).forEach((point, i) => {
+      const far = Math.hypot(point.x - pageX, point.y - pageY);
+      const depth = dot(at(positions, i), towards) - 0.15 * far;
+      if (far < 16 && depth > front) best = i, front = depth;
+    });
+    return best;
+  }
+}

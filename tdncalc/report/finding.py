@@ -1,0 +1,114 @@
+"""From what a user types to the files of runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tdncalc.errors import StructureError
+from tdncalc.report.run import Kind, RunPaths
+from tdncalc.structures.formats import is_structure_file, stem
+
+_SUFFIXES: dict[str, Kind] = {"-md": "md", "-relax": "relax"}
+# A run of one structure has a file that ends like this, the first that is there being shown.
+_OWN_FILES = (".traj", ".csv", ".json")
+_STREAM = ("relaxed.extxyz", "relax.jsonl")
+
+
+def find_runs(spec: str) -> list[RunPaths]:
+    """Find the runs that a summary, trajectory, table, structure file, stem or folder means.
+
+    Raises
+    ------
+    StructureError
+        There is no run of that name.
+    """
+    path = Path(spec)
+    if path.is_dir():
+        return _of_folder(path)
+    if path.is_file():
+        return [_of_file(path)]
+    stems = [path.name] if _kind(path.name) else [path.name + suffix for suffix in _SUFFIXES]
+    runs = [run for name in stems if (run := _of_stem(path.parent, name))]
+    if not runs:
+        raise StructureError(
+            f"{spec}: no run; give a folder, or a file that 'tdn md', 'tdn relax' or 'tdn energy "
+            "-o' wrote"
+        )
+    return runs
+
+
+def _of_folder(folder: Path) -> list[RunPaths]:
+    """Find every run in a folder; without any, the structure files."""
+    runs = list(_runs_in(folder))
+    if not runs:
+        files = sorted(filter(is_structure_file, folder.iterdir()))
+        runs = [_of_structures(file) for file in files]
+    if not runs:
+        raise StructureError(f"{folder}: holds no run and no structure file; give another folder")
+    return runs
+
+
+def _runs_in(folder: Path) -> Iterator[RunPaths]:
+    files = [path for path in folder.iterdir() if path.suffix in _OWN_FILES]
+    for name in sorted({path.stem for path in files if _kind(path.stem)}):
+        if (run := _of_stem(folder, name)) is not None:
+            yield run
+    for table in sorted(folder.glob("*.jsonl")):
+        yield _of_stream(table)
+
+
+def _of_file(path: Path) -> RunPaths:
+    """Find the run that a file belongs to; any other file is structures."""
+    if path.suffix == ".jsonl":
+        return _of_stream(path)
+    if path.name == _STREAM[0] and (table := path.with_name(_STREAM[1])).is_file():
+        return _of_stream(table)
+    name = path.name.removesuffix(".previous")
+    base, ending = Path(name).stem, Path(name).suffix
+    if ending in (*_OWN_FILES, ".checkpoint") and _kind(base):
+        run = _of_stem(path.parent, base)
+    else:
+        run = _of_stem(path.parent, base.removesuffix("ed")) if base.endswith("-relaxed") else None
+    if run is None and ending in (".json", ".csv", ".checkpoint"):
+        raise StructureError(
+            f"{path}: not of a run that can be shown; give its folder, trajectory, or "
+            "X-md.json or X-relax.json"
+        )
+    return run or _of_structures(path)
+
+
+def _of_stem(folder: Path, name: str) -> RunPaths | None:
+    """Put together what ``X-md`` or ``X-relax`` left, None if nothing did."""
+    trajectory, table, summary = (
+        path if (path := folder / f"{name}{ending}").is_file() else None for ending in _OWN_FILES
+    )
+    kind = _kind(name)
+    if kind is None or not (trajectory or table or summary):
+        return None
+    if trajectory is None and summary is not None:
+        trajectory = _named_in(summary)
+    return RunPaths(kind, str(folder / name), trajectory, table, summary)
+
+
+def _named_in(summary: Path) -> Path | None:
+    """Give the trajectory that a summary names, which the user may have put elsewhere."""
+    from tdncalc.report.tables import read_summary
+
+    named = read_summary(summary).get("files", {}).get("trajectory")
+    if not isinstance(named, str):
+        return None
+    places = (Path(named), summary.parent / named, summary.parent / Path(named).name)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _of_stream(table: Path) -> RunPaths:
+    structures = table.with_name(_STREAM[0])
+    name = str(table.parent / table.stem)
+    return RunPaths("many", name, structures if structures.is_file() else None, table)
+
+
+def _of_structures(path: Path) -> RunPaths:
+    return RunPaths("frames", str(path.parent / stem(path)), path)
+
+
+def _kind(name: str) -> Kind | None:
+    return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), None)

@@ -1,0 +1,76 @@
+"""What is measured of the frames themselves, where no table has it."""
+
+import math
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+
+from tdncalc.report.run import Floats, Kind
+
+
+def frame_columns(frames: list[Atoms], kind: Kind, summary: dict[str, Any]) -> dict[str, Floats]:
+    """Measure every frame; a quantity that no frame has is left out.
+
+    Returns
+    -------
+    dict
+        The abscissa, ``step`` of a relaxation and ``time_fs`` or ``frame`` otherwise, and columns
+        named as those of ``X-md.csv``, each ``(F,)``.
+    """
+    numbers = np.arange(len(frames), dtype=float)
+    columns = dict([_abscissa(numbers, kind, summary)])
+    measured = [_measure(atoms) for atoms in frames]
+    for name in _MEASURED:
+        values = np.array([row.get(name, math.nan) for row in measured])
+        if np.isfinite(values).any():
+            columns[name] = values
+    volume = columns.get("volume_A3")
+    if kind == "relax" and volume is not None and np.ptp(volume) == 0.0:
+        del columns["volume_A3"]  # a cell that does not move needs no plot
+    return columns
+
+
+_MEASURED = (
+    "temperature_K",
+    "potential_eV",
+    "kinetic_eV",
+    "total_eV",
+    "pressure_GPa",
+    "volume_A3",
+    "max_force",
+)
+
+
+def _abscissa(numbers: Floats, kind: Kind, summary: dict[str, Any]) -> tuple[str, Floats]:
+    if kind == "relax":
+        return "step", numbers
+    settings = summary.get("settings", {})
+    if kind == "md" and {"interval", "timestep_fs"} <= set(settings):
+        return "time_fs", numbers * float(settings["interval"]) * float(settings["timestep_fs"])
+    return "frame", numbers
+
+
+def _measure(atoms: Atoms) -> dict[str, float]:
+    results = atoms.calc.results if atoms.calc is not None else {}
+    row: dict[str, float] = {}
+    if "energy" in results:
+        row["potential_eV"] = float(results["energy"])
+    if "forces" in results:
+        row["max_force"] = float(np.linalg.norm(atoms.get_forces(), axis=1).max(initial=0.0))
+    if atoms.has("momenta") and atoms.get_momenta().any():
+        row["kinetic_eV"] = float(atoms.get_kinetic_energy())
+        row["temperature_K"] = float(atoms.get_temperature())
+        if "energy" in results:
+            row["total_eV"] = row["potential_eV"] + row["kinetic_eV"]
+    if atoms.cell.rank == 3 and atoms.pbc.all():
+        row["volume_A3"] = float(atoms.get_volume())
+        if "stress" in results:
+            row["pressure_GPa"] = _pressure(atoms, row.get("kinetic_eV", 0.0))
+    return row
+
+
+def _pressure(atoms: Atoms, kinetic: float) -> float:
+    """Give −tr σ / 3 with the kinetic part 2 K / 3 V, in GPa."""
+    virial = -float(atoms.get_stress(apply_constraint=False)[:3].sum()) / 3
+    return (virial + 2 * kinetic / (3 * float(atoms.get_volume()))) / float(units.GPa)

@@ -1,0 +1,169 @@
+"""The plots of a run: what is drawn against what, and in which unit."""
+
+from typing import Any
+
+import numpy as np
+
+from tdncalc.report import analysis
+from tdncalc.report.packing import numbers
+from tdncalc.report.run import Floats, Run
+
+_MOST_ANALYZED = 200  # frames; more make g(r) no smoother to the eye
+_REACH = 8.0  # Å
+_ABSCISSAE = {"time_fs": ("Time", "fs"), "step": ("Step", ""), "frame": ("Frame", "")}
+_TITLES = {
+    "temperature_K": "Temperature",
+    "potential_eV": "Potential energy",
+    "kinetic_eV": "Kinetic energy",
+    "total_eV": "Total energy",
+    "conserved_eV": "Conserved energy",
+    "pressure_GPa": "Pressure",
+    "volume_A3": "Volume",
+    "max_force": "Largest force",
+    "novelty": "Novelty",
+}
+_FORCES = ("max_force", "fmax")
+_UNITS = {"_eV": "eV", "_K": "K", "_GPa": "GPa", "_A3": "Å³", "_fs": "fs", "_A": "Å", "_meV": "meV"}
+# A relaxation's own order; what is not named comes behind.
+_ORDER = (
+    "potential_eV",
+    "max_force",
+    "temperature_K",
+    "total_eV",
+    "conserved_eV",
+    "pressure_GPa",
+    "volume_A3",
+    "novelty",
+)
+_HIDDEN = {"step", "time_fs", "frame"}
+
+
+def series(run: Run) -> dict[str, Any] | None:
+    """Describe the quantities against time or step; None if there are none."""
+    if not run.columns:
+        return None
+    x = next((name for name in ("time_fs", "step", "frame") if name in run.columns), None)
+    hidden = _HIDDEN | ({"kinetic_eV"} if "temperature_K" in run.columns else set())
+    names = sorted(run.columns.keys() - hidden, key=_place)
+    n = len(next(iter(run.columns.values())))
+    abscissa = np.arange(n, dtype=float) if x is None else run.columns[x]
+    title, unit = _ABSCISSAE[x or "frame"]
+    if unit == "fs" and abscissa[-1] > 5000:
+        abscissa, unit = abscissa / 1000, "ps"
+    return {
+        "x": {"title": title, "unit": unit, "values": numbers(abscissa)},
+        "rows": run.rows,
+        "lines": [_line(name, run.columns[name], log=run.kind == "relax") for name in names],
+    }
+
+
+def _line(name: str, values: Floats, *, log: bool) -> dict[str, Any]:
+    unit = next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), "")
+    if name in _FORCES:
+        unit = "eV/Å"
+    bare = name.removesuffix(next((e for e in _UNITS if name.endswith(e)), ""))
+    title = _TITLES.get(name, bare.replace("_", " ").capitalize())
+    return {
+        "key": name,
+        "title": title,
+        "unit": unit,
+        "log": log and name in _FORCES and bool((values[np.isfinite(values)] > 0).all()),
+        "values": numbers(values, 11),
+    }
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+
+
+def structural(run: Run) -> list[dict[str, Any]]:
+    """Describe what the structures tell: pair distances, displacement, distance from the start."""
+    frames = run.frames
+    if run.kind == "many" or len(frames) < 1 or len(frames[0]) < 2:
+        return []
+    plots = [_pairs(run)]
+    if len(frames) > 2:
+        if run.kind == "md" and frames[0].pbc.all():
+            plots.append(_displacement(run))
+        plots.append(_from_start(run))
+    return [plot for plot in plots if plot is not None]
+
+
+def _pairs(run: Run) -> dict[str, Any] | None:
+    # A relaxation's structure is its last.
+    chosen = run.frames[-1:] if run.kind == "relax" else _spread(run.frames)
+    periodic = bool(chosen[0].pbc.all())
+    found = analysis.pair_distances(chosen, _REACH)
+    if not found:
+        return None
+    n = len(chosen)
+    return {
+        "key": "rdf",
+        "title": "Radial distribution g(r)" if periodic else "Distances between atoms",
+        "note": f"Mean of {n} frames." if n > 1 else "Of the last structure.",
+        "x": {"title": "r", "unit": "Å", "values": numbers(found[0].r, 5)},
+        "y": {
+            "title": "g(r)" if periodic else "neighbors per atom",
+            "unit": "" if periodic else "1/Å",
+        },
+        "lines": [{"title": pair.pair, "values": numbers(pair.values, 4)} for pair in found],
+    }
+
+
+def _displacement(run: Run) -> dict[str, Any] | None:
+    times = run.columns.get("time_fs")
+    if times is None or len(run.rows) < 3:
+        return None
+    x = times[run.rows]
+    if not np.allclose(np.diff(x), x[1] - x[0], rtol=1e-3):
+        return None  # the average over origins takes equal intervals
+    atoms = run.frames[0]
+    positions = _free_paths(run)
+    half = len(x) // 2 + 1  # beyond, too few pairs of frames are left to average over
+    symbols = np.array(atoms.get_chemical_symbols())
+    lines = [
+        (symbol, analysis.mean_squared_displacement(positions[:, symbols == symbol]))
+        for symbol in sorted(set(symbols))
+    ]
+    return {
+        "key": "msd",
+        "title": "Mean squared displacement",
+        "note": "About the center of mass, averaged over time origins.",
+        "x": {"title": "Time", "unit": "ps", "values": numbers((x[:half] - x[0]) / 1000)},
+        "y": {"title": "MSD", "unit": "Å²"},
+        "lines": [{"title": str(s), "values": numbers(v[:half], 5)} for s, v in lines],
+    }
+
+
+def _from_start(run: Run) -> dict[str, Any]:
+    """Describe the RMSD to the first frame: of a molecule after the best superposition."""
+    atoms = run.frames[0]
+    positions = _free_paths(run)
+    if not atoms.pbc.any():
+        positions = np.array([analysis.superposed(p, positions[0]) for p in positions])
+    distances = np.array([analysis.rmsd(p, positions[0]) for p in positions])
+    x = series(run) or {"x": {"title": "Frame", "unit": "", "values": list(range(len(positions)))}}
+    values = x["x"]["values"]
+    rows = run.rows or list(range(len(positions)))
+    return {
+        "key": "rmsd",
+        "title": "RMSD to the first frame",
+        "note": "All atoms" + ("" if atoms.pbc.any() else ", after superposition") + ".",
+        "x": {**x["x"], "values": [values[row] for row in rows]},
+        "y": {"title": "RMSD", "unit": "Å"},
+        "lines": [{"title": "RMSD", "values": numbers(distances, 5)}],
+        "frames": True,
+    }
+
+
+def _free_paths(run: Run) -> Floats:
+    """Return positions (F, N, 3) without periodic jumps and without drift of the whole."""
+    first = run.frames[0]
+    positions = np.array([atoms.positions for atoms in run.frames])
+    cells = np.array([atoms.cell.array for atoms in run.frames])
+    paths = analysis.unwrapped(positions, cells, np.asarray(first.pbc))
+    return analysis.without_drift(paths, first.get_masses())
+
+
+def _spread(frames: list[Any]) -> list[Any]:
+    return frames[:: -(-len(frames) // _MOST_ANALYZED)]

@@ -1,0 +1,120 @@
+"""The files of a run, read into one object."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from tdncalc.errors import OptionError
+from tdncalc.report.finding import find_runs
+from tdncalc.report.measures import frame_columns
+from tdncalc.report.run import Floats, Run, RunPaths
+from tdncalc.report.tables import read_columns, read_records, read_summary
+from tdncalc.structures.parsing import read_frames
+
+_ALL = slice(None)
+
+
+def read_runs(specs: Sequence[str], *, max_frames: int = 2000) -> list[Run]:
+    """Read runs.
+
+    Parameters
+    ----------
+    specs
+        Summaries, trajectories, tables, structure files, stems or folders.
+    max_frames
+        Of a longer trajectory so many are kept, evenly spaced.
+
+    Returns
+    -------
+    list of Run
+        In the given order, each once.
+
+    Raises
+    ------
+    StructureError
+        There is no run of a name, or a file of it cannot be read.
+    OptionError
+        `max_frames` is below 2.
+    """
+    paths = {run.name: run for spec in specs for run in find_runs(spec)}
+    return [_read(run, max_frames) for run in paths.values()]
+
+
+def _read(paths: RunPaths, max_frames: int) -> Run:
+    if paths.kind == "many":
+        return _read_many(paths)
+    frames, notes = [], []
+    if paths.frames is not None:
+        frames = list(read_frames(paths.frames, _ALL))
+    else:
+        notes.append("No trajectory was found, so that there is no structure to show.")
+    if paths.kind == "frames" and _differ(frames):
+        return _of_structures(paths, frames)
+    summary = read_summary(paths.summary) if paths.summary else {}
+    rows = _spread(len(frames), max_frames)
+    if len(rows) < len(frames):
+        notes.append(f"{len(rows)} of {len(frames)} frames are shown, evenly spaced.")
+    if paths.table is not None:
+        columns = read_columns(paths.table)
+        n_rows = len(next(iter(columns.values()), ()))
+        rows = [row for row in rows if row < n_rows]
+    else:
+        columns = frame_columns(frames, paths.kind, summary)
+    frames = [frames[row] for row in rows]
+    return Run(paths, paths.kind, frames, rows, columns, summary=summary, notes=notes)
+
+
+def _read_many(paths: RunPaths) -> Run:
+    """Read structures and their records, which have the same order."""
+    records = read_records(paths.table) if paths.table else []
+    if paths.frames is None:
+        notes = ["relaxed.extxyz was not found, so that there are no structures to show."]
+        return Run(paths, "many", [], records=records, notes=notes)
+    frames = list(read_frames(paths.frames, _ALL))
+    n = min(len(frames), len(records))
+    notes = []
+    if len(frames) != len(records):
+        notes.append(
+            f"There are {len(frames)} structures and {len(records)} records; the first {n} of each "
+            "are shown."
+        )
+    return Run(paths, "many", frames[:n], records=records[:n], notes=notes)
+
+
+def _of_structures(paths: RunPaths, frames: list[Atoms]) -> Run:
+    """Take different structures of one file, such as `tdn energy -o` writes."""
+    records = [_record(atoms, number, paths.frames) for number, atoms in enumerate(frames)]
+    return Run(paths, "many", frames, records=records)
+
+
+def _record(atoms: Atoms, number: int, path: Path | None) -> dict[str, Any]:
+    results = atoms.calc.results if atoms.calc is not None else {}
+    record: dict[str, Any] = {
+        "input": str(atoms.info.get("input") or atoms.info.get("name") or f"{path}@{number}"),
+        "n_atoms": len(atoms),
+    }
+    if "energy" in results:
+        record["energy_eV"] = float(results["energy"])
+    if "forces" in results:
+        forces: Floats = atoms.get_forces()
+        record["fmax_eV_per_A"] = float(np.linalg.norm(forces, axis=1).max(initial=0.0))
+    return record
+
+
+def _differ(frames: Sequence[Atoms]) -> bool:
+    """Tell structures from a trajectory, whose frames have the same atoms and no names."""
+    kinds = {(atoms.numbers.tobytes(), atoms.pbc.tobytes()) for atoms in frames}
+    named = any("input" in atoms.info or "name" in atoms.info for atoms in frames)
+    return len(kinds) > 1 or (named and len(frames) > 1)
+
+
+def _spread(n: int, at_most: int) -> list[int]:
+    """Choose frames, the first and the last among them."""
+    if at_most < 2:
+        raise OptionError(f"{at_most} frames cannot be shown; at least 2 are needed")
+    if n <= at_most:
+        return list(range(n))
+    return [round(i * (n - 1) / (at_most - 1)) for i in range(at_most)]
