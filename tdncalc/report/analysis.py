@@ -13,6 +13,8 @@ from tdncalc.report.run import Floats
 
 Ints: TypeAlias = NDArray[np.int64]
 
+_ITSELF = 1e-6  # Å; an atom is no neighbor of itself
+
 
 @dataclass(frozen=True)
 class PairDistances:
@@ -50,6 +52,7 @@ def pair_distances(frames: list[Atoms], r_max: float, n_bins: int = 150) -> list
         Shells of equal thickness.
     """
     edges = np.linspace(0.0, r_max, n_bins + 1)
+    edges[0] = _ITSELF
     symbols = np.array(frames[0].get_chemical_symbols())
     groups = {str(symbol): np.flatnonzero(symbols == symbol) for symbol in sorted(set(symbols))}
     result = []
@@ -65,10 +68,7 @@ def _density(atoms: Atoms, a: Ints, b: Ints, edges: Floats) -> Floats:
     """Return g(r), or neighbors per atom and Å, of one frame, (bins,)."""
     here = wrapped(atoms.positions, atoms.cell.array, atoms.pbc)
     counts = cKDTree(here[a]).count_neighbors(cKDTree(images(atoms, here[b], edges[-1])), edges)
-    counts = np.asarray(counts, dtype=float)
-    if a is b or np.array_equal(a, b):
-        counts -= len(a)  # each atom is at no distance from itself
-    pairs = np.diff(counts)
+    pairs = np.diff(np.asarray(counts, dtype=float))
     if atoms.pbc.all():
         shells = 4 / 3 * np.pi * np.diff(edges**3)
         return np.asarray(pairs * atoms.get_volume() / (len(a) * len(b) * shells))

@@ -14,7 +14,7 @@ _KNOWN = {
     "n_atoms": ("Atoms", "", 0),
     "energy_eV": ("Energy", "eV", 4),
     "relative_eV": ("Above lowest", "eV", 4),
-    "fmax_eV_per_A": ("Largest force", "eV/Å", 4),
+    "fmax_eV_per_A": ("Max force", "eV/Å", 4),
     "steps": ("Steps", "", 0),
     "seconds": ("Time", "s", 2),
     "novelty": ("Novelty", "", 2),
@@ -30,15 +30,11 @@ def listing(run: Run) -> dict[str, Any]:
         _add_relative(records, formulas)
     names = [str(record.get("input", number)) for number, record in enumerate(records)]
     columns = [{"key": "name", "title": "Structure", "values": names, "kind": "text"}]
-    if formulas:
-        columns.append(
-            {"key": "formula", "title": "Formula", "values": formulas, "kind": "formula"}
-        )
     columns += [_column(key, records) for key in _numeric(records)]
     if any("converged" in record for record in records):
         flags = [_outcome(record) for record in records]
         columns.append({"key": "converged", "title": "Outcome", "values": flags, "kind": "flag"})
-    return {"columns": columns}
+    return {"columns": columns, "formulas": formulas or None}
 
 
 def _add_relative(records: list[dict[str, Any]], formulas: list[str]) -> None:

@@ -25,9 +25,6 @@ def frame_columns(frames: list[Atoms], kind: Kind, summary: dict[str, Any]) -> d
         values = np.array([row.get(name, math.nan) for row in measured])
         if np.isfinite(values).any():
             columns[name] = values
-    volume = columns.get("volume_A3")
-    if kind == "relax" and volume is not None and np.ptp(volume) == 0.0:
-        del columns["volume_A3"]  # a cell that does not move needs no plot
     return columns
 
 

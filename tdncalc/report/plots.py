@@ -35,7 +35,6 @@ _ORDER = (
     "volume_A3",
     "novelty",
 )
-_HIDDEN = {"step", "time_fs", "frame"}
 
 
 def series(run: Run) -> dict[str, Any] | None:
@@ -43,8 +42,7 @@ def series(run: Run) -> dict[str, Any] | None:
     if not run.columns:
         return None
     x = next((name for name in ("time_fs", "step", "frame") if name in run.columns), None)
-    hidden = _HIDDEN | ({"kinetic_eV"} if "temperature_K" in run.columns else set())
-    names = sorted(run.columns.keys() - hidden, key=_place)
+    names = sorted(run.columns.keys() - _hidden(run), key=_place)
     n = len(next(iter(run.columns.values())))
     abscissa = np.arange(n, dtype=float) if x is None else run.columns[x]
     title, unit = _ABSCISSAE[x or "frame"]
@@ -55,6 +53,17 @@ def series(run: Run) -> dict[str, Any] | None:
         "rows": run.rows,
         "lines": [_line(name, run.columns[name], log=run.kind == "relax") for name in names],
     }
+
+
+def _hidden(run: Run) -> set[str]:
+    """Name the columns that tell nothing more: the temperature's energy, a volume that is fixed."""
+    hidden = {"step", "time_fs", "frame"}
+    if "temperature_K" in run.columns:
+        hidden.add("kinetic_eV")
+    volume = run.columns.get("volume_A3")
+    if volume is not None and np.ptp(volume) <= 1e-9 * np.max(volume):
+        hidden.add("volume_A3")
+    return hidden
 
 
 def _line(name: str, values: Floats, *, log: bool) -> dict[str, Any]:

@@ -101,4 +101,12 @@ def _element(z: int) -> dict[str, Any]:
 
 
 # Jmol's hydrogen is too white for paper, and its carbon and nitrogen lack contrast in the dark.
-_COLORS = {1: "#e4e6ea", 6: "#6f7885", 7: "#3d6fd6", 8: "#dd3b32", 16: "#e3b62c"}
+_COLORS = {
+    1: "#e4e6ea",
+    6: "#6f7885",
+    7: "#3d6fd6",
+    8: "#dd3b32",
+    9: "#79b84a",
+    16: "#e3b62c",
+    17: "#3aa845",
+}

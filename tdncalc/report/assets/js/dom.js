@@ -38,7 +38,7 @@ function choice(label, options, value, onchange) {
 
 /** C9H8O4 with its figures lowered. */
 function formulaText(formula) {
-  const span = make("span", {});
+  const span = make("span", { class: "formula" });
   for (const part of formula.split(/(\d+)/)) {
     if (part) span.append(/\d/.test(part) ? make("sub", { text: part }) : part);
   }

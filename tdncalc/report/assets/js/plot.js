@@ -6,7 +6,7 @@ const MARGIN = { top: 6, right: 10, bottom: 22 };
 function niceTicks(low, high, count) {
   const rough = (high - low) / Math.max(1, count) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
   const ticks = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) ticks.push(k * step);
   return { ticks, step };
@@ -117,7 +117,7 @@ class Plot {
       if (texts.length > 1) return texts;
       return [10 ** this.low, 10 ** ((this.low + this.high) / 2), 10 ** this.high].map((v) => [v, v.toPrecision(2)]);
     }
-    const { ticks, step } = niceTicks(this.low, this.high, (this.spec.height || 118) > 160 ? 5 : 3);
+    const { ticks, step } = niceTicks(this.low, this.high, (this.spec.height || 118) > 160 ? 5 : 4);
     return ticks.map((v) => [v, shortFigure(v, step)]);
   }
 
@@ -128,7 +128,7 @@ class Plot {
       marks.push(makeSvg("line", { class: "gridline", x1: this.left, x2: width - MARGIN.right, y1: y, y2: y }));
       marks.push(makeSvg("text", { class: "tick", x: this.left - 6, y: y + 3.5, "text-anchor": "end", text }));
     }
-    const { ticks, step } = niceTicks(this.x0, this.x1, Math.max(2, width / 90));
+    const { ticks, step } = niceTicks(this.x0, this.x1, Math.max(2, width / 62));
     const { title, unit } = this.spec.x;
     const last = `${title}${unit ? ` (${unit})` : ""}`;
     for (const v of ticks) {

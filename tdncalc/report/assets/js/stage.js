@@ -6,6 +6,9 @@ const STYLES = {
   spheres: { name: "Spheres", style: { sphere: { scale: 0.8 } } },
 };
 
+const CAMERA = 150; // where 3Dmol's camera is
+const CORNER = [[0.914, 0, -0.407], [0.112, 0.961, 0.252], [0.391, -0.276, 0.878]];
+
 async function loadViewer() {
   const source = new TextDecoder().decode(await inflated("viewer"));
   document.head.append(make("script", { text: source }));
@@ -13,8 +16,7 @@ async function loadViewer() {
 }
 
 class Stage {
-  constructor(library) {
-    this.library = library;
+  constructor() {
     this.element = make("div", { class: "stage", tabindex: 0, role: "img" });
     this.style = "balls";
     this.viewer = null;
@@ -31,15 +33,18 @@ class Stage {
       this.pressed = [event.clientX, event.clientY];
     }, { capture: true });
     this.element.addEventListener("pointerup", (event) => this.#released(event), { capture: true });
-    this.observer = new ResizeObserver(() => this.viewer && this.viewer.resize());
+    this.observer = new ResizeObserver(() => this.#resized());
   }
 
-  /** Put the picture into a parent; the first time it is made. */
+  /** Put the picture into a parent. */
   mount(parent) {
     parent.prepend(this.element);
-    if (this.viewer || !this.library) return;
+  }
+
+  /** Begin to draw: what was to be drawn so far waited for this. */
+  begin(library) {
     try {
-      this.viewer = this.library.createViewer(this.element, {
+      this.viewer = library.createViewer(this.element, {
         backgroundAlpha: 0, antialias: true, disableFog: true, minimumZoomToDistance: 4,
       });
     } catch (error) {
@@ -47,7 +52,16 @@ class Stage {
       return;
     }
     this.viewer.setBackgroundColor(0xffffff, 0);
+    this.size = [this.element.clientWidth, this.element.clientHeight];
     this.observer.observe(this.element);
+    if (this.scene) this.draw(this.scene), this.face();
+  }
+
+  #resized() {
+    const size = [this.element.clientWidth, this.element.clientHeight];
+    if (size[0] * size[1] === 0 || size.join() === this.size.join()) return;
+    this.size = size;
+    this.viewer.resize();
   }
 
   /**
@@ -56,8 +70,8 @@ class Stage {
    *   groups (only atoms of the same group are bonded; optional)
    */
   draw(scene) {
-    if (!this.viewer) return;
     this.scene = scene;
+    if (!this.viewer) return;
     const n = scene.symbols.length;
     if (!this.model || this.model.selectedAtoms({}).length !== n || this.symbols !== scene.symbols) {
       this.viewer.removeAllModels();
@@ -90,20 +104,20 @@ class Stage {
   face() {
     if (!this.viewer) return;
     this.viewer.zoomTo();
-    const view = this.viewer.getView();
-    const turned = quaternion(principalAxes(this.scene.positions).axes);
-    if (!this.scene.cell) this.viewer.setView([...view.slice(0, 4), ...turned]);
-    else this.viewer.setView([...view.slice(0, 4), 0, 0, 0, 1]);
-    this.viewer.zoomTo();
-    if (this.scene.cell) this.viewer.rotate(-24, "y"), this.viewer.rotate(16, "x"), this.viewer.zoom(0.86);
-    this.viewer.render();
+    const [x, y, z, distance] = this.viewer.getView();
+    const { cell, positions } = this.scene;
+    const axes = cell ? CORNER : principalAxes(positions).axes;
+    // zoomTo makes a sphere around the atoms fit the height; a molecule on its side is flatter.
+    const closer = Math.min(cell ? 1 : 1.12, (0.86 * this.size[0]) / this.size[1]);
+    this.viewer.setView([x, y, z, CAMERA - (CAMERA - distance) / closer, ...quaternion(axes)]);
   }
 
   /** Mark atoms by their places in the scene, with texts. */
   mark(atoms, texts) {
     this.marked = atoms.map((atom, k) => ({ atom, text: texts[k] }));
-    if (this.scene) this.#drawMarks();
-    if (this.viewer) this.viewer.render();
+    if (!this.viewer || !this.scene) return;
+    this.#drawMarks();
+    this.viewer.render();
   }
 
   #drawMarks() {

@@ -6,6 +6,7 @@ class StructureTable {
   constructor(data, run, stage) {
     this.data = data;
     this.columns = run.table.columns;
+    this.formulas = run.table.formulas;
     this.count = this.columns[0].values.length;
     this.collection = run.collection ? new Collection(data, run.collection) : null;
     this.order = Array.from({ length: this.count }, (_, k) => k);
@@ -65,7 +66,8 @@ class StructureTable {
   }
 
   #matches(row) {
-    const texts = this.columns.filter((c) => c.kind === "text" || c.kind === "formula").map((c) => c.values[row]);
+    const texts = this.columns.filter((c) => c.kind === "text").map((c) => c.values[row]);
+    if (this.formulas) texts.push(this.formulas[row]);
     const flags = this.columns.find((c) => c.kind === "flag");
     return (!this.text || texts.some((t) => t.toLowerCase().includes(this.text))) && (!this.flag || flags.values[row] === this.flag);
   }
@@ -91,9 +93,8 @@ class StructureTable {
   #cell(column, row) {
     const value = column.values[row];
     if (column.key === "name" && this.viewer) {
-      return make("td", { class: "text" }, make("button", { type: "button", class: "name", text: value, "aria-pressed": String(row === this.chosen) }));
+      return make("td", { class: "text" }, make("button", { type: "button", class: "name", text: value, "aria-pressed": String(row === this.chosen) }), formulaText(this.formulas[row]));
     }
-    if (column.kind === "formula") return make("td", {}, formulaText(value));
     if (column.kind === "number") return make("td", { class: "number", text: figure(value, column.digits) });
     if (column.kind === "flag") return make("td", {}, make("span", { class: `flag ${value === "converged" ? "good" : "bad"}`, text: value }));
     return make("td", { class: "text", text: value });
