@@ -101,6 +101,8 @@ def test_wheel_holds_the_models_and_nothing_else_of_the_checkout(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     models = {f"tdncalc/{path.relative_to(ROOT)}" for path in (ROOT / "models").rglob("*.*")}
     assert models <= names
+    assets = (ROOT / "tdncalc" / "report" / "assets").rglob("*.*")
+    assert {str(path.relative_to(ROOT)) for path in assets if path.is_file()} <= names
     assert "tdncalc/py.typed" in names
     assert {name.split("/")[0] for name in names} == {
         "tdncalc",

@@ -1,0 +1,231 @@
+"""The page as a reader has it, in headless Chromium."""
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.io import read, write
+
+from tdncalc.report import build_page, read_runs
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
+]
+# Chromium as root has no sandbox; WebGL is drawn by the CPU.
+INKED = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter(x => x).length"
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, folder):
+    """Open the report of runs; at the end there were no complaints and no requests."""
+    complaints, requests, contexts = [], [], []
+
+    def show(*specs, width=1000, **options):
+        target = folder / "report.html"
+        target.write_text(build_page(read_runs(specs), created="today"))
+        viewport = {"width": width, "height": 600}
+        context = chromium.new_context(viewport=viewport, offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(target.as_uri())
+        page.wait_for_selector("main[data-ready]", timeout=60_000)
+        requests[:] = [url for url in requests if url != target.as_uri()]
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("data:,")] == []
+
+
+def picture(page):
+    """The pixels of the 3D picture (height, width, 3)."""
+    png = page.locator(".stage").screenshot()
+    return matplotlib.image.imread(io.BytesIO(png))[..., :3]
+
+
+def cursors(page):
+    return page.eval_on_selector_all(
+        ".plots .cursor", "lines => lines.map(line => Number(line.getAttribute('x1')))"
+    )
+
+
+def names(page):
+    return page.locator("tbody .name").all_inner_texts()
+
+
+def test_the_molecule_is_drawn(opened, dynamics):
+    pixels = picture(opened(dynamics()))
+    red = (pixels[..., 0] > 0.5) & (pixels[..., 1] < 0.35) & (pixels[..., 2] < 0.35)
+    assert 300 < red.sum() < 0.2 * red.size  # the oxygen
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500
+
+
+def test_the_slider_moves_the_atoms_and_the_cursors(opened, dynamics):
+    page = opened(dynamics())
+    before, start = picture(page), cursors(page)
+    page.locator("input[type=range]").fill("29")
+    after, end = picture(page), cursors(page)
+    assert (np.abs(after - before).max(axis=-1) > 0.2).mean() > 0.005
+    assert len(start) == 4
+    assert all(b > a + 150 for a, b in zip(start, end, strict=True))
+    assert page.locator("output").inner_text() == "290 fs · 30 / 30"
+    assert page.locator("[data-key=potential_eV] .value").inner_text() == "−102.90 eV"
+
+
+def test_a_click_in_a_plot_moves_the_frame(opened, dynamics):
+    page = opened(dynamics())
+    box = page.locator("[data-key=temperature_K] svg").bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 12, box["y"] + 40)
+    assert page.locator("input[type=range]").input_value() == "29"
+
+
+def test_keys_step_and_play(opened, dynamics):
+    page = opened(dynamics())
+    slider = page.locator("input[type=range]")
+    page.locator("body").press("ArrowRight")
+    assert slider.input_value() == "1"
+    page.locator("body").press("End")
+    assert slider.input_value() == "29"
+    page.locator("body").press("Home")
+    page.locator("body").press("Space")
+    assert page.get_by_label("Pause").is_visible()
+    sync_api.expect(slider).to_have_value(re.compile(r"[3-9]|\d\d"), timeout=60_000)
+    page.locator("body").press("Space")
+    assert page.get_by_label("Play", exact=True).is_visible()
+
+
+def test_typed_atoms_are_measured_as_ase_does(opened, dynamics):
+    stem = dynamics()
+    page = opened(stem)
+    frame = read(f"{stem}.traj@12")
+    page.locator("input[type=range]").fill("12")
+    for atoms, expected in (
+        ([0, 1], frame.get_distance(0, 1)),
+        ([0, 1, 2], frame.get_angle(0, 1, 2)),
+        ([3, 2, 1, 0], (frame.get_dihedral(3, 2, 1, 0) + 180) % 360 - 180),
+    ):
+        page.locator(".measure input").fill(", ".join(map(str, atoms)))
+        page.locator(".measure input").press("Enter")
+        value = page.locator(".measure .value")
+        sync_api.expect(value).to_contain_text("Å" if len(atoms) == 2 else "°")
+        shown = value.inner_text().replace("−", "-")
+        assert float(shown.split()[0].rstrip("°")) == pytest.approx(expected, rel=5e-3)
+
+
+def test_a_distance_takes_the_nearest_image(opened, folder):
+    hydrogen = Atoms(
+        "H2", [[0.2, 0, 0], [4.9, 0, 5]], cell=[[5, 0, 0], [2, 5, 0], [0, 0, 5]], pbc=True
+    )
+    write("h.extxyz", hydrogen)
+    page = opened("h.extxyz")
+    page.locator(".measure input").fill("0 1")
+    page.locator(".measure input").press("Enter")
+    assert page.locator(".measure .figure").inner_text() == "Distance: 0.300 Å"
+
+
+def test_a_click_on_an_atom_picks_it(opened, folder):
+    write("co2.extxyz", molecule("CO2"))  # carbon, the first, lies in the middle
+    page = opened("co2.extxyz")
+    page.locator(".stage").click()
+    assert page.locator(".measure input").input_value() == "0"
+    page.locator(".stage").click()
+    assert page.locator(".measure input").input_value() == ""
+
+
+def test_forces_color_the_atoms(opened, dynamics):
+    page = opened(dynamics())
+    before = picture(page)
+    page.get_by_label("Color").select_option("Force")
+    assert (np.abs(picture(page) - before).max(axis=-1) > 0.2).mean() > 0.01
+    assert page.locator(".viewer .legend").inner_text().endswith("eV/Å")
+
+
+def test_a_periodic_structure_has_its_cell_and_repeats(opened, folder):
+    write("x.extxyz", molecule("CH4", cell=[6, 7, 8], pbc=True))
+    page = opened("x.extxyz")
+    assert page.get_by_label("Show").input_value() == "1"
+    before = picture(page)
+    page.get_by_label("Show").select_option("2")
+    assert (np.abs(picture(page) - before).max(axis=-1) > 0.1).mean() > 0.01
+
+
+def test_the_table_sorts_and_filters(opened, structures):
+    page = opened("relax.jsonl")
+    assert names(page) == ["H2O.xyz", "CH4.xyz", "CH3CH2OH.xyz", "CH3OCH3.xyz"]
+    energy = page.locator("th[data-key=energy_eV]")
+    energy.get_by_role("button").click()
+    assert names(page) == ["CH3OCH3.xyz", "CH3CH2OH.xyz", "CH4.xyz", "H2O.xyz"]
+    assert energy.get_attribute("aria-sort") == "ascending"
+    energy.get_by_role("button").click()
+    assert names(page)[0] == "H2O.xyz"
+    page.get_by_label("Find").fill("c2h6o")
+    assert names(page) == ["CH3CH2OH.xyz", "CH3OCH3.xyz"]
+    page.get_by_label("Outcome").select_option("no")
+    assert names(page) == ["CH3CH2OH.xyz"]
+    assert page.get_by_role("status").inner_text() == "1 of 4"
+
+
+def test_a_row_shows_its_structure_and_drawing(opened, structures):
+    page = opened("relax.jsonl")
+    before = picture(page)
+    page.get_by_role("button", name="CH3OCH3.xyz").click()
+    assert page.locator(".viewer h3").inner_text() == "CH3OCH3.xyz"
+    assert (np.abs(picture(page) - before).max(axis=-1) > 0.2).mean() > 0.01
+    drawn = page.eval_on_selector_all(".thumbnail", f"all => all.map({INKED})")
+    assert len(drawn) == 4
+    assert min(drawn) > 100
+
+
+def test_two_runs_are_laid_over_each_other(opened, dynamics):
+    first, second = dynamics("a"), dynamics("b", seed=2)
+    page = opened(first, second)
+    assert page.locator("h1").inner_text() == "a-md · b-md"
+    assert page.locator("[data-key=potential_eV] .line").count() == 2
+    pixels = picture(page)
+    assert (pixels[..., 2] > pixels[..., 0] + 0.2).sum() > 100  # blue, the first run
+    assert (pixels[..., 0] > pixels[..., 2] + 0.2).sum() > 100  # orange, the second
+    page.get_by_role("button", name="b-md").first.click()
+    assert page.locator("h1").inner_text() == "b-md"
+
+
+def test_hostile_names_are_text(opened, structures):
+    table = Path("relax.jsonl")
+    table.write_text(table.read_text().replace("CH4.xyz", "</script><b>bold</b>"))
+    page = opened("relax.jsonl")
+    assert "</script><b>bold</b>" in names(page)
+    assert page.locator("main b").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_pages_fit_and_follow_the_scheme(scheme, opened, dynamics):
+    page = opened(dynamics(), width=400, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    back = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(back)
+    assert (before == "rgb(20, 22, 26)") == (scheme == "dark")
+    page.locator("#theme").click()
+    assert page.evaluate(back) != before
+    assert page.locator(".plot .line").count() > 4

@@ -1,0 +1,175 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.io import read, write
+
+from tdncalc.errors import OptionError, StructureError
+from tdncalc.report import read_runs
+
+
+@pytest.mark.parametrize("ending", ["", ".traj", ".csv", ".json", ".checkpoint"])
+def test_any_file_of_a_run_finds_all_of_it(ending, dynamics):
+    stem = dynamics()
+    Path(f"{stem}.json").write_text('{"reason": "done"}')
+    Path(f"{stem}.checkpoint").touch()
+    (run,) = read_runs([stem + ending])
+    assert (run.kind, run.name, len(run.frames)) == ("md", stem, 30)
+    assert run.summary["reason"] == "done"
+    assert run.columns["time_fs"][-1] == 290
+
+
+def test_a_name_finds_dynamics_and_relaxation(dynamics):
+    dynamics("ethanol")
+    shutil.copy("ethanol-md.traj", "ethanol-relax.traj")
+    assert [run.kind for run in read_runs(["ethanol"])] == ["md", "relax"]
+
+
+def test_the_relaxed_structure_finds_its_relaxation(dynamics):
+    dynamics("ethanol")
+    shutil.move("ethanol-md.traj", "ethanol-relax.traj")
+    write("ethanol-relaxed.extxyz", molecule("CH3CH2OH"))
+    (run,) = read_runs(["ethanol-relaxed.extxyz"])
+    assert (run.kind, len(run.frames)) == ("relax", 30)
+
+
+def test_a_folder_is_every_run_in_it_and_each_is_read_once(dynamics, structures):
+    dynamics("b")
+    dynamics("a")
+    runs = read_runs([".", "a-md.csv"])
+    assert [(run.kind, run.name) for run in runs] == [
+        ("md", "a-md"),
+        ("md", "b-md"),
+        ("many", "relax"),
+    ]
+
+
+def test_a_trajectory_elsewhere_is_found_by_the_summary(dynamics):
+    dynamics("ethanol")
+    Path("deep").mkdir()
+    shutil.move("ethanol-md.traj", "deep/all.traj")
+    summary = {"files": {"trajectory": "deep/all.traj"}}
+    Path("ethanol-relax.json").write_text(json.dumps(summary))
+    (run,) = read_runs(["ethanol-relax.json"])
+    assert len(run.frames) == 30
+
+
+def test_a_table_alone_is_shown_with_a_note(dynamics):
+    stem = dynamics()
+    Path(f"{stem}.traj").unlink()
+    (run,) = read_runs([stem])
+    assert len(run.columns["potential_eV"]) == 30
+    assert "No trajectory" in run.notes[0]
+
+
+def test_a_row_that_a_kill_cut_short_is_left_out_with_its_frame(dynamics):
+    stem = dynamics()
+    table = Path(f"{stem}.csv")
+    table.write_text(table.read_text()[:-12])
+    (run,) = read_runs([stem])
+    assert len(run.frames) == len(run.rows) == len(run.columns["step"]) == 29
+
+
+def test_empty_columns_are_left_out_and_unknown_ones_kept(dynamics):
+    stem = dynamics()
+    table = Path(f"{stem}.csv")
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([f"{header},novelty", *(f"{row},0.5" for row in rows)]) + "\n")
+    (run,) = read_runs([stem])
+    assert "volume_A3" not in run.columns
+    assert (run.columns["novelty"] == 0.5).all()
+
+
+def test_long_trajectories_are_thinned_with_first_and_last_frame(dynamics):
+    (run,) = read_runs([dynamics()], max_frames=7)
+    assert run.rows == [0, 5, 10, 14, 19, 24, 29]
+    assert "7 of 30 frames" in run.notes[0]
+    assert len(run.columns["step"]) == 30
+
+
+def test_a_relaxation_is_measured_from_its_frames(dynamics):
+    dynamics("x")
+    shutil.move("x-md.traj", "x-relax.traj")
+    (run,) = read_runs(["x-relax"])
+    frames = read("x-relax.traj", ":")
+    largest = [np.linalg.norm(atoms.get_forces(), axis=1).max() for atoms in frames]
+    assert run.columns["max_force"] == pytest.approx(largest)
+    assert run.columns["potential_eV"][0] == -100.0
+    assert next(iter(run.columns)) == "step"
+
+
+def test_pressure_of_frames_has_the_kinetic_part(folder):
+    from ase.calculators.emt import EMT
+    from ase.units import GPa
+
+    copper = bulk("Cu", cubic=True)
+    copper.calc = EMT()
+    copper.set_momenta(np.random.default_rng(1).normal(size=(4, 3)))
+    copper.get_stress()
+    copper.get_forces()
+    write("free.traj", [copper, copper])
+    (run,) = read_runs(["free.traj"])
+    expected = -copper.get_stress(include_ideal_gas=True)[:3].mean() / GPa
+    assert run.columns["pressure_GPa"][0] == pytest.approx(expected)
+
+
+def test_structures_of_one_file_are_a_table(folder):
+    write("all.extxyz", [molecule("H2O"), molecule("CH4")])
+    (run,) = read_runs(["all.extxyz"])
+    assert run.kind == "many"
+    assert [record["n_atoms"] for record in run.records] == [3, 5]
+
+
+def test_conformers_with_names_are_a_table_and_frames_without_a_trajectory(folder):
+    frames = [molecule("H2O") for _ in range(3)]
+    write("frames.extxyz", frames)
+    for number, atoms in enumerate(frames):
+        atoms.info["input"] = f"w{number}"
+    write("named.extxyz", frames)
+    assert [run.kind for run in read_runs(["frames.extxyz", "named.extxyz"])] == ["frames", "many"]
+
+
+def test_records_without_structures_are_told_of(structures):
+    Path("relaxed.extxyz").unlink()
+    (run,) = read_runs(["relax.jsonl"])
+    assert len(run.records) == 4
+    assert "relaxed.extxyz was not found" in run.notes[0]
+
+
+def test_a_record_that_a_kill_cut_short_is_left_out(structures):
+    table = Path("relax.jsonl")
+    table.write_text(table.read_text()[:-5])
+    (run,) = read_runs(["relaxed.extxyz"])
+    assert len(run.records) == len(run.frames) == 3
+    assert "4 structures and 3 records" in run.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nothing", "nothing: no run; give a folder"),
+        ("empty", "empty: holds no run and no structure file"),
+        ("package.json", "not of a run that can be shown"),
+        ("bad-md.json", "no readable summary"),
+        ("bad.jsonl", "line 1 is no JSON"),
+        ("list.jsonl", "line 1 is no JSON object"),
+        ("array-relax.json", "a JSON object is expected"),
+    ],
+)
+def test_what_is_no_run_is_refused(spec, message, folder):
+    Path("empty").mkdir()
+    Path("package.json").write_text("{}")
+    Path("bad-md.json").write_text("{")
+    Path("bad.jsonl").write_text("x\n")
+    Path("list.jsonl").write_text("[]\n")
+    Path("array-relax.json").write_text("[]")
+    with pytest.raises(StructureError, match=message):
+        read_runs([spec])
+
+
+def test_one_frame_is_too_few(dynamics):
+    with pytest.raises(OptionError, match="at least 2"):
+        read_runs([dynamics()], max_frames=1)
