@@ -36,6 +36,7 @@ _MEASURED = (
     "pressure_GPa",
     "volume_A3",
     "max_force",
+    "novelty",
 )
 
 
@@ -55,6 +56,8 @@ def _measure(atoms: Atoms) -> dict[str, float]:
         row["potential_eV"] = float(results["energy"])
     if "forces" in results:
         row["max_force"] = float(np.linalg.norm(atoms.get_forces(), axis=1).max(initial=0.0))
+    if "novelty" in atoms.info:
+        row["novelty"] = float(atoms.info["novelty"])
     if atoms.has("momenta") and atoms.get_momenta().any():
         row["kinetic_eV"] = float(atoms.get_kinetic_energy())
         row["temperature_K"] = float(atoms.get_temperature())

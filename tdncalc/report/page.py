@@ -5,6 +5,7 @@ import string
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import tdncalc
@@ -26,22 +27,35 @@ def build_page(runs: Sequence[Run], *, created: str) -> str:
         The date, for the footer.
     """
     packer = Packer()
+    names = short_names(runs)
     data = {
         "version": tdncalc.__version__,
         "created": created,
         "elements": scene.elements(runs),
-        "runs": [_run(run, packer) for run in runs],
+        "runs": [_run(run, name, packer) for run, name in zip(runs, names, strict=True)],
         "comparison": comparison.compare(runs, packer),
         "viewer": vendored("3Dmol"),
     }
     template = string.Template(_text("page.html"))
     return template.substitute(
-        title=escape(" and ".join(run.name for run in runs[:2])),
+        title=escape(" and ".join(names[:2])),
         style=_text("style.css"),
         data=packer.pack(data),
         viewer=deflated((_ASSETS / "vendor" / "3Dmol-min.js").read_bytes()),
         scripts=_scripts(),
     )
+
+
+def short_names(runs: Sequence[Run]) -> list[str]:
+    """Name runs by as few of the last parts of their paths as tell them apart."""
+    parts = [Path(run.name).absolute().parts for run in runs]
+    # Many structures relaxed together are named by their folder: all tables have one name.
+    parts = [p[:-1] if run.paths.kind == "many" else p for run, p in zip(runs, parts, strict=True)]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(p[-length:]) for p in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [run.name for run in runs]
 
 
 def vendored(name: str) -> dict[str, str]:
@@ -52,11 +66,11 @@ def vendored(name: str) -> dict[str, str]:
     return described | {"text": licence}
 
 
-def _run(run: Run, packer: Packer) -> dict[str, Any]:
+def _run(run: Run, name: str, packer: Packer) -> dict[str, Any]:
     many = run.kind == "many"
     return {
         "kind": run.kind,
-        "name": run.name,
+        "name": name,
         "title": facts.title(run),
         "notes": run.notes,
         "outcome": facts.outcome(run),

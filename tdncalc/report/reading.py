@@ -101,6 +101,8 @@ def _record(atoms: Atoms, number: int, path: Path | None) -> dict[str, Any]:
     if "forces" in results:
         forces: Floats = atoms.get_forces()
         record["fmax_eV_per_A"] = float(np.linalg.norm(forces, axis=1).max(initial=0.0))
+    if "novelty" in atoms.info:
+        record["novelty"] = float(atoms.info["novelty"])
     return record
 
 

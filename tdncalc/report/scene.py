@@ -12,7 +12,6 @@ from tdncalc.report.packing import FORCE_STEP, POSITION_STEP, Packer
 from tdncalc.report.run import Floats, Run
 
 _NOVELTY_STEP = 1e-3
-_NOVELTIES = ("novelties", "novelty")
 
 
 def trajectory(frames: Sequence[Atoms], packer: Packer) -> dict[str, Any] | None:
@@ -57,18 +56,9 @@ def _forces(frames: Sequence[Atoms]) -> Floats | None:
 
 def _novelties(frames: Sequence[Atoms]) -> Floats | None:
     """Return how far each atom is from what the model was trained on (F, N), if it was recorded."""
-    rows = [_novelty(atoms) for atoms in frames]
-    return None if any(row is None for row in rows) else np.array(rows, dtype=float)
-
-
-def _novelty(atoms: Atoms) -> Floats | None:
-    results = atoms.calc.results if atoms.calc is not None else {}
-    for name in _NOVELTIES:
-        for place in (results, atoms.arrays):
-            values = place.get(name)
-            if values is not None and np.shape(values) == (len(atoms),):
-                return np.asarray(values, dtype=float)
-    return None
+    if not all("novelties" in atoms.arrays for atoms in frames):
+        return None
+    return np.array([atoms.arrays["novelties"] for atoms in frames], dtype=float)
 
 
 def collection(frames: Sequence[Atoms], packer: Packer) -> dict[str, Any] | None:

@@ -166,9 +166,9 @@ def test_forces_color_the_atoms(opened, dynamics):
 def test_a_periodic_structure_has_its_cell_and_repeats(opened, folder):
     write("x.extxyz", molecule("CH4", cell=[6, 7, 8], pbc=True))
     page = opened("x.extxyz")
-    assert page.get_by_label("Show").input_value() == "1"
+    assert page.get_by_label("Cells").input_value() == "1"
     before = picture(page)
-    page.get_by_label("Show").select_option("2")
+    page.get_by_label("Cells").select_option("2")
     assert (np.abs(picture(page) - before).max(axis=-1) > 0.1).mean() > 0.01
 
 

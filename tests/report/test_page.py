@@ -13,7 +13,7 @@ from ase.io import read, write
 
 import tdncalc
 from tdncalc.report import build_page, read_runs
-from tdncalc.report.page import vendored
+from tdncalc.report.page import short_names, vendored
 
 HOSTILE = "</script><b>"
 
@@ -29,6 +29,18 @@ def test_positions_of_the_page_are_those_of_the_run(dynamics, unpacking):
     expected = [atoms.positions for atoms in read(f"{stem}.traj", ":")]
     assert array(scene["positions"]) == pytest.approx(np.array(expected), abs=1e-4)
     assert [c["title"] for c in scene["colorings"]] == ["Force"]
+
+
+def test_runs_are_named_by_what_tells_them_apart(dynamics, folder):
+    Path("one").mkdir()
+    Path("two").mkdir()
+    runs = read_runs([dynamics("one/x"), dynamics("two/x"), dynamics("two/y")])
+    assert short_names(runs) == ["one/x-md", "two/x-md", "two/y-md"]
+    assert short_names(runs[1:]) == ["x-md", "y-md"]
+
+
+def test_many_structures_are_named_by_their_folder(structures):
+    assert short_names(read_runs(["relax.jsonl"])) == [structures.name]
 
 
 def test_hostile_names_stay_text(structures, unpacking):
@@ -86,11 +98,14 @@ def test_novelty_of_a_trajectory_colors_atoms(folder, unpacking):
     frames = [molecule("H2O") for _ in range(3)]
     for k, atoms in enumerate(frames):
         atoms.arrays["novelties"] = np.array([0.1, 0.2, 0.3]) * k
-    write("x.extxyz", frames)
-    data, array = unpacking.data_of(page_of("x.extxyz"))
+        atoms.info["novelty"] = 0.3 * k
+    write("x.traj", frames)
+    data, array = unpacking.data_of(page_of("x.traj"))
     (coloring,) = data["runs"][0]["trajectory"]["colorings"]
     assert coloring["title"] == "Novelty"
     assert array(coloring["values"])[2] == pytest.approx([0.2, 0.4, 0.6])
+    lines = {line["key"]: line for line in data["runs"][0]["series"]["lines"]}
+    assert lines["novelty"]["values"] == pytest.approx([0.0, 0.3, 0.6])
 
 
 def test_plots_have_titles_units_and_no_constant_volume(dynamics, unpacking):

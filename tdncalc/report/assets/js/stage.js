@@ -6,13 +6,20 @@ const STYLES = {
   spheres: { name: "Spheres", style: { sphere: { scale: 0.8 } } },
 };
 
-const CAMERA = 150; // where 3Dmol's camera is
+const [CAMERA, VIEW] = [150, 20]; // where 3Dmol's camera is, and its angle of view in degrees
+const MARGIN_A = 1.2; // around the outermost atoms
 const CORNER = [[0.914, 0, -0.407], [0.112, 0.961, 0.252], [0.391, -0.276, 0.878]];
 
 async function loadViewer() {
   const source = new TextDecoder().decode(await inflated("viewer"));
   document.head.append(make("script", { text: source }));
   return window.$3Dmol;
+}
+
+/** The corners of a cell, the last direction running fastest. */
+function cornersOf(cell) {
+  if (!cell) return [];
+  return Array.from({ length: 8 }, (_, k) => times([(k >> 2) & 1, (k >> 1) & 1, k & 1], cell));
 }
 
 class Stage {
@@ -45,16 +52,15 @@ class Stage {
   begin(library) {
     try {
       this.viewer = library.createViewer(this.element, {
-        backgroundAlpha: 0, antialias: true, disableFog: true, minimumZoomToDistance: 4,
+        backgroundColor: "white", backgroundAlpha: 0, antialias: true, disableFog: true, 
       });
     } catch (error) {
       this.element.append(make("p", { class: "muted", text: `No 3D picture: WebGL is not available (${error.message}).` }));
       return;
     }
-    this.viewer.setBackgroundColor(0xffffff, 0);
     this.size = [this.element.clientWidth, this.element.clientHeight];
     this.observer.observe(this.element);
-    if (this.scene) this.draw(this.scene), this.face();
+    if (this.scene) this.face(), this.draw(this.scene);
   }
 
   #resized() {
@@ -100,16 +106,25 @@ class Stage {
     this.viewer.render();
   }
 
-  /** Look at a molecule along its shortest axis, at a cell from a corner. */
+  /** Look at a molecule along its shortest axis, at a cell from a corner, as near as all fits. */
   face() {
     if (!this.viewer) return;
-    this.viewer.zoomTo();
-    const [x, y, z, distance] = this.viewer.getView();
     const { cell, positions } = this.scene;
     const axes = cell ? CORNER : principalAxes(positions).axes;
-    // zoomTo makes a sphere around the atoms fit the height; a molecule on its side is flatter.
-    const closer = Math.min(cell ? 1 : 1.12, (0.86 * this.size[0]) / this.size[1]);
-    this.viewer.setView([x, y, z, CAMERA - (CAMERA - distance) / closer, ...quaternion(axes)]);
+    const points = [...cornersOf(cell), ...this.scene.symbols.map((_, i) => at(positions, i))];
+    const [low, high] = [[Infinity, Infinity, Infinity], [-Infinity, -Infinity, -Infinity]];
+    for (const point of points) axes.forEach((axis, k) => {
+      low[k] = Math.min(low[k], dot(axis, point));
+      high[k] = Math.max(high[k], dot(axis, point));
+    });
+    const middle = low.map((x, k) => (x + high[k]) / 2);
+    const half = low.map((x, k) => Math.max((high[k] - x) / 2 + MARGIN_A, 2.6));
+    const [width, height] = this.size;
+    const distance = half[2] + Math.max(half[1], (half[0] * height) / width) / Math.tan((VIEW / 2) * (Math.PI / 180));
+    const depth = 2 * norm(half) + 50;
+    this.viewer.setSlab(-depth, depth);
+    const center = [0, 1, 2].map((c) => axes.reduce((sum, axis, k) => sum - axis[c] * middle[k], 0));
+    this.viewer.setView([...center, CAMERA - distance, ...quaternion(axes)]);
   }
 
   /** Mark atoms by their places in the scene, with texts. */
@@ -122,7 +137,7 @@ class Stage {
 
   #drawMarks() {
     for (const shape of this.marks) this.viewer.removeShape(shape);
-    this.viewer.removeAllLabels();
+    if (this.marks.length) this.viewer.removeAllLabels();
     this.marks = [];
     const accent = css("--accent");
     for (const { atom, text } of this.marked || []) {
@@ -132,7 +147,7 @@ class Stage {
       this.viewer.addLabel(text, {
         position: { x, y, z }, fontSize: 12, fontColor: css("--text"), backgroundColor: css("--surface"),
         backgroundOpacity: 0.85, borderThickness: 0, inFront: true, screenOffset: { x: 10, y: 10 },
-      });
+      }, null, true);
     }
   }
 
@@ -144,10 +159,8 @@ class Stage {
     this.box = null;
     if (!cell) return;
     this.box = this.viewer.addShape({ color: css("--edge") });
-    const corner = (a, b, c) => {
-      const [x, y, z] = times([a, b, c], cell);
-      return { x, y, z };
-    };
+    const corners = cornersOf(cell).map(([x, y, z]) => ({ x, y, z }));
+    const corner = (a, b, c) => corners[4 * a + 2 * b + c];
     const radius = 0.004 * Math.cbrt(Math.abs(dot(cross(cell.slice(0, 3), cell.slice(3, 6)), cell.slice(6, 9))));
     for (const [p, q] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
       for (const ends of [[[0, p, q], [1, p, q]], [[p, 0, q], [p, 1, q]], [[p, q, 0], [p, q, 1]]]) {

@@ -135,8 +135,8 @@ class TrajectoryCard {
       }));
     }
     if (periodic) {
-      const cells = [["1", "one cell"], ["2", "two each way"], ["3", "three each way"]];
-      options.append(choice("Show", cells, String(this.trajectory.repeat), (key) => {
+      const cells = [["1", "1"], ["2", "2 each way"], ["3", "3 each way"]];
+      options.append(choice("Cells", cells, String(this.trajectory.repeat), (key) => {
         this.trajectory.repeat = Number(key);
         again();
         this.stage.face();
