@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
+from tdncalc.report import facts
 from tdncalc.report.analysis import laid_over, rmsd
 from tdncalc.report.packing import POSITION_STEP, Packer
 from tdncalc.report.run import Floats, Run
@@ -22,21 +24,34 @@ def compare(runs: Sequence[Run], packer: Packer) -> dict[str, Any] | None:
     if len(runs) < 2:
         return None
     rows = [_row(run, runs[0]) for run in runs]
-    return {"rows": rows, "overlay": _overlay(runs, packer), "pairs": _pairs(runs)}
+    return {"rows": rows, "overlay": _overlay(runs, packer), "pairs": _pairs(runs, packer)}
 
 
 def _row(run: Run, first: Run) -> dict[str, Any]:
+    if run.kind == "many":
+        return _row_of_many(run)
     final, reference = run.final, first.final
     placed = None if final is None or reference is None else laid_over(final, reference)
-    energy = _energy(run)
-    return {
-        "energy_eV": energy,
-        "difference_eV": None if placed is None else _difference(_energy(first), energy),
-        "energy_kind": "mean potential" if run.kind == "md" else "final",
-        "rmsd_A": rmsd(placed, reference.positions) if placed is not None and reference else None,
+    row: dict[str, Any] = {
+        "kind": facts.title(run) + (", mean potential energy" if run.kind == "md" else ""),
+        "energy_eV": _energy(run),
         "max_force": _last(run, "max_force"),
         "temperature_K": _mean(run, "temperature_K"),
-        "length": len(next(iter(run.columns.values()), ())) or len(run.records),
+        "frames": len(next(iter(run.columns.values()), ())),
+    }
+    if run is not first and placed is not None and reference is not None:
+        row["difference_eV"] = _difference(_energy(first), row["energy_eV"])
+        row["rmsd_A"] = rmsd(placed, reference.positions)
+    return row
+
+
+def _row_of_many(run: Run) -> dict[str, Any]:
+    steps = [record["steps"] for record in run.records if "steps" in record]
+    return {
+        "kind": facts.title(run),
+        "structures": len(run.records),
+        "converged": sum(bool(record.get("converged")) for record in run.records),
+        "steps": float(np.median(steps)) if steps else None,
     }
 
 
@@ -53,28 +68,29 @@ def _overlay(runs: Sequence[Run], packer: Packer) -> list[dict[str, Any]]:
     return placed if len(placed) > 1 else []
 
 
-def _pairs(runs: Sequence[Run]) -> dict[str, list[Any]] | None:
+def _pairs(runs: Sequence[Run], packer: Packer) -> dict[str, list[Any]] | None:
     """Match the structures of two runs of many by name."""
     if len(runs) != 2 or {run.kind for run in runs} != {"many"}:
         return None
     places = [{str(r.get("input")): i for i, r in enumerate(run.records)} for run in runs]
-    common = [name for name in places[0] if name in places[1]]
-    pairs: dict[str, list[Any]] = {"name": common, "difference_eV": [], "rmsd_A": []}
-    for name in common:
+    pairs: dict[str, list[Any]] = {key: [] for key in ("name", "difference_eV", "rmsd_A", "shown")}
+    for name in places[0]:
+        if name not in places[1]:
+            continue
         a, b = (place[name] for place in places)
         energies = [run.records[i].get("energy_eV") for run, i in zip(runs, (a, b), strict=True)]
+        frames = [run.frames[i] for run, i in zip(runs, (a, b), strict=True) if run.frames]
+        placed = laid_over(frames[1], frames[0]) if len(frames) == 2 else None
+        pairs["name"].append(name)
         pairs["difference_eV"].append(_difference(*energies))
-        pairs["rmsd_A"].append(_apart(runs, a, b))
-    pairs["places"] = [[places[0][name], places[1][name]] for name in common]
+        pairs["rmsd_A"].append(None if placed is None else rmsd(placed, frames[0].positions))
+        pairs["shown"].append(None if placed is None else _shown(frames[0], placed, packer))
     return pairs
 
 
-def _apart(runs: Sequence[Run], a: int, b: int) -> float | None:
-    if not (runs[0].frames and runs[1].frames):
-        return None
-    reference, other = runs[0].frames[a], runs[1].frames[b]
-    placed = laid_over(other, reference)
-    return None if placed is None else rmsd(placed, reference.positions)
+def _shown(reference: Atoms, placed: Floats, packer: Packer) -> dict[str, Any]:
+    both = [packer.add(x[None], POSITION_STEP) for x in (reference.positions, placed)]
+    return {"numbers": reference.numbers.tolist(), "positions": both}
 
 
 def _difference(a: float | None, b: float | None) -> float | None:
@@ -82,8 +98,6 @@ def _difference(a: float | None, b: float | None) -> float | None:
 
 
 def _energy(run: Run) -> float | None:
-    if run.kind == "many":
-        return None
     return _mean(run, "potential_eV") if run.kind == "md" else _last(run, "potential_eV")
 
 

@@ -90,7 +90,8 @@ def structural(run: Run) -> list[dict[str, Any]]:
     frames = run.frames
     if run.kind == "many" or len(frames) < 1 or len(frames[0]) < 2:
         return []
-    plots = [_pairs(run)]
+    # The distances of a single molecule are no distribution.
+    plots = [_pairs(run)] if run.kind != "relax" or frames[0].pbc.all() else []
     if len(frames) > 2:
         if run.kind == "md" and frames[0].pbc.all():
             plots.append(_displacement(run))

@@ -211,6 +211,16 @@ def test_two_runs_are_laid_over_each_other(opened, dynamics):
     assert page.locator("h1").inner_text() == "b-md"
 
 
+def test_structures_of_two_tables_are_laid_over_each_other(opened, structures):
+    shutil.copytree(".", "../again", dirs_exist_ok=True)
+    page = opened("relax.jsonl", "../again")
+    assert page.locator("tbody .name").count() == 4
+    before = picture(page)
+    page.get_by_role("button", name="CH3OCH3.xyz").click()
+    assert page.locator(".viewer h3").inner_text() == "CH3OCH3.xyz"
+    assert (np.abs(picture(page) - before).max(axis=-1) > 0.2).mean() > 0.005
+
+
 def test_hostile_names_are_text(opened, structures):
     table = Path("relax.jsonl")
     table.write_text(table.read_text().replace("CH4.xyz", "</script><b>bold</b>"))

@@ -1,31 +1,38 @@
 // Runs side by side: figures, plots over each other, final structures over each other.
 
+// What the table of runs says, its title, and digits behind the point.
+const COMPARED = [
+  ["energy_eV", "Energy eV", 4], ["difference_eV", "Difference eV", 4], ["rmsd_A", "RMSD Å", 3],
+  ["max_force", "Last max force eV/Å", 4], ["temperature_K", "Mean temperature K", 0],
+  ["structures", "Structures", 0], ["converged", "Converged", 0], ["steps", "Median steps", 0], ["frames", "Frames", 0],
+];
+
 function comparisonView(data, stage) {
   const { comparison, runs } = data;
   const page = make("article", { class: "run" },
     make("header", { class: "head" }, make("p", { class: "kind", text: "Comparison" }), make("h1", { text: runs.map((run) => run.name).join(" · ") })));
   page.append(card(null, { class: "list" }, make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, runTable(comparison.rows, runs))));
-  const overlay = comparison.overlay.length ? new Overlay(data, stage, comparison.overlay) : null;
+  const layers = comparison.overlay.map(({ run, positions }) => ({ run, positions, numbers: runs[run].trajectory.numbers }));
+  const overlay = layers.length ? new Overlay(data, stage, "Final structures, superposed", layers) : null;
   const [first, ...others] = runs.filter((run) => run.series);
   const alike = first ? others.filter((run) => run.series.x.title === first.series.x.title) : [];
   const plots = alike.length ? seriesPlots(first, null, alike) : [];
   const panel = plots.length ? card(null, { class: "plots", "aria-label": "Quantities" }, ...plots.map((plot) => plot.element)) : null;
   if (overlay || panel) page.append(make("div", { class: overlay && panel ? "pair" : "" }, overlay && make("div", { class: "left" }, overlay.element), panel));
   page.append(make("div", { class: "grid" }, ...structuralOverlays(runs).map((plot) => card(null, {}, plot.element))));
-  if (comparison.pairs) page.append(new PairTable(comparison.pairs).element);
-  return { page, start: () => overlay && overlay.start(), key: () => false };
+  const pairs = comparison.pairs ? new PairTable(data, stage, comparison.pairs) : null;
+  if (pairs) page.append(pairs.element);
+  return { page, start: () => (pairs || overlay || NOTHING).start(), key: () => false };
 }
 
 function runTable(rows, runs) {
-  const titles = ["Run", "Kind", "Energy eV", "Difference eV", "RMSD Å", "Largest force eV/Å", "Mean temperature K", "Rows"];
-  const head = make("tr", {}, ...titles.map((title, k) => make("th", { scope: "col", class: k > 1 ? "number" : "", text: title })));
+  const shown = COMPARED.filter(([key]) => rows.some((row) => row[key] !== null && row[key] !== undefined));
+  const head = make("tr", {}, make("th", { scope: "col", text: "Run" }), make("th", { scope: "col", text: "Kind" }),
+    ...shown.map(([, title]) => make("th", { scope: "col", class: "number", text: title })));
   const body = rows.map((row, k) => {
     const key = make("i", { style: `background:${lineColor(k)}` });
-    const numbers = [
-      [row.energy_eV, 4], [row.difference_eV, 4], [row.rmsd_A, 3], [row.max_force, 4], [row.temperature_K, 0], [row.length, 0],
-    ];
-    return make("tr", {}, make("th", { scope: "row" }, make("span", { class: "key" }, key, runs[k].name)), make("td", { text: `${runs[k].title}, ${row.energy_kind}` }),
-      ...numbers.map(([value, digits]) => make("td", { class: "number", text: k === 0 && (value === row.rmsd_A || value === row.difference_eV) ? "–" : figure(value, digits) })));
+    return make("tr", {}, make("th", { scope: "row" }, make("span", { class: "key" }, key, runs[k].name)), make("td", { text: row.kind }),
+      ...shown.map(([name, , digits]) => make("td", { class: "number", text: figure(row[name], digits) })));
   });
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
 }
@@ -46,19 +53,22 @@ function structuralOverlays(runs) {
   return plots;
 }
 
-/** The final structures over each other, each in the color of its run. */
+const NOTHING = { start() {} };
+
+/** Structures over each other, each in the color of its run: layers of run, numbers and positions. */
 class Overlay {
-  constructor(data, stage, placed) {
+  constructor(data, stage, title, layers) {
     this.stage = stage;
-    this.placed = placed;
-    this.shown = new Set(placed.map((_, k) => k));
+    this.layers = layers;
+    this.shown = new Set(layers.map((_, k) => k));
     this.data = data;
-    this.element = card("Final structures, superposed", { class: "viewer", "aria-label": "Final structures in 3D" });
+    this.title = make("h3", { text: title, "aria-live": "polite" });
+    this.element = card(null, { class: "viewer", "aria-label": "Structures in 3D" }, this.title);
     const holder = make("div", {});
     stage.mount(holder);
     stage.style = "sticks";
     stage.onpick = null;
-    stage.element.setAttribute("aria-label", "3D picture of the final structures, superposed");
+    stage.element.setAttribute("aria-label", "3D picture of structures, superposed");
     this.element.append(holder, this.#legend());
   }
 
@@ -68,9 +78,15 @@ class Overlay {
     this.stage.face();
   }
 
+  show(title, layers) {
+    this.title.textContent = title;
+    this.layers = layers;
+    this.start();
+  }
+
   #legend() {
     const legend = make("div", { class: "legend" });
-    this.placed.forEach(({ run }, k) => {
+    this.layers.forEach(({ run }, k) => {
       const button = make("button", { type: "button", class: "key", "aria-pressed": "true", onclick: () => {
         if (this.shown.has(k)) this.shown.delete(k);
         else this.shown.add(k);
@@ -83,11 +99,10 @@ class Overlay {
   }
 
   #draw() {
-    const { runs, elements, unpack } = this.data;
+    const { elements, unpack } = this.data;
     const scene = { symbols: [], radii: [], colors: [], groups: [], positions: [], cell: null };
-    this.placed.forEach(({ run, positions }, k) => {
+    this.layers.forEach(({ run, numbers, positions }, k) => {
       if (!this.shown.has(k)) return;
-      const { numbers } = runs[run].trajectory;
       const color = packed(css(`--line-${run % 6}`));
       for (const z of numbers) {
         scene.symbols.push(elements[z].symbol);
@@ -106,15 +121,36 @@ function paler(color) {
   return mix(16) | mix(8) | mix(0);
 }
 
-/** Structures of two runs with the same name: what changed, the largest first. */
+/** Structures of two runs with the same name: what changed, the largest first; a click shows both. */
 class PairTable {
-  constructor(pairs) {
+  constructor(data, stage, pairs) {
+    this.pairs = pairs;
     const order = pairs.name.map((_, k) => k);
     order.sort((a, b) => Math.abs(pairs.difference_eV[b] || 0) - Math.abs(pairs.difference_eV[a] || 0));
     const head = ["Structure", "Difference eV", "RMSD Å"].map((title, k) => make("th", { scope: "col", class: k ? "number" : "", text: title }));
-    const rows = order.map((k) => make("tr", {}, make("td", { class: "text", text: pairs.name[k] }),
-      make("td", { class: "number", text: figure(pairs.difference_eV[k], 4) }), make("td", { class: "number", text: figure(pairs.rmsd_A[k], 3) })));
-    const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
-    this.element = card(`${order.length} structures in both`, { class: "list" }, make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Structures in both runs" }, table));
+    this.rows = order.map((k) => this.#row(k));
+    const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...this.rows));
+    const list = card(`${order.length} structures in both`, { class: "list" }, make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Structures in both runs" }, table));
+    this.first = order.find((k) => pairs.shown[k]);
+    const layers = [0, 1].map((run) => ({ run, numbers: [], positions: null }));
+    this.overlay = this.first === undefined ? null : new Overlay(data, stage, "", layers);
+    this.element = make("div", { class: this.overlay ? "pair many" : "" }, this.overlay && make("div", { class: "left" }, this.overlay.element), list);
+  }
+
+  start() {
+    if (this.overlay) this.#choose(this.first);
+  }
+
+  #row(k) {
+    const { name, difference_eV, rmsd_A, shown } = this.pairs;
+    const title = shown[k] ? make("button", { type: "button", class: "name", text: name[k] }) : name[k];
+    return make("tr", { "data-row": k, onclick: () => shown[k] && this.#choose(k) }, make("td", { class: "text" }, title),
+      make("td", { class: "number", text: figure(difference_eV[k], 4) }), make("td", { class: "number", text: figure(rmsd_A[k], 3) }));
+  }
+
+  #choose(k) {
+    const { numbers, positions } = this.pairs.shown[k];
+    for (const row of this.rows) row.classList.toggle("chosen", Number(row.dataset.row) === k);
+    this.overlay.show(this.pairs.name[k], [0, 1].map((run) => ({ run, numbers, positions: positions[run] })));
   }
 }

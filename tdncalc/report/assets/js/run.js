@@ -1,5 +1,7 @@
 // The page of one run.
 
+const FEW = 3; // plots
+
 /** Put a run on the page and return what draws it, to be called once it is there. */
 function runView(data, run, stage) {
   const page = make("article", { class: "run" }, runHead(run));
@@ -23,9 +25,12 @@ function runView(data, run, stage) {
     for (const plot of plots) plot.setCursor(time.values[frame]);
     for (const plot of structural) if (plot.spec.onpick) plot.setCursor(time.values[frame]);
   });
-  const panel = card(null, { class: "plots", "aria-label": "Quantities" }, ...plots.map((plot) => plot.element));
+  const panel = plots.length ? card(null, { class: "plots", "aria-label": "Quantities" }, ...plots.map((plot) => plot.element)) : null;
+  const left = make("div", { class: "left" }, viewer.element);
+  const right = make("div", { class: "right" }, panel);
+  (plots.length > FEW ? left : right).append(viewer.measures.element); // where there is room
   page.append(
-    make("div", { class: plots.length ? "pair" : "" }, make("div", { class: "left" }, viewer.element, viewer.measures.element), plots.length ? panel : null),
+    make("div", { class: "pair" }, left, right),
     make("div", { class: "grid" }, ...structural.map((plot) => card(null, {}, plot.element))),
     provenance(run));
   const first = run.kind === "relax" ? viewer.player.count - 1 : 0;

@@ -142,8 +142,8 @@ class Stage {
     const accent = css("--accent");
     for (const { atom, text } of this.marked || []) {
       const [x, y, z] = at(this.scene.positions, atom);
-      const radius = 0.45;
-      this.marks.push(this.viewer.addSphere({ center: { x, y, z }, radius, color: accent, alpha: 0.45 }));
+      const radius = 0.62;
+      this.marks.push(this.viewer.addSphere({ center: { x, y, z }, radius, color: accent, alpha: 0.4 }));
       this.viewer.addLabel(text, {
         position: { x, y, z }, fontSize: 12, fontColor: css("--text"), backgroundColor: css("--surface"),
         backgroundOpacity: 0.85, borderThickness: 0, inFront: true, screenOffset: { x: 10, y: 10 },
