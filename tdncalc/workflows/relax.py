@@ -17,6 +17,7 @@ from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxSt
 from tdncalc.workflows.relax_trajectory import RelaxTrajectory
 from tdncalc.workflows.relax_watch import Watch
 from tdncalc.workflows.subject import has_stress, working_copy
+from tdncalc.workflows.tangles import untangle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +83,7 @@ def relax(
     atoms = working_copy(x, calculator)
     calculator = atoms.calc
     problem = pose(atoms, settings)
+    untangle(atoms)
     record = RelaxTrajectory(trajectory, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(record):
         last, reason = _descend(problem, record, observer, stop)

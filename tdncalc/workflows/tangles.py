@@ -1,0 +1,88 @@
+"""Atoms that a builder put into each other, moved apart before anything is computed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_LOG = logging.getLogger(__name__)
+# In sums of covalent radii. The shortest bonds of all (N₂, CO, C₂H₂) have 0.77, and a crystal
+# compressed by 15 % has them at 0.65; nothing that lies nearer is chemistry.
+_TANGLED, _APART = 0.6, 1.0
+# Å, for two hydrogens that have a heavy neighbor each: 1.5 Å in water, the nearest of all. Nearer
+# ones are pulled into H₂, whether or not a model knows it.
+_TANGLED_HYDROGENS, _APART_HYDROGENS = 1.2, 1.5
+_BOND = 1.25  # sums of covalent radii
+_ROUNDS = 200
+
+
+def untangle(atoms: Atoms) -> None:
+    """Move atoms apart that no potential can sort out, and keep the constraints.
+
+    Nothing happens unless two atoms are nearer than 0.6 times the sum of their covalent radii, or
+    two hydrogens of heavy atoms nearer than 1.2 Å. Then these, and whatever they meet on their way,
+    move along the line between them until all of them are as far as a bond is long.
+    """
+    bound = _bound_hydrogens(atoms)
+    first, _, _ = _short(atoms, bound, _TANGLED, _TANGLED_HYDROGENS)
+    if len(first) == 0:
+        return
+    moving = np.zeros(len(atoms), dtype=bool)
+    moving[first] = True
+    start = atoms.positions.copy()
+    for _ in range(_ROUNDS):
+        if not _push(atoms, moving, bound):
+            break
+    way = np.linalg.norm(atoms.positions - start, axis=1).max()
+    _LOG.warning(
+        "%d atoms lie far too near to others; they were moved apart first, by up to %.2f Å",
+        moving.sum(),
+        way,
+    )
+
+
+def _push(atoms: Atoms, moving: np.ndarray, bound: np.ndarray) -> bool:
+    """Move the atoms of the mask (N,) once; False if they are free already."""
+    first, vectors, missing = _short(atoms, bound, _APART, _APART_HYDROGENS)
+    mine = moving[first]
+    first, vectors, missing = first[mine], vectors[mine], missing[mine]
+    if len(first) == 0 or missing.max() < 1e-2:
+        return False
+    step = np.zeros_like(atoms.positions)
+    lengths = np.linalg.norm(vectors, axis=1)
+    np.add.at(step, first, -(0.25 * missing / lengths)[:, None] * vectors)
+    atoms.set_positions(atoms.positions + step)
+    return True
+
+
+def _short(
+    atoms: Atoms, bound: np.ndarray, scale: float, hydrogens: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what lies too near: atoms (P,), vectors (P, 3) to the other, and what is missing, Å.
+
+    Too near is less than `scale` sums of radii, and less than `hydrogens` Å for two of the mask
+    `bound` (N,).
+    """
+    radii = covalent_radii[atoms.numbers]
+    reach = np.where(bound, np.maximum(scale * radii, hydrogens / 2), scale * radii)
+    first, second, vectors = neighbor_list("ijD", atoms, list(reach))
+    both = bound[first] & bound[second]
+    wanted = np.where(both, hydrogens, scale * (radii[first] + radii[second]))
+    missing = wanted - np.linalg.norm(vectors, axis=1)
+    near = (missing > 0) & (first != second)
+    return first[near], vectors[near], missing[near]
+
+
+def _bound_hydrogens(atoms: Atoms) -> np.ndarray:
+    """Return the mask (N,) of the hydrogens that have a heavy neighbor."""
+    first, second = neighbor_list("ij", atoms, list(_BOND * covalent_radii[atoms.numbers]))
+    bound = np.zeros(len(atoms), dtype=bool)
+    bound[first[atoms.numbers[second] > 1]] = True
+    return np.asarray(bound & (atoms.numbers == 1))

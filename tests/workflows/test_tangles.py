@@ -1,0 +1,54 @@
+"""Starts that no potential can sort out."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.collections import g2
+from ase.constraints import FixAtoms
+
+from tdncalc.workflows.tangles import untangle
+
+
+@pytest.fixture
+def ethane() -> Atoms:
+    """Hydrogens 0.3 Å apart on one of the carbons."""
+    atoms = molecule("C2H6")
+    atoms.positions[3] = atoms.positions[2] + [0.3, 0.0, 0.0]
+    return atoms
+
+
+def test_hydrogens_of_one_atom_come_apart(ethane, caplog):
+    untangle(ethane)
+    assert ethane.get_distance(2, 3) > 1.45
+    assert "2 atoms lie far too near" in caplog.text
+
+
+def test_fixed_atom_stays_and_the_other_goes(ethane):
+    ethane.set_constraint(FixAtoms([2]))
+    before = ethane.positions.copy()
+    untangle(ethane)
+    assert ethane.get_distance(2, 3) > 1.45
+    np.testing.assert_array_equal(ethane.positions[2], before[2])
+
+
+def test_atoms_come_apart_across_the_boundary():
+    atoms = Atoms("C2", [[0.1, 0, 0], [7.9, 0, 0]], cell=[8.0] * 3, pbc=True)
+    untangle(atoms)
+    assert atoms.get_distance(0, 1, mic=True) == pytest.approx(1.52, abs=0.02)
+
+
+def test_molecules_as_they_are_stay_so():
+    for name in g2.names:
+        atoms = molecule(name)
+        untangle(atoms)
+        np.testing.assert_array_equal(atoms.positions, molecule(name).positions, err_msg=name)
+
+
+@pytest.mark.parametrize("symbol", ["Cu", "C", "Si", "Na"])
+def test_compressed_crystals_stay_as_they_are(symbol):
+    atoms = bulk(symbol)
+    atoms.set_cell(0.85 * atoms.cell.array, scale_atoms=True)
+    before = atoms.positions.copy()
+    untangle(atoms)
+    np.testing.assert_array_equal(atoms.positions, before)
