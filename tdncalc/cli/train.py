@@ -77,7 +77,10 @@ def _report(name: str, result: "loop.TrainResult", *, as_json: bool) -> None:
         print_json(_record(result))
     else:
         errors = _errors(result.validation) if result.validation else "not validated yet"
-        click.echo(f"{name}: {result.reason}, {result.step} steps, {errors}; {result.model}")
+        rate = f"{result.atoms_per_second:.0f} atoms/s"
+        click.echo(
+            f"{name}: {result.reason}, {result.step} steps, {rate}, {errors}; {result.model}"
+        )
 
 
 def _observer(progress: Progress) -> "Callable[[loop.Progress], None]":
@@ -101,5 +104,6 @@ def _record(result: "loop.TrainResult") -> dict[str, Any]:
         "reason": result.reason,
         "steps": result.step,
         "model": str(result.model),
+        "atoms_per_second": result.atoms_per_second,
         "validation": result.validation,
     }

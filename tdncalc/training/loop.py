@@ -43,12 +43,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended: steps done, why, the folder of the best model, and its validation row."""
+    """How a run ended.
+
+    Attributes
+    ----------
+    step, reason
+        Steps done, and why it ended.
+    model, validation
+        Folder of the best model, and the last row of the log.
+    atoms_per_second
+        Throughput of this start, of all processes together.
+    """
 
     step: int
     reason: str
     model: Path
     validation: dict[str, float] | None
+    atoms_per_second: float
 
 
 def train(
@@ -183,9 +194,8 @@ class _Run:
                 saved = time.monotonic()
         self._save()
         processes.wait()
-        return TrainResult(
-            state.step, reason, self.folder / "model", state.rows[-1] if state.rows else None
-        )
+        last = state.rows[-1] if state.rows else None
+        return TrainResult(state.step, reason, self.folder / "model", last, meter.rate())
 
     def _batches(self) -> Iterable[Data]:
         batches = batches_of(self.config, self.data.frames, self.processes, self.state.step)

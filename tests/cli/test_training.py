@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -43,7 +44,7 @@ def config(labeled, folder):
 def test_training_leaves_a_model_that_other_commands_take(real_tdn, config, labeled):
     outcome = real_tdn("train", config)
     assert outcome.code == 0
-    assert "tiny: done, 4 steps" in outcome.out
+    assert re.search(r"tiny: done, 4 steps, \d+ atoms/s, ", outcome.out)
     assert real_tdn("energy", labeled, "--model", "tiny/model").code == 0
 
 

@@ -51,28 +51,35 @@ def labeled(symbols: str, seed: int, theory: float) -> Atoms:
     return atoms
 
 
-@pytest.fixture
-def tuned(config_file: Path, tmp_path: Path) -> TrainConfig:
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """Go on from a model of copper and gold, learn silver, and do not forget the first."""
-    write(tmp_path / "old.extxyz", [labeled("CuAuCu", seed, 0.0) for seed in range(16)])
-    write(tmp_path / "new.extxyz", [labeled("CuAgCu", seed, 7.0) for seed in range(16)])
-    content = yaml.safe_load(config_file.read_text())
-    content["data"] = {"root": str(tmp_path), "train": "old.extxyz", "valid": "old.extxyz"}
-    content["optimizer"] |= {"steps": 150, "validate_every": 150}
-    config_file.write_text(yaml.safe_dump(content))
-    train(load_config(config_file), run_dir=tmp_path / "base")
-    content["data"] |= {"train": "new.extxyz", "valid": "new.extxyz"}
-    content["data"] |= {"replay": "old.extxyz", "replay_fraction": 0.5}
-    content |= {"from": str(tmp_path / "base" / "model"), "model": {"elements": ["Ag"]}}
-    content["optimizer"] |= {"steps": 60, "validate_every": 60, "learning_rate": 0.003}
-    config_file.write_text(yaml.safe_dump(content))
-    return load_config(config_file)
+    folder = tmp_path_factory.mktemp("finetuning")
+    write(folder / "old.extxyz", [labeled("CuAuCu", seed, 0.0) for seed in range(16)])
+    write(folder / "new.extxyz", [labeled("CuAgCu", seed, 7.0) for seed in range(16)])
+    sizes = {"cutoff": 4.0, "l_max": 1, "channels": 8, "edge_channels": 8, "hidden": 8}
+    settings = {"batch_size": 6, "warmup_steps": 5, "compiled": False, "learning_rate": 0.01}
+    content = {
+        "name": "tiny",
+        "model": {"elements": ["Cu", "Au"], **sizes},
+        "data": {"train": "old.extxyz", "valid": "old.extxyz"},
+        "optimizer": {**settings, "steps": 120, "validate_every": 120},
+    }
+    (folder / "base.yaml").write_text(yaml.safe_dump(content))
+    train(load_config(folder / "base.yaml"), run_dir=folder / "base")
+    content |= {"from": str(folder / "base" / "model"), "model": {"elements": ["Ag"]}}
+    replay = {"replay": "old.extxyz", "replay_fraction": 0.5}
+    content["data"] = {"train": "new.extxyz", "valid": "new.extxyz", **replay}
+    slow = {"steps": 60, "validate_every": 60, "learning_rate": 0.003}
+    content["optimizer"] = {**settings, **slow}
+    (folder / "tune.yaml").write_text(yaml.safe_dump(content))
+    return load_config(folder / "tune.yaml")
 
 
 def test_the_start_has_the_new_theory_and_only_new_elements_are_unknown(
-    tuned: TrainConfig, tmp_path: Path
+    tuned: TrainConfig,
 ) -> None:
-    frames = load_frames(["new.extxyz"], tmp_path)
+    frames = load_frames(["new.extxyz"], tuned.folder)
     plain = replace(tuned, data=replace(tuned.data, replay=()))
     network, _ = make_network(plain, frames)
     elements = [int(z) for z in (29, 47)]
@@ -94,9 +101,9 @@ def test_fine_tuning_learns_the_new_and_replay_keeps_the_old(
     assert card["from"] == {"model": "tiny", "sha256": read_card(tuned.start)["sha256"]}
     assert kept.validation is not None
     assert kept.validation["valid_energy_meV_per_atom"] < 100
-    old = evaluate(load_model(kept.model), ["old.extxyz"], root=tmp_path, level="replay")
+    old = evaluate(load_model(kept.model), ["old.extxyz"], root=tuned.folder, level="replay")
     assert old["energy_MAE_meV_per_atom"] < 100
-    worse = evaluate(load_model(forgot.model), ["old.extxyz"], root=tmp_path)
+    worse = evaluate(load_model(forgot.model), ["old.extxyz"], root=tuned.folder)
     assert old["forces_MAE_meV_per_A"] < 0.7 * worse["forces_MAE_meV_per_A"]
 
 

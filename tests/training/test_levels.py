@@ -84,44 +84,50 @@ def crystal(a: float, shift: float) -> Atoms:
     return atoms
 
 
-@pytest.fixture
-def two_sets(config_file: Path, tmp_path: Path) -> TrainConfig:
-    """Crystals of copper, some with stress, in two sets of different level and volume."""
-    write(tmp_path / "one.extxyz", [crystal(a, 0.0) for a in np.linspace(3.4, 4.0, 12)])
-    write(tmp_path / "two.extxyz", [crystal(a, 20.0) for a in np.linspace(3.6, 4.3, 12)])
-    content = yaml.safe_load(config_file.read_text())
-    content["data"] = {
-        "root": str(tmp_path),
-        "train": {"one": ["one.extxyz"], "two": ["two.extxyz"]},
-        "valid": {"two": ["two.extxyz"]},
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
+    """A run on crystals of copper, some with stress, in two sets of different level and volume."""
+    folder = tmp_path_factory.mktemp("levels")
+    write(folder / "one.extxyz", [crystal(a, 0.0) for a in np.linspace(3.4, 4.0, 12)])
+    write(folder / "two.extxyz", [crystal(a, 20.0) for a in np.linspace(3.6, 4.3, 12)])
+    sizes = {"cutoff": 4.0, "l_max": 1, "channels": 8, "edge_channels": 8, "hidden": 8}
+    content = {
+        "name": "tiny",
+        "model": {"elements": ["Cu", "Au"], **sizes},
+        "data": {
+            "train": {"one": "one.extxyz", "two": "two.extxyz"},
+            "valid": {"two": "two.extxyz"},
+        },
+        "optimizer": {"steps": 120, "batch_size": 6, "warmup_steps": 5, "validate_every": 30}
+        | {"compiled": False, "learning_rate": 0.01, "stress_weight": 5.0},
     }
-    content["optimizer"] |= {"steps": 150, "validate_every": 30, "stress_weight": 5.0}
-    config_file.write_text(yaml.safe_dump(content))
-    return load_config(config_file)
+    (folder / "train.yaml").write_text(yaml.safe_dump(content))
+    config = load_config(folder / "train.yaml")
+    train(config, run_dir=folder / "run")
+    return config, folder
 
 
 def test_levels_end_where_the_same_atoms_have_the_same_energy(
-    two_sets: TrainConfig, tmp_path: Path
+    run: tuple[TrainConfig, Path],
 ) -> None:
     """Least squares takes the strain of the second set for a part of the shift; training not."""
-    frames = load_sets(two_sets.data.train, ["one", "two"], tmp_path)
+    config, folder = run
+    frames = load_sets(config.data.train, ["one", "two"], folder)
     fitted = fit_levels(frames, ("Cu", "Au"), 2).shifts[1, 0]
-    result = train(two_sets, run_dir=tmp_path / "run")
-    learned = read_card(result.model)["levels"]["two"]["Cu"]
+    model = folder / "run" / "model"
+    learned = read_card(model)["levels"]["two"]["Cu"]
     assert abs(fitted - 20) > 0.1
     assert abs(learned - 20) < 0.5 * abs(fitted - 20)
     atoms = crystal(3.8, 0.0)
-    energy = load_model(result.model).evaluate([atoms])[0]["energy"]
+    energy = load_model(model).evaluate([atoms])[0]["energy"]
     assert energy == pytest.approx(atoms.get_potential_energy(), abs=0.5 * abs(fitted - 20))
 
 
-def test_training_on_some_stresses_lowers_their_error(
-    two_sets: TrainConfig, tmp_path: Path
-) -> None:
-    result = train(two_sets, run_dir=tmp_path / "run")
-    rows = list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
+def test_training_on_some_stresses_lowers_their_error(run: tuple[TrainConfig, Path]) -> None:
+    folder = run[1] / "run"
+    rows = list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
     errors = [float(row["valid_virial_meV_per_atom"]) for row in rows]
     assert errors[-1] < 0.5 * errors[0]
     atoms = crystal(4.1, 0.0)
-    stress = load_model(result.model).evaluate([atoms])[0]["stress"]
+    stress = load_model(folder / "model").evaluate([atoms])[0]["stress"]
     assert stress[0] == pytest.approx(atoms.get_stress()[0], rel=0.2)
