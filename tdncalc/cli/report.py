@@ -31,7 +31,7 @@ _DEFAULT = Path("report.html")
 def command(
     runs: tuple[str, ...], frames: int, output: OutputOptions, report: ReportOptions
 ) -> ExitCode:
-    """Write one HTML file that shows runs, and opens without a network.
+    """Show runs in one HTML file: 3D, plots, provenance. It opens without a network.
 
     RUN is what 'tdn md', 'tdn relax' or 'tdn energy -o' wrote: a summary, trajectory, table or
     structure file, the name without its ending, or a folder. Several runs are compared with the

@@ -44,7 +44,7 @@ def test_commands_import_no_torch_before_they_need_a_model():
 
 def test_completion_of_commands_imports_nothing_heavy():
     done = run_python(
-        "import os, sys; os.environ.update(_TDN_COMPLETE='bash_complete', COMP_WORDS='tdn re', "
+        "import os, sys; os.environ.update(_TDN_COMPLETE='bash_complete', COMP_WORDS='tdn rel', "
         "COMP_CWORD='1')\n"
         "from tdncalc.cli.main import tdn\n"
         "try: tdn.main([], prog_name='tdn')\n"
