@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TDNError,
     )
     from tdncalc.potential import Potential
+    from tdncalc.workflows.many.relaxations import RelaxOutcome, relax_many
     from tdncalc.workflows.md import Guards, MDFiles, MDResult, MDSettings, Ramp, run_md
     from tdncalc.workflows.relax import RelaxResult, RelaxSettings, relax
     from tdncalc.workflows.wall_time import WallTime
@@ -44,6 +45,7 @@ __all__ = [
     "OutputError",
     "Potential",
     "Ramp",
+    "RelaxOutcome",
     "RelaxResult",
     "RelaxSettings",
     "StructureError",
@@ -55,6 +57,7 @@ __all__ = [
     "load_model",
     "read_card",
     "relax",
+    "relax_many",
     "run_md",
 ]
 
@@ -64,6 +67,7 @@ _NAMES_BY_MODULE = {
     "checkpoint": ["load_model"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "potential": ["Potential"],
+    "workflows.many.relaxations": ["RelaxOutcome", "relax_many"],
     "workflows.md": ["Guards", "MDFiles", "MDResult", "MDSettings", "Ramp", "run_md"],
     "workflows.relax": ["RelaxResult", "RelaxSettings", "relax"],
     "workflows.wall_time": ["WallTime"],

@@ -8,7 +8,7 @@ import torch
 from tdncalc.errors import OutOfMemoryError
 from tdncalc.geometry.graph import AtomicGraph, batch_graphs
 
-__all__ = ["backing_off", "edge_budget", "in_batches"]
+__all__ = ["backing_off", "edge_budget", "in_batches", "is_shortage", "too_large"]
 
 _CPU_EDGES = 50_000  # more are no faster: their features leave the caches
 _CUDA_BYTES_PER_EDGE = 16_000  # of PyTorch's tensors for energy and forces, and some room
@@ -51,19 +51,24 @@ def backing_off(compute: Callable[[AtomicGraph], list[T]], part: list[AtomicGrap
     try:
         return compute(batch_graphs(part))
     except (MemoryError, RuntimeError) as error:
-        if not _is_shortage(error):
+        if not is_shortage(error):
             raise
         if len(part) == 1:
-            graph = part[0]
-            raise OutOfMemoryError(
-                f"{len(graph.numbers)} atoms with {graph.edge_index.shape[1]} edges do not fit "
-                "into memory; use a machine with more, or a smaller structure"
-            ) from error
+            raise too_large(part[0]) from error
     half = len(part) // 2
     return backing_off(compute, part[:half]) + backing_off(compute, part[half:])
 
 
-def _is_shortage(error: Exception) -> bool:
+def too_large(graph: AtomicGraph) -> OutOfMemoryError:
+    """Make the error for one structure that does not fit."""
+    return OutOfMemoryError(
+        f"{len(graph.numbers)} atoms with {graph.edge_index.shape[1]} edges do not fit "
+        "into memory; use a machine with more, or a smaller structure"
+    )
+
+
+def is_shortage(error: Exception) -> bool:
+    """Tell whether an error says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(words in str(error) for words in _ALLOCATION_FAILED)

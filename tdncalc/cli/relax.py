@@ -20,7 +20,8 @@ from tdncalc.cli.options import (
     setting,
 )
 from tdncalc.cli.preview import preview
-from tdncalc.cli.relax_runs import Job, RunOptions, relax_many, relax_one
+from tdncalc.cli.relax_many import relax_all
+from tdncalc.cli.relax_runs import Job, RunOptions, relax_one
 from tdncalc.cli.signals import stop_on_signals
 from tdncalc.workflows.relax import RelaxSettings
 from tdncalc.workflows.relax_settings import CELL_MODES, OPTIMIZERS
@@ -65,8 +66,8 @@ def command(
 ) -> ExitCode:
     """Relax atoms, and the cell if asked.
 
-    For one structure X it writes X-relaxed.extxyz, X-relax.traj and X-relax.json; for several
-    relaxed.extxyz and relax.jsonl, each growing as a structure is done.
+    For one structure X it writes X-relaxed.extxyz, X-relax.traj and X-relax.json. Several are
+    relaxed together and go to relaxed.extxyz and relax.jsonl, in the order in which they are done.
     """
     reader = Inputs(inputs)
     with stop_on_signals() as stop:
@@ -78,4 +79,4 @@ def command(
             preview(list(reader), session.begin(model), steps=steps, as_json=report.as_json)
             return ExitCode.ERROR if reader.failed else ExitCode.DONE
         only = reader.only()
-        return relax_many(job, reader) if only is None else relax_one(job, only)
+        return relax_all(job, reader) if only is None else relax_one(job, only)

@@ -1,4 +1,4 @@
-"""The relaxation of one structure with all its files, and of many as a stream."""
+"""The relaxation of one structure with all its files."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,14 +10,11 @@ import click
 from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode
-from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
 from tdncalc.cli.outputs import check_format, check_free, make_folder, print_json, write_json
 from tdncalc.cli.progress import Progress, duration
-from tdncalc.cli.relax_stream import RelaxStream
 from tdncalc.cli.session import Session
 from tdncalc.cli.signals import Stop
-from tdncalc.errors import OptionError, StructureError
 from tdncalc.workflows.constraints import parse_fix
 from tdncalc.workflows.relax import RelaxResult, RelaxSettings, RelaxStep, relax
 
@@ -73,7 +70,7 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
     check_format(files["structure"])
     check_free(files.values(), job.output, replace=resumes)
     model = session.begin(job.model)
-    atoms = _prepare(job, source, model)
+    atoms = prepare(job, source, model)
     make_folder(job.output)
     with session.naming(source.label), _progress(job, source) as progress:
         result = relax(
@@ -88,72 +85,19 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
         )
     structures.write(files["structure"], result.atoms, overwrite=True)
     summary = {
-        **_facts(job, model),
+        **facts(job, model),
         "files": {kind: str(path) for kind, path in files.items()},
-        **_record(source, result),
+        **record(source, result),
     }
     write_json(files["summary"], summary)
     if job.report.as_json:
         print_json(summary)
     else:
-        click.echo(f"{_sentence(source, result)}; wrote {files['structure']}")
+        click.echo(f"{sentence(source, result)}; wrote {files['structure']}")
     return _code(result)
 
 
-def relax_many(job: Job, reader: Inputs) -> ExitCode:
-    """Relax one structure after another into common files."""
-    folder = job.output.output_dir
-    stream = RelaxStream(
-        job.output.output or folder / "relaxed.extxyz",
-        folder / "relax.jsonl",
-        resume=job.run.resume,
-    )
-    if job.run.trajectory is not None:
-        raise OptionError("--trajectory takes one structure; leave it out, or give one INPUT")
-    stream.refuse_inputs(reader.specs)
-    check_free(stream.paths, job.output, replace=stream.resumes)
-    model = session.begin(job.model)
-    stream.require_model(model.potential)
-    make_folder(job.output)
-    with stream:
-        for source in stream.rest(reader):
-            try:
-                _relax_into(stream, job, source, model)
-            except (StructureError, OptionError) as error:
-                reader.pass_over(error)
-            if job.stop():
-                break
-    if job.report.as_json:
-        results = {"results": stream.records, "failed": reader.failed}
-        print_json(_facts(job, model) | results | {"interrupted": job.stop()})
-    else:
-        click.echo(_tally(stream, len(reader.failed)))
-    if job.stop():
-        return ExitCode.INTERRUPTED
-    if reader.failed:
-        return ExitCode.ERROR
-    converged = all(record["converged"] for record in stream.records)
-    return ExitCode.DONE if converged else ExitCode.NOT_CONVERGED
-
-
-def _relax_into(stream: RelaxStream, job: Job, source: "Source", model: Session) -> None:
-    """Relax one of several and add it to the stream, unless it was interrupted."""
-    atoms = _prepare(job, source, model)
-    with session.naming(source.label), _progress(job, source) as progress:
-        result = relax(
-            atoms,
-            calculator=model.calculator,
-            settings=job.settings,
-            observer=_observer(progress),
-            stop=job.stop,
-        )
-    if result.reason != "stopped":
-        stream.append(result.atoms, _record(source, result))
-    if not job.report.as_json:
-        click.echo(_sentence(source, result))
-
-
-def _prepare(job: Job, source: "Source", model: Session) -> "Atoms":
+def prepare(job: Job, source: "Source", model: Session) -> "Atoms":
     """Give a copy of the structure with its fixed atoms, if the model knows its elements."""
     potential = model.potential
     atoms: Atoms = source.atoms.copy()
@@ -176,12 +120,14 @@ def _observer(progress: Progress) -> Callable[[RelaxStep], None]:
     return observe
 
 
-def _facts(job: Job, model: Session) -> dict[str, Any]:
+def facts(job: Job, model: Session) -> dict[str, Any]:
+    """Say what all relaxations of a call have in common."""
     settings = dataclasses.asdict(job.settings) | {"fix": list(job.run.fix)}
     return {"command": "relax", **model.facts(), "settings": settings}
 
 
-def _record(source: "Source", result: RelaxResult) -> dict[str, Any]:
+def record(source: "Source", result: RelaxResult) -> dict[str, Any]:
+    """Say what is to be known of one relaxation."""
     stress = result.stress_GPa
     return {
         "input": source.label,
@@ -196,21 +142,13 @@ def _record(source: "Source", result: RelaxResult) -> dict[str, Any]:
     }
 
 
-def _sentence(source: "Source", result: RelaxResult) -> str:
+def sentence(source: "Source", result: RelaxResult) -> str:
+    """Say for a person how a relaxation ended."""
     how = f"converged in {result.steps} steps" if result.converged else result.reason
     return (
         f"{source.label}: {how}, energy {result.energy:.6f} eV, fmax {result.fmax:.4f} eV/Å, "
         f"{duration(result.seconds)}"
     )
-
-
-def _tally(stream: RelaxStream, failed: int) -> str:
-    """Sum up what lies in the files of a stream, with what an earlier run left there."""
-    n_done = len(stream.records)
-    n_converged = sum(record["converged"] for record in stream.records)
-    bad = f", {failed} could not be used" if failed else ""
-    files = " and ".join(str(path) for path in stream.paths)
-    return f"{n_done} relaxed, {n_converged} of them converged{bad}; wrote {files}"
 
 
 def _code(result: RelaxResult) -> ExitCode:

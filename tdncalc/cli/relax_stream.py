@@ -39,10 +39,10 @@ class RelaxStream:
 
     Attributes
     ----------
-    records
-        The objects of the table.
     resumes
         Whether an earlier run is there to go on with.
+    n_done, n_converged
+        How many structures are in the table, and converged.
     """
 
     def __init__(self, structures: Path, table: Path, *, resume: bool) -> None:
@@ -50,17 +50,22 @@ class RelaxStream:
             raise OptionError(f"--output {structures}: several structures go to an .extxyz file")
         self.paths = (structures, table)
         self.resumes = resume and table.exists()
-        self.records, self._table_bytes = _read_table(table) if self.resumes else ([], 0)
+        self._sizes = (0, 0)
+        self._done: Counter[str] = Counter()
+        self._models: dict[str, str] = {}
+        self.n_done = self.n_converged = 0
+        if self.resumes:
+            self._recall(table)
         self._files: list[BinaryIO] = []
         self._model: dict[str, str] = {}
 
     def require_model(self, potential: "Potential") -> None:
         """Note the model of this run; refuse one that the earlier run did not use."""
         self._model = {"model": potential.name, "model_sha256": potential.card["sha256"]}
-        for record in self.records:
-            if record["model_sha256"] != self._model["model_sha256"]:
+        for sha256, name in self._models.items():
+            if sha256 != self._model["model_sha256"]:
                 raise CheckpointError(
-                    f"{self.paths[1]} was made with another model, {record['model']!r}; resume "
+                    f"{self.paths[1]} was made with another model, {name!r}; resume "
                     "with that, or start anew"
                 )
 
@@ -73,17 +78,15 @@ class RelaxStream:
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give the structures that are not done yet; the results may lie among the inputs."""
-        done = Counter(record["input"] for record in self.records)
         own = self.paths[0].resolve()
         for source in sources:
-            if done[source.label] > 0:
-                done[source.label] -= 1
+            if self._done[source.label] > 0:
+                self._done[source.label] -= 1
             elif own not in (Path(source.label).resolve(), _file_of(source.label)):
                 yield source
 
     def __enter__(self) -> Self:
-        sizes = (self.records[-1]["relaxed_bytes"] if self.records else 0, self._table_bytes)
-        for path, size in zip(self.paths, sizes, strict=True):
+        for path, size in zip(self.paths, self._sizes, strict=True):
             with _writing(path):
                 self._files.append(_open_at(path, size))
         return self
@@ -112,23 +115,46 @@ class RelaxStream:
         with _writing(self.paths[1]):
             table.write(as_json(record).encode() + b"\n")
             table.flush()
-        self.records.append(record)
+        self._count(record)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Read the objects of the table, those of an earlier run too."""
+        with self.paths[1].open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def _count(self, record: dict[str, Any]) -> None:
+        self.n_done += 1
+        self.n_converged += bool(record["converged"])
+
+    def _recall(self, table: Path) -> None:
+        """Read what an earlier run has done, but for a line that is not whole."""
+        structures = read = 0
+        with table.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                record = _parse(table, line)
+                self._count(record)
+                self._done[record["input"]] += 1
+                self._models[record["model_sha256"]] = record["model"]
+                structures, read = record["relaxed_bytes"], read + len(line)
+        self._sizes = (structures, read)
 
 
 def _file_of(label: str) -> Path:
     return Path(label.rpartition("@")[0]).resolve()
 
 
-def _read_table(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Read the whole lines of a table; give its objects and the bytes they take."""
-    lines = path.read_bytes().split(b"\n")[:-1]
+def _parse(path: Path, line: bytes) -> dict[str, Any]:
+    """Read a line of a table."""
     try:
-        records = [json.loads(line) for line in lines]
-        for record in records:
-            record["input"], record["relaxed_bytes"], record["model_sha256"], record["model"]
+        record: dict[str, Any] = json.loads(line)
+        for name in ("input", "converged", "relaxed_bytes", "model_sha256", "model"):
+            record[name]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a table that can be resumed ({error!r})") from error
-    return records, sum(len(line) + 1 for line in lines)
+    return record
 
 
 def _open_at(path: Path, size: int) -> BinaryIO:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # The log of the strain times this length and √N is what an optimizer sees beside the positions, so
 # that a cell is about as stiff as a bond whatever its size. With ASE's N instead, a distorted cell
 # of 108 copper atoms takes 149 steps, not 29.
-_STRAIN_LENGTH = 1.5  # Å
+STRAIN_LENGTH = 1.5  # Å
 _XY = (True, True, False, False, False, True)  # Voigt xx, yy, zz, yz, xz, xy
 
 
@@ -75,7 +75,7 @@ class Problem:
     def _max_stress(self) -> float:
         stress = self.atoms.get_stress(voigt=False)
         stress = stress + self.settings.pressure_GPa * units.GPa * np.eye(3)
-        return float(np.abs(_free_part(stress, self.settings.cell)).max())
+        return float(np.abs(free_part(stress, self.settings.cell)).max())
 
 
 def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
@@ -88,7 +88,7 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
     """
     constraints = tuple(atoms.constraints)
     if settings.cell != "fixed":
-        _require_movable_cell(atoms, settings.cell)
+        require_movable_cell(atoms, settings.cell)
     if settings.fix_symmetry:
         _require_full_cell(atoms, "fix_symmetry")
         atoms.set_constraint([*atoms.constraints, FixSymmetry(atoms)])
@@ -96,7 +96,7 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
         return Problem(atoms, atoms, settings, constraints)
     cell_filter = FrechetCellFilter(
         atoms,
-        exp_cell_factor=_STRAIN_LENGTH * np.sqrt(len(atoms)),
+        exp_cell_factor=STRAIN_LENGTH * np.sqrt(len(atoms)),
         mask=_XY if settings.cell == "xy" else None,
         hydrostatic_strain=settings.cell == "isotropic",
         constant_volume=settings.cell == "shape",
@@ -105,7 +105,7 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
     return Problem(atoms, cell_filter, settings, constraints)
 
 
-def _free_part(stress: np.ndarray, mode: CellMode) -> np.ndarray:
+def free_part(stress: np.ndarray, mode: CellMode) -> np.ndarray:
     """Return the components of a (3, 3) stress that a cell mode relaxes; the others zero."""
     mean = np.trace(stress) / 3 * np.eye(3)
     if mode == "isotropic":
@@ -119,7 +119,8 @@ def _free_part(stress: np.ndarray, mode: CellMode) -> np.ndarray:
     return stress
 
 
-def _require_movable_cell(atoms: Atoms, mode: CellMode) -> None:
+def require_movable_cell(atoms: Atoms, mode: CellMode) -> None:
+    """Raise an OptionError unless the cell can move so and the calculator has a stress."""
     if mode != "xy":
         _require_full_cell(atoms, f"cell={mode!r}")
     elif not atoms.pbc[:2].all() or atoms.cell.rank < 3:

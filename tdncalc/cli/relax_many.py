@@ -1,0 +1,121 @@
+"""The relaxation of many structures together, as a stream into common files."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from tdncalc.cli import session
+from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.inputs import Inputs
+from tdncalc.cli.outputs import check_free, make_folder, print_json
+from tdncalc.cli.progress import Progress
+from tdncalc.cli.relax_runs import Job, facts, prepare, record, sentence
+from tdncalc.cli.relax_stream import RelaxStream
+from tdncalc.cli.session import Session
+from tdncalc.errors import OptionError, StructureError, TDNError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from tdncalc.structures import Source
+
+
+def relax_all(job: Job, reader: Inputs) -> ExitCode:
+    """Relax structures together, and write each as it is done."""
+    folder = job.output.output_dir
+    stream = RelaxStream(
+        job.output.output or folder / "relaxed.extxyz",
+        folder / "relax.jsonl",
+        resume=job.run.resume,
+    )
+    if job.run.trajectory is not None:
+        raise OptionError("--trajectory takes one structure; leave it out, or give one INPUT")
+    stream.refuse_inputs(reader.specs)
+    check_free(stream.paths, job.output, replace=stream.resumes)
+    model = session.begin(job.model)
+    stream.require_model(model.potential)
+    make_folder(job.output)
+    with stream:
+        _relax_into(stream, job, reader, model)
+    if job.report.as_json:
+        results = {"results": list(stream.records()), "failed": reader.failed}
+        print_json(facts(job, model) | results | {"interrupted": job.stop()})
+    else:
+        click.echo(_tally(stream, len(reader.failed)))
+    if job.stop():
+        return ExitCode.INTERRUPTED
+    if reader.failed:
+        return ExitCode.ERROR
+    return ExitCode.DONE if stream.n_converged == stream.n_done else ExitCode.NOT_CONVERGED
+
+
+def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -> None:
+    """Relax what is not done yet; what is interrupted leaves nothing behind."""
+    # Imported here, after every check that needs no model: torch takes seconds.
+    from tdncalc.workflows.many.relaxations import relax_many
+
+    relaxing = _Sources(job, reader, stream, model)
+    # A bar would be torn apart by the sentences on the same terminal.
+    quiet = job.report.quiet or (sys.stdout.isatty() and not job.report.as_json)
+    with Progress("relax", None, quiet=quiet, unit="structures") as progress:
+
+        def observe(n_structures: int, fmax: float) -> None:
+            progress.show(stream.n_done, f"{n_structures} at work, fmax up to {fmax:.3g} eV/Å")
+
+        outcomes = relax_many(
+            relaxing,
+            calculator=model.calculator,
+            settings=job.settings,
+            stop=job.stop,
+            observer=observe,
+        )
+        for outcome in outcomes:
+            source = relaxing.taken.pop(outcome.index)
+            if outcome.result is None:
+                assert outcome.error is not None
+                reader.pass_over(_named(source, outcome.error))
+                continue
+            stream.append(outcome.result.atoms, record(source, outcome.result))
+            if not job.report.as_json:
+                click.echo(sentence(source, outcome.result))
+
+
+class _Sources:
+    """The structures still to be done, ready to be relaxed.
+
+    Attributes
+    ----------
+    taken
+        Those that were given and have no result yet, by their place.
+    """
+
+    def __init__(self, job: Job, reader: Inputs, stream: RelaxStream, model: Session) -> None:
+        self._job, self._reader, self._stream, self._model = job, reader, stream, model
+        self.taken: dict[int, Source] = {}
+
+    def __iter__(self) -> "Iterator[Atoms]":
+        place = 0
+        for source in self._stream.rest(self._reader):
+            try:
+                atoms = prepare(self._job, source, self._model)
+            except (StructureError, OptionError) as error:
+                self._reader.pass_over(error)
+                continue
+            self.taken[place] = source
+            yield atoms
+            place += 1
+
+
+def _named(source: "Source", error: TDNError) -> TDNError:
+    """Put the name of a structure before what is wrong with it."""
+    text = str(error).removeprefix("structure: ")
+    return type(error)(text if source.label in text else f"{source.label}: {text}")
+
+
+def _tally(stream: RelaxStream, failed: int) -> str:
+    """Sum up what lies in the files of a stream, with what an earlier run left there."""
+    bad = f", {failed} could not be used" if failed else ""
+    files = " and ".join(str(path) for path in stream.paths)
+    return f"{stream.n_done} relaxed, {stream.n_converged} of them converged{bad}; wrote {files}"

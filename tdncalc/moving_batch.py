@@ -1,0 +1,242 @@
+"""Many structures that move, evaluated together, each with a neighbor list that lasts."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tdncalc.batches import edge_budget, is_shortage, too_large
+from tdncalc.errors import StructureError, TDNError
+from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors
+from tdncalc.moving_member import Member
+from tdncalc.potential import Potential
+from tdncalc.results import Results
+from tdncalc.structures.checks import SAME_POINT
+
+__all__ = ["MovingBatch", "State"]
+
+_SAFETY = 1e-5  # Å, far above the rounding of a distance
+_KERNEL_FACTOR = 2  # a compiled kernel keeps no tensors of edges, and is as fast with more
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a potential says of B structures and N atoms, and where they are.
+
+    Attributes
+    ----------
+    positions, cells
+        Å, (N, 3) and (B, 3, 3).
+    energies, energy
+        eV, of each atom (N,) and of each structure (B,).
+    forces
+        eV/Å, (N, 3).
+    strain_gradient
+        ∂E/∂ε in eV, (B, 3, 3); None where it was not asked for.
+    """
+
+    positions: _Floats
+    cells: _Floats
+    energies: _Floats
+    energy: _Floats
+    forces: _Floats
+    strain_gradient: _Floats | None
+
+    def take(self, atoms: NDArray[np.bool_], structures: NDArray[np.bool_]) -> "State":
+        """Return the part of some structures and their atoms, masks (N,) and (B,)."""
+        by_atom = {"positions", "energies", "forces"}
+        values = {k: v for k, v in vars(self).items() if v is not None}
+        taken = {k: v[atoms if k in by_atom else structures] for k, v in values.items()}
+        return State(**{"strain_gradient": None} | taken)
+
+
+class MovingBatch:
+    """Structures that are evaluated together again and again while they move.
+
+    Each keeps its list of neighbors until one of its atoms has moved half a skin. Where memory runs
+    out they are evaluated in smaller parts from then on.
+
+    Parameters
+    ----------
+    potential
+        The model.
+    skin
+        Å by which the lists reach further than the cutoff.
+
+    Attributes
+    ----------
+    members
+        The structures.
+    budget
+        Edges and atoms to evaluate at once.
+    """
+
+    def __init__(self, potential: Potential, skin: float = 1.0) -> None:
+        self.potential = potential
+        self.skin = skin
+        self.members: list[Member] = []
+        factor = 1 if potential.choice.kernel() is None else _KERNEL_FACTOR
+        self.budget = factor * edge_budget(potential.device)
+        self._anchor = np.empty((0, 3))
+        self._anchor_cells = np.empty((0, 3, 3))
+        self._parts: list[tuple[slice, slice, AtomicGraph]] | None = None
+
+    def member(self, atoms: Atoms) -> Member:
+        """Make a structure ready to be added; raises StructureError if it cannot be evaluated."""
+        return Member(self.potential, atoms, self.skin)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Atoms of each structure, (B,)."""
+        return np.array([len(member.numbers) for member in self.members], dtype=np.int64)
+
+    def room(self) -> int:
+        """Edges and atoms that may still be added."""
+        return self.budget - sum(member.size for member in self.members)
+
+    def change(self, kept: NDArray[np.bool_], new: list[Member]) -> None:
+        """Keep some of the structures, mask (B,), and append others."""
+        atoms = np.repeat(kept, self.counts)
+        graphs = [member.graph for member in new]
+        self.members = [m for m, keep in zip(self.members, kept, strict=True) if keep] + new
+        self._anchor = np.concatenate([self._anchor[atoms], *(g.positions for g in graphs)])
+        self._anchor_cells = np.concatenate([self._anchor_cells[kept], *(g.cell for g in graphs)])
+        self._parts = None
+
+    def compute(
+        self, positions: _Floats, cells: _Floats, *, stress: bool
+    ) -> tuple[State, dict[int, TDNError]]:
+        """Evaluate all structures where they are now.
+
+        Parameters
+        ----------
+        positions, cells
+            Å, (N, 3) and (B, 3, 3).
+        stress
+            Whether the derivatives by strain are wanted.
+
+        Returns
+        -------
+        state
+            The results; not a number for structures that failed.
+        faults
+            Which structures cannot be evaluated, and why.
+        """
+        faults = self._follow(positions, cells)
+        n_atoms, n_structures = len(positions), len(cells)
+        state = State(
+            positions,
+            cells,
+            np.full(n_atoms, np.nan),
+            np.full(n_structures, np.nan),
+            np.full((n_atoms, 3), np.nan),
+            np.full((n_structures, 3, 3), np.nan) if stress else None,
+        )
+        done = 0
+        while done < n_structures:
+            done = self._compute_part(done, state, stress, faults)
+        return state, faults
+
+    def _compute_part(
+        self, first: int, state: State, stress: bool, faults: dict[int, TDNError]
+    ) -> int:
+        """Evaluate the part that begins with a structure; say where the next one begins."""
+        part, atoms, graph = next(p for p in self._cut() if p[0].start == first)
+        moved = replace(
+            graph,
+            positions=torch.from_numpy(state.positions[atoms]),
+            cell=torch.from_numpy(state.cells[part]),
+        )
+        try:
+            results, shortest = self._evaluate(moved, stress)
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            size = int(graph.edge_index.shape[1]) + len(graph.numbers)
+            if graph.n_structures > 1:
+                self.budget, self._parts = size // 2, None
+                return 0  # the cuts lie elsewhere now
+            faults[first] = too_large(graph)
+            return int(part.stop)
+        self._store(state, part, atoms, results)
+        if shortest < SAME_POINT:
+            self._find_faults(state, part, faults)
+        return int(part.stop)
+
+    def _evaluate(self, graph: AtomicGraph, stress: bool) -> tuple[Results, float]:
+        """Evaluate a graph that lists more than the edges; give the smallest distance too."""
+        potential = self.potential
+        if potential.choice.kernel() is not None:
+            results = potential.compute(graph, stress=stress)
+            if results.shortest is not None:
+                return results, results.shortest
+        graph = graph.to(potential.device)
+        lengths = torch.linalg.vector_norm(edge_vectors(graph), dim=1)
+        near = lengths < potential.cutoff
+        graph = replace(
+            graph, edge_index=graph.edge_index[:, near], edge_shift=graph.edge_shift[near]
+        )
+        shortest = float(lengths.min()) if len(lengths) else potential.cutoff
+        return potential.compute(graph, stress=stress), shortest
+
+    def _store(self, state: State, part: slice, atoms: slice, results: Results) -> None:
+        assert results.forces is not None
+        state.energies[atoms] = results.energies.cpu().numpy()
+        state.energy[part] = results.energy.cpu().numpy()
+        state.forces[atoms] = results.forces.cpu().numpy()
+        if state.strain_gradient is not None and results.strain_gradient is not None:
+            state.strain_gradient[part] = results.strain_gradient.cpu().numpy()
+
+    def _find_faults(self, state: State, part: slice, faults: dict[int, TDNError]) -> None:
+        ends = np.cumsum(self.counts)
+        for index in range(part.start, part.stop):
+            own = slice(ends[index] - len(self.members[index].numbers), ends[index])
+            fault = self.members[index].fault(state.positions[own], state.cells[index])
+            if fault is not None:
+                faults[index] = fault
+
+    def _follow(self, positions: _Floats, cells: _Floats) -> dict[int, TDNError]:
+        """Search anew the neighbors of structures that have moved; tell which cannot be."""
+        moved = np.square(positions - self._anchor).sum(axis=1)  # (N,)
+        starts = np.cumsum(self.counts) - self.counts
+        far = np.maximum.reduceat(moved, starts) >= (max(self.skin - _SAFETY, 0.0) / 2) ** 2
+        far |= (cells != self._anchor_cells).any(axis=(1, 2))
+        faults: dict[int, TDNError] = {}
+        for index in np.flatnonzero(far):
+            member, start = self.members[index], starts[index]
+            own = slice(start, start + len(member.numbers))
+            try:
+                if member.follow(positions[own], cells[index]):
+                    self._anchor[own], self._anchor_cells[index] = positions[own], cells[index]
+                    self._parts = None
+            except StructureError as error:
+                faults[int(index)] = error
+        return faults
+
+    def _cut(self) -> list[tuple[slice, slice, AtomicGraph]]:
+        """Join the graphs of as many structures as may be evaluated at once, one after another."""
+        if self._parts is None:
+            self._parts, first, atom = [], 0, 0
+            for sizes in _runs([member.size for member in self.members], self.budget):
+                graphs = [member.graph for member in self.members[first : first + sizes]]
+                graph = batch_graphs(graphs).to(self.potential.device)
+                count = len(graph.numbers)
+                part = slice(first, first + sizes), slice(atom, atom + count), graph
+                self._parts.append(part)
+                first, atom = first + sizes, atom + count
+        return self._parts
+
+
+def _runs(sizes: list[int], budget: int) -> list[int]:
+    """Cut a list of sizes into runs of at most a budget, but at least one each; count them."""
+    runs, room = [0], budget
+    for size in sizes:
+        if runs[-1] and size > room:
+            runs, room = [*runs, 0], budget
+        runs[-1] += 1
+        room -= size
+    return runs

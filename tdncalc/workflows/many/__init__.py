@@ -1,0 +1,1 @@
+"""Many structures at once: relaxed and simulated together in batches."""

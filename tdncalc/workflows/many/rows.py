@@ -1,0 +1,43 @@
+"""Rows of three coordinates that belong to structures, and sums over those of each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class Rows:
+    """R rows of B structures, those of each one after another.
+
+    Parameters
+    ----------
+    counts
+        Rows of each structure, (B,), at least one each.
+
+    Attributes
+    ----------
+    counts, starts
+        How many rows each structure has and where they begin, (B,).
+    owner
+        The structure of each row, (R,).
+    """
+
+    def __init__(self, counts: NDArray[np.int64]) -> None:
+        self.counts = counts
+        self.starts = np.cumsum(counts) - counts
+        self.owner = np.repeat(np.arange(len(counts)), counts)
+
+    def dot(self, a: Floats, b: Floats, n: int | None = None) -> Floats:
+        """Return the scalar product (n,) of the vectors (R', 3) of the first n structures."""
+        return np.add.reduceat(np.einsum("rx,rx->r", a, b), self.starts[:n])
+
+    def longest(self, a: Floats) -> Floats:
+        """Return the length (B,) of the longest row (R, 3) of each structure."""
+        return np.sqrt(np.maximum.reduceat(np.einsum("rx,rx->r", a, a), self.starts))
+
+    def spread(self, values: Floats) -> Floats:
+        """Give each row the value of its structure, (B',) to (R', 1)."""
+        return np.repeat(values, self.counts[: len(values)])[:, None]

@@ -1,0 +1,79 @@
+"""Many structures relaxed together by a real model."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from ase.build import molecule
+from ase.io import read, write
+
+
+@pytest.fixture
+def run(real_tdn, model_folder):
+    return lambda *args: real_tdn(*args, "--model", model_folder)
+
+
+@pytest.fixture
+def molecules(folder):
+    """A file of shaken molecules, and their labels."""
+    names = ["H2O", "CH3OH", "C6H6", "CH3CH2OH"] * 6
+    frames = [molecule(name) for name in names]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=seed)
+    write("all.extxyz", frames)
+    return "all.extxyz"
+
+
+def lines(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def assert_each_once(n):
+    labels = Counter(record["input"] for record in lines("relax.jsonl"))
+    assert labels == Counter(f"all.extxyz@{index}" for index in range(n))
+    assert Counter(atoms.info["input"] for atoms in read("relaxed.extxyz@:")) == labels
+
+
+def test_many_are_relaxed_and_written_once_each(run, molecules):
+    outcome = run("relax", molecules, "--steps", "3")
+    assert outcome.code == 3
+    assert_each_once(24)
+    by_label = {record["input"]: record for record in lines("relax.jsonl")}
+    for atoms in read("relaxed.extxyz@:"):
+        assert by_label[atoms.info["input"]]["energy_eV"] == atoms.get_potential_energy()
+
+
+def test_bad_ones_are_named_and_the_rest_is_done(run, molecules, folder):
+    write("odd.xyz", molecule("BeH"))
+    outcome = run("relax", molecules, "odd.xyz", "--steps", "2")
+    assert outcome.code == 1
+    assert outcome.err.splitlines() == [
+        line for line in outcome.err.splitlines() if "odd.xyz: element Be" in line
+    ]
+    assert_each_once(24)
+
+
+def test_cell_of_a_molecule_is_refused_by_name(run, molecules):
+    outcome = run("relax", f"{molecules}@:2", "--cell", "full")
+    assert outcome.code == 1
+    first, second = outcome.err.splitlines()
+    assert first.startswith("Error: all.extxyz@0: cell='full'")
+    assert second.startswith("Error: all.extxyz@1: cell='full'")
+
+
+@pytest.mark.slow
+def test_killed_run_is_resumed_with_every_structure_once(run, molecules, model_folder):
+    command = [sys.executable, "-m", "tdncalc", "relax", molecules, "-q", "--fmax", "0.01"]
+    process = subprocess.Popen([*command, "--model", model_folder], stdout=subprocess.DEVNULL)
+    table = Path("relax.jsonl")
+    while process.poll() is None and not (table.exists() and table.read_bytes().count(b"\n") > 2):
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert 2 < len(table.read_bytes().splitlines()) < 24
+    run("relax", molecules, "--resume", "--fmax", "0.01")
+    assert_each_once(24)
