@@ -18,7 +18,7 @@ from tdncalc.structures.checks import SAME_POINT
 __all__ = ["MovingBatch", "State"]
 
 _SAFETY = 1e-5  # Å, far above the rounding of a distance
-_KERNEL_FACTOR = 2  # a compiled kernel keeps no tensors of edges, and is as fast with more
+_KERNEL_FACTOR = 4  # a compiled kernel keeps no tensors of edges, and is as fast with more
 
 _Floats = NDArray[np.float64]
 

@@ -32,6 +32,15 @@ class Member:
     ------
     StructureError
         The model cannot evaluate it.
+
+    Attributes
+    ----------
+    numbers, pbc
+        Of the structure.
+    graph
+        Its atoms and pairs that contain all edges, where the neighbors were last searched.
+    size
+        Atoms and pairs.
     """
 
     def __init__(self, potential: Potential, atoms: Atoms, skin: float) -> None:
@@ -40,12 +49,8 @@ class Member:
         self.numbers, self.pbc = atoms.numbers.copy(), atoms.pbc.copy()
         self._neighbors = SkinNeighborList(potential.cutoff, skin)
         self.graph: AtomicGraph
+        self.size: int
         self.follow(atoms.positions, atoms.cell.array)
-
-    @property
-    def size(self) -> int:
-        """Edges and atoms."""
-        return int(self.graph.edge_index.shape[1]) + len(self.numbers)
 
     def follow(self, positions: _Floats, cell: _Floats) -> bool:
         """Search the neighbors anew if the atoms have moved too far; tell whether it did."""
@@ -54,6 +59,7 @@ class Member:
         if self._neighbors.n_builds == before:
             return False
         self.graph = make_graph(self.numbers, positions, cell, *pairs)
+        self.size = len(self.numbers) + pairs[0].shape[1]
         return True
 
     def fault(self, positions: _Floats, cell: _Floats) -> StructureError | None:

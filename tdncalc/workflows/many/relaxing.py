@@ -65,6 +65,9 @@ class Relaxing:
 
     def end(self, measured: Measured, place: int, settings: RelaxSettings) -> str | None:
         """Tell why it ends where it is measured, or count another step."""
+        if self._goes_on(measured, place, settings):
+            self.steps += 1
+            return None
         moves = settings.cell != "fixed"
         now = measured.step(place, self.steps, cell=moves, volume=self.has_volume)
         enthalpy = float(measured.enthalpy[place])
@@ -80,6 +83,16 @@ class Relaxing:
             return f"not converged in {self.steps} steps"
         self.steps += 1
         return None
+
+    def _goes_on(self, measured: Measured, place: int, settings: RelaxSettings) -> bool:
+        """Tell quickly, in the commonest case, that nothing has happened."""
+        return (
+            self._first is not None
+            and not self.has_volume
+            and self.steps < settings.steps
+            and bool(settings.fmax <= measured.fmax[place] < np.inf)
+            and bool(np.isfinite(measured.energy[place]))
+        )
 
     def result(
         self, state: State, measured: Measured, place: int, own: slice, reason: str

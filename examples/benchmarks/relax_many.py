@@ -1,0 +1,117 @@
+"""Relax drug-like molecules together or one at a time: time, and whether the minima are the same.
+
+The molecules, 20 to 50 atoms each, are thermal structures of the test and validation sets of the
+bundled model if the environment variable TDNCALC_DATA names the folder with gfn2/, else the larger
+ones of ASE's G2 set, shaken. One at a time is measured on some of them, spread over all.
+
+    TDNCALC_DATA=<folder of the data> python relax_many.py [--molecules 1000] [--sample 60]
+"""
+
+import argparse
+import itertools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from batches import data_molecules, g2_molecules
+from harness.report import machine
+
+from tdncalc import RelaxResult, RelaxSettings, TDNCalculator, relax, relax_many
+from tdncalc.workflows.relax_settings import OPTIMIZERS
+
+SETS = ("test.npz", "valid.npz")
+
+
+def make_molecules(count: int, known: tuple[str, ...]) -> tuple[str, list[Atoms]]:
+    """Return so many molecules, shaken anew where they run out, and where they come from."""
+    folder = Path(os.environ.get("TDNCALC_DATA", "/none")) / "gfn2"
+    found = [
+        a for name in SETS if (folder / name).exists() for a in data_molecules(folder / name, count)
+    ]
+    source = "GFN2 test and validation sets, drug-like"
+    if not found:
+        source, found = "G2", [atoms for atoms in g2_molecules(known) if len(atoms) > 8]
+    else:
+        found = [atoms for atoms in found if 20 <= len(atoms) <= 50]
+    chosen = [atoms.copy() for atoms in itertools.islice(itertools.cycle(found), count)]
+    for index, atoms in enumerate(chosen):
+        if source == "G2" or index >= len(found):
+            atoms.rattle(0.05, seed=index)
+    return source, chosen
+
+
+def together(
+    molecules: list[Atoms], calculator: TDNCalculator, settings: RelaxSettings
+) -> list[RelaxResult]:
+    """Relax all in batches."""
+    outcomes = relax_many(molecules, calculator=calculator, settings=settings)
+    results = {outcome.index: outcome.result for outcome in outcomes}
+    return [result for _, result in sorted(results.items()) if result is not None]
+
+
+def timed(run: Callable[[], list[RelaxResult]]) -> tuple[list[RelaxResult], list[float]]:
+    """Return the results, and the seconds of processor and of wall time that they took."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    results = run()
+    return results, [time.process_time() - cpu, time.perf_counter() - wall]
+
+
+def compare(many: list[RelaxResult], alone: list[RelaxResult]) -> str:
+    """Say how many of the minima are the same."""
+    pairs = list(zip(many, alone, strict=True))
+    energies = np.array([abs(a.energy - b.energy) for a, b in pairs])
+    moved = np.array([np.abs(a.atoms.positions - b.atoms.positions).max() for a, b in pairs])
+    same = (energies < 1e-3) & (moved < 0.01)
+    return (
+        f"{same.sum()} of {len(pairs)} minima within 1 meV and 0.01 Å; largest differences "
+        f"{energies.max() * 1e3:.2g} meV, {moved.max():.2g} Å"
+    )
+
+
+def main() -> None:
+    """Relax both ways and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--molecules", type=int, default=1000)
+    parser.add_argument("--sample", type=int, default=60, help="how many one at a time")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="lbfgs")
+    parser.add_argument("--fmax", type=float, default=0.05)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    calculator = TDNCalculator()
+    calculator.potential.settle(wait=True)
+    settings = RelaxSettings(fmax=options.fmax, optimizer=options.optimizer)
+    source, molecules = make_molecules(options.molecules, calculator.potential.elements)
+    together(molecules[:10], calculator, settings)  # tables of the elements, caches
+    places = np.linspace(0, len(molecules) - 1, min(options.sample, len(molecules))).astype(int)
+
+    def one_at_a_time() -> list[RelaxResult]:
+        return [relax(molecules[i], calculator=calculator, settings=settings) for i in places]
+
+    alone, alone_s = timed(one_at_a_time)
+    many, many_s = timed(lambda: together(molecules, calculator, settings))
+    print(machine())
+    print(
+        f"{len(molecules)} molecules ({source}), {np.mean([len(a) for a in molecules]):.0f} atoms "
+        f"each, {options.optimizer} to fmax {options.fmax:g} eV/Å, evaluation "
+        f"{calculator.evaluation}, {options.threads} thread(s)"
+    )
+    print(f"{'':>14} molecules   steps  converged  CPU ms each  wall ms each")
+    for name, results, seconds in (("one at a time", alone, alone_s), ("together", many, many_s)):
+        steps = np.mean([result.steps for result in results])
+        converged = sum(result.converged for result in results)
+        cpu, wall = (1e3 * s / len(results) for s in seconds)
+        print(f"{name:>14} {len(results):9d} {steps:7.1f} {converged:10d} {cpu:12.1f} {wall:13.1f}")
+    # The sample may have more steps or atoms than the rest.
+    work = [sum((r.steps + 1) * len(r.atoms) for r in results) for results in (alone, many)]
+    ratios = [(a / work[0]) / (m / work[1]) for a, m in zip(alone_s, many_s, strict=True)]
+    print(f"for as much work: CPU time / {ratios[0]:.2f}, wall time / {ratios[1]:.2f}")
+    print(compare([many[i] for i in places], alone))
+
+
+if __name__ == "__main__":
+    main()
