@@ -8,7 +8,7 @@ from tdncalc.errors import StructureError
 from tdncalc.geometry.graph import AtomicGraph, make_graph
 from tdncalc.geometry.neighbors import SkinNeighborList
 from tdncalc.potential import Potential
-from tdncalc.structures import check, check_elements
+from tdncalc.structures import check_elements
 from tdncalc.structures.checks import check_apart
 
 __all__ = ["Member"]
@@ -24,7 +24,7 @@ class Member:
     potential
         The model that will evaluate it.
     atoms
-        The structure; it is not changed.
+        The structure, which passed `tdncalc.structures.check`; it is not changed.
     skin
         Å by which the list reaches further than the cutoff.
 
@@ -44,7 +44,6 @@ class Member:
     """
 
     def __init__(self, potential: Potential, atoms: Atoms, skin: float) -> None:
-        check(atoms)
         check_elements(atoms.numbers, potential.elements, potential.name, "structure")
         self.numbers, self.pbc = atoms.numbers.copy(), atoms.pbc.copy()
         self._neighbors = SkinNeighborList(potential.cutoff, skin)

@@ -1,16 +1,16 @@
 """``tdn energy``: energy, largest force and pressure of structures as they are."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from ase import Atoms, units
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc import structures
 from tdncalc.cli import session
+from tdncalc.cli.cluster import dask_option, worker_model
+from tdncalc.cli.energy_results import STREAMED, EnergyResults
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.options import (
@@ -26,17 +26,19 @@ from tdncalc.cli.options import (
 from tdncalc.cli.outputs import check_format, check_free, print_json
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress
+from tdncalc.cli.relax_stream import refuse_input
+from tdncalc.cli.session import Session
 from tdncalc.cli.signals import Stop, stop_on_signals
-from tdncalc.errors import StructureError
+from tdncalc.errors import OptionError, OutOfMemoryError, StructureError, TDNError
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from tdncalc.potential import Potential
     from tdncalc.structures import Source
 
-_BATCH_ATOMS = 1000
-_HEADER = (
-    f"{'energy (eV)':>16} {'max force (eV/Å)':>17} {'pressure (GPa)':>15} {'atoms':>7}  structure"
-)
+_BATCH_ATOMS = 1000  # on a CPU; a GPU takes as many as its memory holds from many more
+_GPU_BATCH_ATOMS = 100_000
 
 
 @click.command("energy")
@@ -45,9 +47,13 @@ _HEADER = (
 @one_output_options
 @report_options
 @dry_run_option
+@click.option("--resume", is_flag=True, help="Do only what is not in the extxyz of -o yet.")
+@dask_option
 def command(
     inputs: tuple[str, ...],
     dry_run: bool,
+    resume: bool,
+    dask: str | None,
     model: ModelOptions,
     output: OutputOptions,
     report: ReportOptions,
@@ -55,11 +61,11 @@ def command(
     """Energy, largest force and pressure of each structure.
 
     INPUT is any structure file, FILE@INDEX (frames as in ASE), a folder, or - for extxyz from
-    standard input. With -o the structures are written with their energies, forces and stresses.
+    standard input. With -o the structures are written with their energies, forces and stresses,
+    to an extxyz file as they are done.
     """
-    if output.output is not None and not dry_run:
-        check_format(output.output)
-        check_free([output.output], output)
+    if not dry_run:
+        _check_output(inputs, output, resume=resume)
     reader = Inputs(inputs)
     with stop_on_signals() as stop:
         if not reader.any():
@@ -68,13 +74,31 @@ def command(
         if dry_run:
             preview(list(reader), loaded, steps=1, as_json=report.as_json)
             return _code(reader, stop)
-        frames, rows = _evaluate_all(reader, loaded.potential, report, stop)
-    if output.output is not None and frames:
-        structures.write(output.output, frames, overwrite=output.overwrite)
+        sha256 = loaded.potential.card["sha256"]
+        with EnergyResults(output, report, sha256, resume=resume) as kept:
+            waiting = _Waiting(reader, kept.rest(reader), loaded.potential)
+            if dask is None:
+                results = _evaluate_here(waiting, loaded.potential, stop)
+            else:
+                results = _evaluate_there(waiting, loaded, model, dask, stop)
+            _keep(results, kept, reader, report)
     if report.as_json:
-        results = {"results": rows, "failed": reader.failed, "interrupted": stop.requested}
-        print_json({"command": "energy"} | loaded.facts() | results)
+        facts = {"results": kept.rows, "failed": reader.failed, "interrupted": stop.requested}
+        print_json({"command": "energy"} | loaded.facts() | facts)
     return _code(reader, stop)
+
+
+def _check_output(inputs: tuple[str, ...], output: OutputOptions, *, resume: bool) -> None:
+    path = output.output
+    streamed = path is not None and path.suffix in STREAMED
+    if resume and not streamed:
+        raise OptionError("--resume goes on with an extxyz file; name it with -o FILE.extxyz")
+    if path is None:
+        return
+    check_format(path)
+    check_free([path], output, replace=resume)
+    if streamed:
+        refuse_input(Path(path), inputs)
 
 
 def _code(reader: Inputs, stop: Stop) -> ExitCode:
@@ -83,71 +107,98 @@ def _code(reader: Inputs, stop: Stop) -> ExitCode:
     return ExitCode.ERROR if reader.failed else ExitCode.DONE
 
 
-def _evaluate_all(
-    reader: Inputs, potential: "Potential", report: ReportOptions, stop: Stop
-) -> tuple[list[Atoms], list[dict[str, Any]]]:
-    """Evaluate batch after batch, printing each; give the structures with results, and rows."""
-    frames: list[Atoms] = []
-    rows: list[dict[str, Any]] = []
+class _Waiting:
+    """The structures that the model can evaluate; the others are told of and passed over.
+
+    Attributes
+    ----------
+    taken
+        Those that were given as atoms, by their place.
+    """
+
+    def __init__(self, reader: Inputs, sources: "Iterable[Source]", potential: "Potential") -> None:
+        self._reader, self._sources, self._potential = reader, sources, potential
+        self.taken: dict[int, Source] = {}
+
+    def __iter__(self) -> "Iterator[Source]":
+        potential = self._potential
+        for source in self._sources:
+            numbers = source.atoms.numbers
+            try:
+                structures.check_elements(numbers, potential.elements, potential.name, source.label)
+            except StructureError as error:
+                self._reader.pass_over(error)
+            else:
+                yield source
+
+    def atoms(self) -> "Iterator[Atoms]":
+        """Give them as atoms, and remember whose they are."""
+        for place, source in enumerate(self):
+            self.taken[place] = source
+            yield source.atoms
+
+
+def _keep(
+    results: "Iterable[tuple[Source, Any]]",
+    kept: EnergyResults,
+    reader: Inputs,
+    report: ReportOptions,
+) -> None:
+    """Keep every result as it comes."""
     # A bar would be torn apart by the table on the same terminal.
     quiet = report.quiet or (sys.stdout.isatty() and not report.as_json)
     with Progress("energy", None, quiet=quiet, unit="structures") as progress:
-        for batch in _batches(reader, potential):
-            evaluated = potential.evaluate([source.atoms for source in batch])
-            new = [_row(source, results) for source, results in zip(batch, evaluated, strict=True)]
-            frames += [_frame(s, results) for s, results in zip(batch, evaluated, strict=True)]
-            if not report.as_json:
-                _print(new, header=not rows)
-            rows += new
-            progress.show(len(rows), batch[-1].label)
-            if stop():
-                break
-    return frames, rows
+        for source, found in results:
+            if isinstance(found, TDNError):
+                reader.pass_over(type(found)(f"{source.label}: {found}"))
+                continue
+            kept.add(source, found)
+            progress.show(kept.n_done, source.label)
 
 
-def _batches(reader: Inputs, potential: "Potential") -> Iterator[list["Source"]]:
-    """Collect structures that the model can evaluate, up to a number of atoms."""
+def _evaluate_here(
+    waiting: _Waiting, potential: "Potential", stop: Stop
+) -> "Iterator[tuple[Source, Any]]":
+    """Evaluate batch after batch."""
+    for batch in _batches(waiting, potential):
+        yield from zip(batch, _evaluate(potential, batch), strict=True)
+        if stop():
+            return
+
+
+def _evaluate(potential: "Potential", batch: "list[Source]") -> list[Any]:
+    """Give the results of structures, or why there are none."""
+    try:
+        return list(potential.evaluate([source.atoms for source in batch]))
+    except OutOfMemoryError as error:
+        if len(batch) == 1:
+            return [error]
+    return [found for source in batch for found in _evaluate(potential, [source])]
+
+
+def _evaluate_there(
+    waiting: _Waiting, loaded: Session, model: ModelOptions, address: str, stop: Stop
+) -> "Iterator[tuple[Source, Any]]":
+    """Evaluate on a cluster."""
+    from tdncalc.workflows.many.cluster import connected, evaluate_on_cluster
+
+    with connected(address) as client:
+        known = worker_model(model, loaded.potential)
+        found = evaluate_on_cluster(waiting.atoms(), client=client, model=known, stop=stop)
+        for place, results in found:
+            yield waiting.taken.pop(place), results
+
+
+def _batches(sources: "Iterable[Source]", potential: "Potential") -> "Iterator[list[Source]]":
+    """Collect structures up to a number of atoms."""
+    most = _BATCH_ATOMS if potential.device.type == "cpu" else _GPU_BATCH_ATOMS
     batch: list[Source] = []
-    room = _BATCH_ATOMS
-    for source in reader:
-        numbers = source.atoms.numbers
-        try:
-            structures.check_elements(numbers, potential.elements, potential.name, source.label)
-        except StructureError as error:
-            reader.pass_over(error)
-            continue
+    room = most
+    for source in sources:
         batch.append(source)
         room -= len(source.atoms)
         if room <= 0:
             yield batch
-            batch, room = [], _BATCH_ATOMS
+            batch, room = [], most
     if batch:
         yield batch
-
-
-def _row(source: "Source", results: dict[str, Any]) -> dict[str, Any]:
-    stress = results.get("stress")
-    return {
-        "input": source.label,
-        "n_atoms": len(source.atoms),
-        "energy_eV": float(results["energy"]),
-        "max_force_eV_per_A": float(np.linalg.norm(results["forces"], axis=1).max()),
-        "pressure_GPa": None if stress is None else float(-stress[:3].mean() / units.GPa),
-    }
-
-
-def _frame(source: "Source", results: dict[str, Any]) -> Atoms:
-    atoms: Atoms = source.atoms.copy()
-    atoms.calc = SinglePointCalculator(atoms, **results)
-    return atoms
-
-
-def _print(rows: list[dict[str, Any]], *, header: bool) -> None:
-    if header:
-        click.echo(_HEADER)
-    for row in rows:
-        pressure = "-" if row["pressure_GPa"] is None else f"{row['pressure_GPa']:.4f}"
-        click.echo(
-            f"{row['energy_eV']:16.6f} {row['max_force_eV_per_A']:17.5f} {pressure:>15} "
-            f"{row['n_atoms']:7d}  {row['input']}"
-        )

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tdncalc.cli import session
+from tdncalc.cli.cluster import dask_option
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.options import (
@@ -52,6 +53,7 @@ from tdncalc.workflows.relax_settings import CELL_MODES, OPTIMIZERS
     ),
     click.option("--resume", is_flag=True, help="Go on with an interrupted run."),
     dry_run_option,
+    dask_option,
 )
 @model_options
 @output_options
@@ -78,5 +80,5 @@ def command(
             steps = max(settings.steps, 1)
             preview(list(reader), session.begin(model), steps=steps, as_json=report.as_json)
             return ExitCode.ERROR if reader.failed else ExitCode.DONE
-        only = reader.only()
+        only = reader.only() if run.dask is None else None
         return relax_all(job, reader) if only is None else relax_one(job, only)

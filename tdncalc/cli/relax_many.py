@@ -1,12 +1,13 @@
 """The relaxation of many structures together, as a stream into common files."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from tdncalc.cli import session
+from tdncalc.cli.cluster import worker_model
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.outputs import check_free, make_folder, print_json
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from tdncalc.structures import Source
+    from tdncalc.workflows.many.relaxations import RelaxOutcome
 
 
 def relax_all(job: Job, reader: Inputs) -> ExitCode:
@@ -53,9 +55,6 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
 
 def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -> None:
     """Relax what is not done yet; what is interrupted leaves nothing behind."""
-    # Imported here, after every check that needs no model: torch takes seconds.
-    from tdncalc.workflows.many.relaxations import relax_many
-
     relaxing = _Sources(job, reader, stream, model)
     # A bar would be torn apart by the sentences on the same terminal.
     quiet = job.report.quiet or (sys.stdout.isatty() and not job.report.as_json)
@@ -64,22 +63,50 @@ def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -
         def observe(n_structures: int, fmax: float) -> None:
             progress.show(stream.n_done, f"{n_structures} at work, fmax up to {fmax:.3g} eV/Å")
 
-        outcomes = relax_many(
-            relaxing,
-            calculator=model.calculator,
-            settings=job.settings,
-            stop=job.stop,
-            observer=observe,
-        )
-        for outcome in outcomes:
+        relax = _relax_here if job.run.dask is None else _relax_there
+        for outcome in relax(job, relaxing, model, observe):
             source = relaxing.taken.pop(outcome.index)
             if outcome.result is None:
                 assert outcome.error is not None
                 reader.pass_over(_named(source, outcome.error))
                 continue
             stream.append(outcome.result.atoms, record(source, outcome.result))
+            progress.show(stream.n_done, f"{len(relaxing.taken)} at work")
             if not job.report.as_json:
                 click.echo(sentence(source, outcome.result))
+
+
+def _relax_here(
+    job: Job, relaxing: "_Sources", model: Session, observe: Callable[[int, float], None]
+) -> "Iterator[RelaxOutcome]":
+    """Relax on this machine."""
+    # Imported here, after every check that needs no model: torch takes seconds.
+    from tdncalc.workflows.many.relaxations import relax_many
+
+    yield from relax_many(
+        relaxing,
+        calculator=model.calculator,
+        settings=job.settings,
+        stop=job.stop,
+        observer=observe,
+    )
+
+
+def _relax_there(
+    job: Job, relaxing: "_Sources", model: Session, _observe: Callable[[int, float], None]
+) -> "Iterator[RelaxOutcome]":
+    """Relax on a cluster."""
+    from tdncalc.workflows.many.cluster import connected, relax_on_cluster
+
+    assert job.run.dask is not None
+    with connected(job.run.dask) as client:
+        yield from relax_on_cluster(
+            relaxing,
+            client=client,
+            model=worker_model(job.model, model.potential),
+            settings=job.settings,
+            stop=job.stop,
+        )
 
 
 class _Sources:

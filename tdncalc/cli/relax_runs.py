@@ -38,12 +38,15 @@ class RunOptions:
         Whether to go on with an earlier run.
     dry_run
         Whether to estimate only.
+    dask
+        The scheduler of the cluster that relaxes, if any.
     """
 
     fix: tuple[str, ...]
     trajectory: Path | None
     resume: bool
     dry_run: bool
+    dask: str | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,10 +71,8 @@ class RelaxStream:
 
     def refuse_inputs(self, specs: Iterable[str]) -> None:
         """Refuse to write a file that is still to be read."""
-        for spec in specs:
-            for path in self.paths:
-                if path.resolve() in (Path(spec).resolve(), _file_of(spec)):
-                    raise OutputError(f"{path} is an INPUT; choose another --output")
+        for path in self.paths:
+            refuse_input(path, specs)
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give the structures that are not done yet; the results may lie among the inputs."""
@@ -82,13 +80,13 @@ class RelaxStream:
         for source in sources:
             if self._done[source.label] > 0:
                 self._done[source.label] -= 1
-            elif own not in (Path(source.label).resolve(), _file_of(source.label)):
+            elif own not in (Path(source.label).resolve(), file_of(source.label)):
                 yield source
 
     def __enter__(self) -> Self:
         for path, size in zip(self.paths, self._sizes, strict=True):
-            with _writing(path):
-                self._files.append(_open_at(path, size))
+            with writing(path):
+                self._files.append(open_at(path, size))
         return self
 
     def __exit__(
@@ -108,11 +106,11 @@ class RelaxStream:
         atoms.info["input"] = record["input"]
         ase.io.write(text, atoms, format="extxyz")
         structures, table = self._files
-        with _writing(self.paths[0]):
+        with writing(self.paths[0]):
             structures.write(text.getvalue().encode())
             structures.flush()
         record = record | self._model | {"relaxed_bytes": structures.tell()}
-        with _writing(self.paths[1]):
+        with writing(self.paths[1]):
             table.write(as_json(record).encode() + b"\n")
             table.flush()
         self._count(record)
@@ -142,8 +140,16 @@ class RelaxStream:
         self._sizes = (structures, read)
 
 
-def _file_of(label: str) -> Path:
+def file_of(label: str) -> Path:
+    """Return the file that FILE@INDEX names."""
     return Path(label.rpartition("@")[0]).resolve()
+
+
+def refuse_input(path: Path, specs: Iterable[str]) -> None:
+    """Refuse to write a file that is still to be read."""
+    for spec in specs:
+        if path.resolve() in (Path(spec).resolve(), file_of(spec)):
+            raise OutputError(f"{path} is an INPUT; choose another --output")
 
 
 def _parse(path: Path, line: bytes) -> dict[str, Any]:
@@ -157,7 +163,8 @@ def _parse(path: Path, line: bytes) -> dict[str, Any]:
     return record
 
 
-def _open_at(path: Path, size: int) -> BinaryIO:
+def open_at(path: Path, size: int) -> BinaryIO:
+    """Open a file to append behind its first bytes; what follows them is cut off."""
     file = path.open("ab")
     if file.tell() < size:
         file.close()
@@ -168,7 +175,8 @@ def _open_at(path: Path, size: int) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Name the file in what goes wrong with writing to it."""
     try:
         yield
     except OSError as error:

@@ -116,3 +116,34 @@ def test_partial_charges_of_a_neutral_molecule_are_no_charge(tdn, folder):
     water.set_initial_charges([-0.8, 0.4, 0.41])
     write("water.extxyz", water)
     assert "charge" not in tdn("energy", "water.extxyz").err
+
+
+def test_killed_run_is_resumed_with_every_structure_once(tdn, folder):
+    write("all.extxyz", [bulk(symbol, cubic=True) for symbol in ("Cu", "Ag", "Au")])
+    assert tdn("energy", "all.extxyz", "-o", "out.extxyz").code == 0
+    whole = (folder / "out.extxyz").read_bytes()
+    (folder / "out.extxyz").write_bytes(whole[:-40])  # in the last line of the last frame
+    outcome = tdn("energy", "all.extxyz", "-o", "out.extxyz", "--resume")
+    assert outcome.code == 0
+    assert [line.split()[-1] for line in outcome.out.splitlines()[1:]] == ["all.extxyz@2"]
+    assert (folder / "out.extxyz").read_bytes() == whole
+
+
+def test_energies_of_another_model_are_not_resumed(tdn, copper, folder):
+    tdn("energy", copper, "-o", "out.extxyz")
+    text = (folder / "out.extxyz").read_text()
+    (folder / "out.extxyz").write_text(text.replace("e" * 64, "f" * 64))
+    outcome = tdn("energy", copper, "-o", "out.extxyz", "--resume")
+    assert outcome.code == 1
+    assert "another model" in outcome.err
+
+
+def test_resume_needs_a_file_that_grows(tdn, copper):
+    assert tdn("energy", copper, "--resume").code == 2
+    assert tdn("energy", copper, "-o", "out.traj", "--resume").code == 2
+
+
+def test_input_is_not_overwritten_by_energies_while_it_is_read(tdn, copper):
+    outcome = tdn("energy", copper, "-o", copper, "--overwrite")
+    assert outcome.code == 1
+    assert f"{copper} is an INPUT" in outcome.err

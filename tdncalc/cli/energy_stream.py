@@ -1,0 +1,105 @@
+"""Energies of many structures, appended to an extxyz file as they are computed."""
+
+import contextlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import ase.io
+from ase.io.extxyz import key_val_str_to_dict
+
+from tdncalc.cli.relax_stream import file_of, open_at, writing
+from tdncalc.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from tdncalc.structures import Source
+
+
+class EnergyStream:
+    """An extxyz file of structures with results; each says its input and the model's checksum.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sha256
+        Checksum of the model.
+    resume
+        Whether to keep the whole frames that an earlier run left.
+
+    Raises
+    ------
+    CheckpointError
+        The file to resume has a frame that is not of this model.
+    """
+
+    def __init__(self, path: Path, sha256: str, *, resume: bool) -> None:
+        self._path, self._sha256 = path, sha256
+        self._size = 0
+        self._done: Counter[str] = Counter()
+        self._file: BinaryIO | None = None
+        if resume and path.exists():
+            self._recall()
+
+    def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
+        """Give the structures that are not in the file yet; the file may lie among the inputs."""
+        own = self._path.resolve()
+        for source in sources:
+            if self._done[source.label] > 0:
+                self._done[source.label] -= 1
+            elif own not in (Path(source.label).resolve(), file_of(source.label)):
+                yield source
+
+    def append(self, label: str, atoms: "Atoms") -> None:
+        """Add a structure with its results."""
+        text = io.StringIO()
+        atoms.info |= {"input": label, "model_sha256": self._sha256}
+        ase.io.write(text, atoms, format="extxyz")
+        with writing(self._path):
+            if self._file is None:
+                self._file = open_at(self._path, self._size)
+            self._file.write(text.getvalue().encode())
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            # After a failed write the buffer is still full, and closing tries once more.
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _recall(self) -> None:
+        """Read what an earlier run has done, but for a frame that is not whole."""
+        with self._path.open("rb") as file:
+            try:
+                for comment in _whole_frames(file):
+                    facts = key_val_str_to_dict(comment)
+                    if facts["model_sha256"] != self._sha256:
+                        raise CheckpointError(
+                            f"{self._path} was made with another model; resume with that, or "
+                            "start anew"
+                        )
+                    self._done[str(facts["input"])] += 1
+                    self._size = file.tell()
+            except (ValueError, KeyError) as error:
+                if isinstance(error, CheckpointError):
+                    raise
+                raise CheckpointError(
+                    f"{self._path}: not a file of energies that can be resumed ({error!r})"
+                ) from error
+
+
+def _whole_frames(file: BinaryIO) -> Iterator[str]:
+    """Give the comment of each frame whose last line is whole; the file then stands behind it."""
+    while (count := file.readline()).endswith(b"\n"):
+        comment = file.readline()
+        last = comment
+        for _ in range(int(count)):
+            last = file.readline()
+        if not last.endswith(b"\n"):
+            return
+        yield comment.decode()

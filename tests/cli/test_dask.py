@@ -1,0 +1,89 @@
+"""Many structures on a real cluster of three worker processes on this machine."""
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from ase.build import molecule
+from ase.io import read, write
+from distributed import LocalCluster
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(
+        n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def run(real_tdn, model_folder, cluster):
+    where = ("--model", model_folder, "--dask", cluster.scheduler_address)
+    return lambda *args: real_tdn(*args, *where)
+
+
+@pytest.fixture
+def molecules(folder):
+    frames = [molecule(["H2O", "CH3OH", "C6H6"][index % 3]) for index in range(240)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=seed)
+    write("all.extxyz", frames)
+    return frames
+
+
+def kill_when(condition, pid):
+    def wait():
+        while not condition():
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_every_structure_comes_back_once_though_a_worker_is_killed(run, molecules, cluster):
+    table = Path("relax.jsonl")
+    victim = next(iter(cluster.workers.values())).pid
+    killed = kill_when(lambda: table.exists() and table.stat().st_size > 0, victim)
+    outcome = run("relax", "all.extxyz", "--steps", "8", "--fmax", "0.01")
+    killed.join(timeout=5)
+    assert not killed.is_alive()
+    assert outcome.code in (0, 3)
+    expected = Counter(f"all.extxyz@{index}" for index in range(240))
+    labels = [json.loads(line)["input"] for line in table.read_text().splitlines()]
+    assert Counter(labels) == expected
+    frames = read("relaxed.extxyz@:")
+    assert Counter(atoms.info["input"] for atoms in frames) == expected
+    for atoms in frames:
+        given = molecules[int(atoms.info["input"].partition("@")[2])]
+        assert atoms.get_chemical_formula() == given.get_chemical_formula()
+
+
+def test_energies_are_those_of_this_machine(run, molecules, real_tdn, model_folder):
+    here = real_tdn("energy", "all.extxyz@:50", "--model", model_folder, "--json")
+    there = run("energy", "all.extxyz@:50", "--json")
+    energies = [
+        {row["input"]: row["energy_eV"] for row in json.loads(outcome.out)["results"]}
+        for outcome in (here, there)
+    ]
+    assert energies[0].keys() == energies[1].keys()
+    assert energies[0] == pytest.approx(energies[1], abs=1e-4)
+
+
+def test_address_without_a_scheduler_is_told(real_tdn, model_folder, molecules, monkeypatch):
+    monkeypatch.setattr("tdncalc.workflows.many.cluster._CONNECT_S", "0.2s")
+    outcome = real_tdn(
+        "relax", "all.extxyz", "--model", model_folder, "--dask", "tcp://127.0.0.1:1"
+    )
+    assert outcome.code == 2
+    assert "no Dask scheduler answers at 'tcp://127.0.0.1:1'" in outcome.err
