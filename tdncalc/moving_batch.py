@@ -72,7 +72,7 @@ class MovingBatch:
     members
         The structures.
     budget
-        Edges and atoms to evaluate at once.
+        The size of what is evaluated at once.
     """
 
     def __init__(self, potential: Potential, skin: float = 1.0) -> None:
@@ -93,10 +93,6 @@ class MovingBatch:
     def counts(self) -> NDArray[np.int64]:
         """Atoms of each structure, (B,)."""
         return np.array([len(member.numbers) for member in self.members], dtype=np.int64)
-
-    def room(self) -> int:
-        """Edges and atoms that may still be added."""
-        return self.budget - sum(member.size for member in self.members)
 
     def change(self, kept: NDArray[np.bool_], new: list[Member]) -> None:
         """Keep some of the structures, mask (B,), and append others."""
@@ -156,7 +152,7 @@ class MovingBatch:
         except (MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
-            size = int(graph.edge_index.shape[1]) + len(graph.numbers)
+            size = sum(member.size for member in self.members[part])
             if graph.n_structures > 1:
                 self.budget, self._parts = size // 2, None
                 return 0  # the cuts lie elsewhere now

@@ -13,6 +13,8 @@ from tdncalc.structures.checks import check_apart
 
 __all__ = ["Member"]
 
+_PAIRS_PER_ATOM = 10  # in the memory that they take
+
 _Floats = NDArray[np.float64]
 
 
@@ -40,7 +42,7 @@ class Member:
     graph
         Its atoms and pairs that contain all edges, where the neighbors were last searched.
     size
-        Atoms and pairs.
+        What it takes of a batch, in pairs.
     """
 
     def __init__(self, potential: Potential, atoms: Atoms, skin: float) -> None:
@@ -58,7 +60,7 @@ class Member:
         if self._neighbors.n_builds == before:
             return False
         self.graph = make_graph(self.numbers, positions, cell, *pairs)
-        self.size = len(self.numbers) + pairs[0].shape[1]
+        self.size = _PAIRS_PER_ATOM * len(self.numbers) + pairs[0].shape[1]
         return True
 
     def fault(self, positions: _Floats, cell: _Floats) -> StructureError | None:

@@ -51,10 +51,11 @@ class Crowd:
         self._fixed = np.empty(0, dtype=bool)
         self._strained = False
         self._before: tuple[State, Measured] | None = None
+        self._count = self._taken = self._largest = 0
 
     def __len__(self) -> int:
         """How many structures are being relaxed."""
-        return len(self._waiting())
+        return self._count
 
     def hungry(self) -> bool:
         """Whether it is worth while to add structures."""
@@ -62,7 +63,7 @@ class Crowd:
 
     def has_room(self) -> bool:
         """Whether another structure fits, as far as it is like the others."""
-        return self._room() >= max((one.member.size for one in self._waiting()), default=0)
+        return self._room() >= self._largest
 
     def add(self, index: int, given: structures.AnyStructure, atoms: Atoms) -> None:
         """Add a structure, which may have atoms fixed by FixAtoms.
@@ -74,6 +75,9 @@ class Crowd:
         """
         member = self._batch.member(atoms)
         self._new.append(Relaxing(index, given, atoms, member, time.perf_counter()))
+        self._count += 1
+        self._taken += member.size
+        self._largest = max(self._largest, member.size)
 
     def step(self) -> Iterator[tuple[int, RelaxResult | TDNError]]:
         """Evaluate all, give those that are done with their index, and move the others."""
@@ -101,11 +105,8 @@ class Crowd:
         measured = zip(self._before[1].fmax, self._relaxing, strict=False)
         return max((float(fmax) for fmax, one in measured if not one.done), default=0.0)
 
-    def _waiting(self) -> list[Relaxing]:
-        return [one for one in [*self._relaxing, *self._new] if not one.done]
-
     def _room(self) -> int:
-        return self._batch.budget - sum(one.member.size for one in self._waiting())
+        return self._batch.budget - self._taken
 
     def _change(self) -> None:
         """Let those that are done leave and others come, if that is worth while."""
@@ -126,6 +127,9 @@ class Crowd:
         self._new = []
         self._atoms = Rows(self._batch.counts)
         self._fixed = np.concatenate([one.fixed for one in self._relaxing])
+        # Lists that were searched anew have another size.
+        sizes = [one.member.size for one in self._relaxing]
+        self._taken, self._largest = sum(sizes), max(sizes, default=0)
         volume = any(one.has_volume for one in self._relaxing)
         self._strained = volume and not self._batch.potential.direct_forces
 
@@ -147,6 +151,8 @@ class Crowd:
         """Make the result of a structure, of the step before where this one is bad."""
         one = self._relaxing[place]
         one.done = True
+        self._count -= 1
+        self._taken -= one.member.size
         before = self._before
         lost = isinstance(end, TDNError) or one.failed
         if lost and before is not None and place < len(before[1].fmax) and one.steps > 0:
