@@ -1,6 +1,7 @@
 """Many structures that move, evaluated together, each with a neighbor list that lasts."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ class State:
         ∂E/∂ε in eV, (B, 3, 3); None where it was not asked for.
     """
 
+    BY_ATOM: ClassVar[frozenset[str]] = frozenset({"positions", "energies", "forces"})
+
     positions: _Floats
     cells: _Floats
     energies: _Floats
@@ -48,9 +51,8 @@ class State:
 
     def take(self, atoms: NDArray[np.bool_], structures: NDArray[np.bool_]) -> "State":
         """Return the part of some structures and their atoms, masks (N,) and (B,)."""
-        by_atom = {"positions", "energies", "forces"}
         values = {k: v for k, v in vars(self).items() if v is not None}
-        taken = {k: v[atoms if k in by_atom else structures] for k, v in values.items()}
+        taken = {k: v[atoms if k in self.BY_ATOM else structures] for k, v in values.items()}
         return State(**{"strain_gradient": None} | taken)
 
 
@@ -73,6 +75,8 @@ class MovingBatch:
         The structures.
     budget
         The size of what is evaluated at once.
+    shortest
+        The smallest distance between two atoms of a structure at the last evaluation, Å.
     """
 
     def __init__(self, potential: Potential, skin: float = 1.0) -> None:
@@ -84,6 +88,7 @@ class MovingBatch:
         self._anchor = np.empty((0, 3))
         self._anchor_cells = np.empty((0, 3, 3))
         self._parts: list[tuple[slice, slice, AtomicGraph]] | None = None
+        self.shortest = potential.cutoff
 
     def member(self, atoms: Atoms) -> Member:
         """Make a structure ready to be added; raises StructureError if it cannot be evaluated."""
@@ -132,6 +137,7 @@ class MovingBatch:
             np.full((n_atoms, 3), np.nan),
             np.full((n_structures, 3, 3), np.nan) if stress else None,
         )
+        self.shortest = self.potential.cutoff
         done = 0
         while done < n_structures:
             done = self._compute_part(done, state, stress, faults)
@@ -159,6 +165,7 @@ class MovingBatch:
             faults[first] = too_large(graph)
             return int(part.stop)
         self._store(state, part, atoms, results)
+        self.shortest = min(self.shortest, shortest)
         if shortest < SAME_POINT:
             self._find_faults(state, part, faults)
         return int(part.stop)

@@ -27,7 +27,7 @@ _NEWTON: tuple[OptimizerName, ...] = ("lbfgs", "bfgs")
 RISE = 1e-3  # eV
 # Shortened this often, a step is a thousandth of what it was: then the energy does not follow the
 # forces (direct forces, a jump of the potential), and the place is taken as it is.
-_MOST_TRIALS = 5
+MOST_TRIALS = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,18 @@ class _Place:
     x: np.ndarray
     gradient: np.ndarray
     enthalpy: float
+
+
+def shorter(slope: np.ndarray, bend: np.ndarray) -> np.ndarray:
+    """Return what part of steps to take that went uphill.
+
+    Parameters
+    ----------
+    slope, bend
+        Of the energy along each step, as slope t + bend t² at its part t, eV.
+    """
+    curved = np.where(bend > 0, bend, 1.0)
+    return np.where(bend > 0, np.clip(-slope / (2 * curved), 0.1, 0.5), 0.25)
 
 
 class Descent:
@@ -68,7 +80,7 @@ class Descent:
         """Tell whether a place of that enthalpy, eV, is one to go on from."""
         if self._taken is None or self._name not in _NEWTON:
             return True
-        return enthalpy <= self._taken.enthalpy + RISE or self._trials == _MOST_TRIALS
+        return enthalpy <= self._taken.enthalpy + RISE or self._trials == MOST_TRIALS
 
     def step(self, enthalpy: float) -> None:
         """Take one step from where the target is, given its enthalpy in eV."""
@@ -83,7 +95,7 @@ class Descent:
 
     def _take(self, enthalpy: float) -> None:
         place = self._optimizer.optimizable
-        before, forced = self._taken, self._trials == _MOST_TRIALS
+        before, forced = self._taken, self._trials == MOST_TRIALS
         self._taken = _Place(place.get_x(), place.get_gradient(), enthalpy)
         self._trials = 0
         if before is None or self._name not in _NEWTON:
@@ -99,7 +111,7 @@ class Descent:
         moved = place.get_x() - self._taken.x
         slope = float(self._taken.gradient @ moved)
         bend = enthalpy - self._taken.enthalpy - slope
-        part = float(np.clip(-slope / (2 * bend), 0.1, 0.5)) if bend > 0 else 0.25
+        part = float(shorter(np.array(slope), np.array(bend)))
         place.set_x(self._taken.x + part * moved)
         self._trials += 1
 

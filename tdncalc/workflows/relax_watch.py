@@ -16,14 +16,38 @@ if TYPE_CHECKING:
     from tdncalc.workflows.relax_settings import RelaxStep
 
 # A cell that changes its volume this much is falling apart, not relaxing.
-_VOLUME_RATIO = 8.0
+VOLUME_RATIO = 8.0
 # Nothing that a relaxation does on its way down; overheated FIRE does it on its way out.
-_EXPLOSION = 5.0  # eV/atom
-_NEAREST = 0.37  # Å, half of H2's bond
-_PATIENCE = 100  # steps
+EXPLOSION = 5.0  # eV/atom
+NEAREST = 0.37  # Å, half of H2's bond
+PATIENCE = 100  # steps
 # Below these a step is no progress.
-_LOWER = 1e-6  # eV
-_SMALLER = 0.99
+LOWER = 1e-6  # eV
+SMALLER = 0.99
+# Atoms that begin nearer than NEAREST may come nearer by this factor.
+BEGAN = 0.99
+
+NOT_FINITE = "energy, forces or stress are not finite"
+SWOLLEN = f"the volume changed by more than a factor of {VOLUME_RATIO:g}"
+SADDLE = "at a maximum or saddle, above the start"
+OSCILLATES = (
+    f"oscillates: neither energy nor force fell in the last {PATIENCE} steps; fmax is "
+    "perhaps below the rounding of the model (float64 has less)"
+)
+
+
+def exploded(risen: float) -> str:
+    """Say that the energy has risen by so many eV/atom."""
+    return f"exploded: the energy rose by {risen:.3g} eV/atom"
+
+
+def fallen(atoms: Atoms, pair: tuple[int, int, float]) -> str:
+    """Say that two atoms are too near, at a distance in Å."""
+    i, j, distance = pair
+    return (
+        f"{atoms.symbols[i]} (atom {i}) and {atoms.symbols[j]} (atom {j}) fell into each other, "
+        f"{distance:.3f} Å apart"
+    )
 
 
 class Watch:
@@ -41,7 +65,7 @@ class Watch:
         self._good: tuple[Atoms, RelaxStep] | None = None
         self._fmax = np.inf
         self._progress_at = 0
-        self._nearest = _NEAREST
+        self._nearest = NEAREST
 
     @property
     def has_good(self) -> bool:
@@ -51,39 +75,34 @@ class Watch:
     def failure(self, now: RelaxStep) -> str | None:
         """Tell why a step has left everything that a relaxation can mend."""
         if not np.isfinite([now.energy, now.fmax, now.max_stress_GPa or 0.0]).all():
-            return "energy, forces or stress are not finite"
+            return NOT_FINITE
         if self._first is None:
             return None
         if now.volume is None or self._first.volume is None:
             return None
-        if not 1 / _VOLUME_RATIO < now.volume / self._first.volume < _VOLUME_RATIO:
-            return f"the volume changed by more than a factor of {_VOLUME_RATIO:g}"
+        if not 1 / VOLUME_RATIO < now.volume / self._first.volume < VOLUME_RATIO:
+            return SWOLLEN
         return None
 
     def runaway(self, now: RelaxStep) -> str | None:
         """Tell that a place to go on from is up in the sky or has two atoms in each other."""
         n_atoms = len(self._problem.atoms)
         risen = 0.0 if self._first is None else self._above(now, self._first) / n_atoms
-        if risen > _EXPLOSION:
-            return f"exploded: the energy rose by {risen:.3g} eV/atom"
+        if risen > EXPLOSION:
+            return exploded(risen)
         pair = closest_pair(self._problem.atoms, self._nearest)
         if pair is None:
             return None
-        i, j, distance = pair
         if self._first is None:
-            self._nearest = 0.99 * distance  # it began so
+            self._nearest = BEGAN * pair[2]
             return None
-        symbols = self._problem.atoms.symbols
-        return (
-            f"{symbols[i]} (atom {i}) and {symbols[j]} (atom {j}) fell into each other, "
-            f"{distance:.3f} Å apart"
-        )
+        return fallen(self._problem.atoms, pair)
 
     def note(self, now: RelaxStep) -> None:
         """Remember a step that is sound."""
         self._first = self._first or now
-        lower = self._good is None or self._above(now, self._good[1]) < -_LOWER
-        if lower or now.fmax < _SMALLER * self._fmax:
+        lower = self._good is None or self._above(now, self._good[1]) < -LOWER
+        if lower or now.fmax < SMALLER * self._fmax:
             self._progress_at = now.step
         if lower:
             self._good = self._problem.frame(), now
@@ -95,14 +114,9 @@ class Watch:
 
     def stalled(self, now: RelaxStep) -> str | None:
         """Tell that neither energy nor force have fallen for long."""
-        if now.step - self._progress_at < _PATIENCE:
+        if now.step - self._progress_at < PATIENCE:
             return None
-        if self._problem.converged(now):
-            return "at a maximum or saddle, above the start"
-        return (
-            f"oscillates: neither energy nor force fell in the last {_PATIENCE} steps; fmax is "
-            "perhaps below the rounding of the model (float64 has less)"
-        )
+        return SADDLE if self._problem.converged(now) else OSCILLATES
 
     def best(self, now: RelaxStep) -> RelaxStep:
         """Return the step to end with: this one, or the lowest if this one lies above it."""

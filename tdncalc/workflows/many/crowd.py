@@ -11,7 +11,7 @@ from ase import Atoms
 
 from tdncalc import structures
 from tdncalc.errors import TDNError
-from tdncalc.moving_batch import MovingBatch, State
+from tdncalc.moving_batch import MovingBatch
 from tdncalc.potential import Potential
 from tdncalc.workflows.many.coordinates import Atomic, AtomicAndCell, Coordinates
 from tdncalc.workflows.many.fire import ManyFIRE
@@ -19,6 +19,7 @@ from tdncalc.workflows.many.lbfgs import ManyLBFGS
 from tdncalc.workflows.many.measured import Measured
 from tdncalc.workflows.many.relaxing import Relaxing
 from tdncalc.workflows.many.rows import Rows
+from tdncalc.workflows.many.watch import ManyWatch, Step
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings
 
 # Part of the batch that may be idle before it is made anew, which costs about as much.
@@ -50,7 +51,8 @@ class Crowd:
         self._atoms = Rows(np.empty(0, dtype=np.int64))
         self._fixed = np.empty(0, dtype=bool)
         self._strained = False
-        self._before: tuple[State, Measured] | None = None
+        self._watch = ManyWatch(settings)
+        self._fmax = 0.0
         self._count = self._taken = self._largest = 0
 
     def __len__(self) -> int:
@@ -85,25 +87,24 @@ class Crowd:
         positions, cells = self._coordinates.place()
         state, faults = self._batch.compute(positions, cells, stress=self._strained)
         free = np.where(self._fixed[:, None], 0.0, state.forces)
-        now = Measured.of(state, self._atoms.longest(free), self._settings)
-        for place, end in self._ends(now, faults).items():
-            yield self._relaxing[place].index, self._finish(place, (state, now), end)
+        measured = Measured.of(state, self._atoms.longest(free), self._settings)
+        now = Step(state, measured, np.array([one.steps for one in self._relaxing]))
+        yield from self._leave(now, faults)
         idle = np.array([one.done for one in self._relaxing])
-        self._before = state, now
-        free[np.repeat(idle, self._atoms.counts)] = 0.0
-        gradient = self._coordinates.gradient(replace(state, forces=free))
+        self._fmax = float(np.where(idle, 0.0, measured.fmax).max())
         rows = self._coordinates.rows
+        gradient = self._coordinates.gradient(replace(state, forces=free))
         gradient[np.repeat(idle, rows.counts)] = 0.0
-        enthalpy = np.where(idle, 0.0, now.enthalpy)
-        self._coordinates.move(self._optimizer.step(rows, self._coordinates.x, gradient, enthalpy))
+        step = self._optimizer.step(rows, self._coordinates.x, gradient, measured.enthalpy)
+        step[np.repeat(idle, rows.counts)] = 0.0
+        self._coordinates.move(step)
+        for one in self._relaxing:
+            one.steps += 1
 
     @property
     def fmax(self) -> float:
         """The largest force of those that are being relaxed at the last step, eV/Å."""
-        if self._before is None:
-            return 0.0
-        measured = zip(self._before[1].fmax, self._relaxing, strict=False)
-        return max((float(fmax) for fmax, one in measured if not one.done), default=0.0)
+        return self._fmax
 
     def _room(self) -> int:
         return self._batch.budget - self._taken
@@ -115,10 +116,7 @@ class Crowd:
         if not self._new and idle <= _IDLE * total:
             return
         kept = np.array([not one.done for one in self._relaxing], dtype=bool)
-        if self._before is not None:
-            state, measured = self._before
-            by_atom = np.repeat(kept, self._atoms.counts)
-            self._before = state.take(by_atom, kept), measured.take(kept)
+        self._watch.keep(self._atoms, kept)
         self._optimizer.keep(self._coordinates.rows, kept)
         new = [one.atoms for one in self._new]
         self._coordinates.change(kept, [a.positions for a in new], [a.cell.array for a in new])
@@ -133,33 +131,34 @@ class Crowd:
         volume = any(one.has_volume for one in self._relaxing)
         self._strained = volume and not self._batch.potential.direct_forces
 
-    def _ends(self, now: Measured, faults: dict[int, TDNError]) -> dict[int, str | TDNError]:
-        """Tell which structures end here, and why; count the steps of the others."""
-        ends: dict[int, str | TDNError] = dict(faults)
-        for place, one in enumerate(self._relaxing):
+    def _leave(
+        self, now: Step, faults: dict[int, TDNError]
+    ) -> Iterator[tuple[int, RelaxResult | TDNError]]:
+        """Give the results of those that end here."""
+        taken = self._optimizer.takes(now.measured.enthalpy)
+        atoms = [one.atoms for one in self._relaxing]
+        known = 0 if self._watch.best is None else len(self._watch.best.counts)
+        failures: dict[int, str | TDNError] = {
+            **self._watch.failures(now, taken, atoms, self._atoms, self._batch.shortest),
+            **faults,
+        }
+        sound = np.array([not one.done for one in self._relaxing])
+        sound[list(failures)] = False
+        self._watch.note(now, sound, self._atoms)
+        above = self._watch.above_best(now)
+        best = self._watch.best
+        assert best is not None
+        for place, end in {**self._watch.ends(now, taken), **failures}.items():
+            one = self._relaxing[place]
             if one.done:
-                ends.pop(place, None)
-            elif place not in ends:
-                reason = one.end(now, place, self._settings)
-                if reason is not None:
-                    ends[place] = reason
-        return ends
-
-    def _finish(
-        self, place: int, now: tuple[State, Measured], end: str | TDNError
-    ) -> RelaxResult | TDNError:
-        """Make the result of a structure, of the step before where this one is bad."""
-        one = self._relaxing[place]
-        one.done = True
-        self._count -= 1
-        self._taken -= one.member.size
-        before = self._before
-        lost = isinstance(end, TDNError) or one.failed
-        if lost and before is not None and place < len(before[1].fmax) and one.steps > 0:
-            now = before
-            one.steps -= 1
-        elif isinstance(end, TDNError):
-            return end
-        start = self._atoms.starts[place]
-        own = slice(start, start + self._atoms.counts[place])
-        return one.result(*now, place, own, str(end))
+                continue
+            one.done = True
+            self._count -= 1
+            self._taken -= one.member.size
+            if isinstance(end, TDNError) and place >= known:
+                yield one.index, end
+                continue
+            back = place < known if place in failures else above[place] and end != "converged"
+            start = self._atoms.starts[place]
+            own = slice(start, start + self._atoms.counts[place])
+            yield one.index, one.result(best if back else now, place, own, str(end))

@@ -24,6 +24,10 @@ class ManyFIRE:
         self._mixing = np.empty(0)
         self._downhill = np.empty(0)
 
+    def takes(self, energy: Floats) -> Bools:
+        """Tell that every place (B,) is one to go on from: FIRE turns downhill by itself."""
+        return np.ones(len(energy), dtype=bool)
+
     def step(self, rows: Rows, x: Floats, gradient: Floats, energy: Floats) -> Floats:
         """Return the step to take, as :meth:`tdncalc.workflows.many.lbfgs.ManyLBFGS.step`."""
         known = len(self._dt)

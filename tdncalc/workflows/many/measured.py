@@ -10,7 +10,7 @@ from ase import units
 from tdncalc.moving_batch import State
 from tdncalc.workflows.many.coordinates import free_parts
 from tdncalc.workflows.many.rows import Bools, Floats
-from tdncalc.workflows.relax_settings import RelaxSettings, RelaxStep
+from tdncalc.workflows.relax_settings import RelaxSettings
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,10 @@ class Measured:
         """Return the part of some structures, mask (B,)."""
         return Measured(**{name: values[kept] for name, values in vars(self).items()})
 
-    def step(self, place: int, steps: int, *, cell: bool, volume: bool) -> RelaxStep:
-        """Return what an observer of one structure would see."""
-        max_stress = float(self.max_stress[place]) / units.GPa
-        return RelaxStep(
-            step=steps,
-            energy=float(self.energy[place]),
-            fmax=float(self.fmax[place]),
-            max_stress_GPa=max_stress if cell else None,
-            volume=float(self.volume[place]) if volume else None,
-        )
+    def finite(self) -> Bools:
+        """Tell where (B,) all that was measured is a number."""
+        return np.asarray(np.isfinite(self.energy + self.fmax + self.max_stress))
+
+    def converged(self, settings: RelaxSettings) -> Bools:
+        """Tell where (B,) forces and the free part of the stress are below their limits."""
+        return (self.fmax < settings.fmax) & (self.max_stress < settings.max_stress)

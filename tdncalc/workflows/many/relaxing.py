@@ -11,12 +11,10 @@ from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc import structures
-from tdncalc.moving_batch import State
 from tdncalc.moving_member import Member
 from tdncalc.results import voigt
-from tdncalc.workflows.many.measured import Measured
-from tdncalc.workflows.relax import failure, verdict
-from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxStep
+from tdncalc.workflows.many.watch import Step
+from tdncalc.workflows.relax_settings import RelaxResult
 
 
 class Relaxing:
@@ -41,8 +39,8 @@ class Relaxing:
         Whether its cell has three vectors.
     steps
         Steps taken.
-    done, failed
-        Whether it has ended, and ended because its last step was bad.
+    done
+        Whether it has ended.
     """
 
     def __init__(
@@ -60,44 +58,11 @@ class Relaxing:
             self.fixed[constraint.index] = True
         self.has_volume = atoms.cell.rank == 3
         self.steps = 0
-        self.done = self.failed = False
-        self._first: tuple[RelaxStep, float] | None = None
+        self.done = False
 
-    def end(self, measured: Measured, place: int, settings: RelaxSettings) -> str | None:
-        """Tell why it ends where it is measured, or count another step."""
-        if self._goes_on(measured, place, settings):
-            self.steps += 1
-            return None
-        moves = settings.cell != "fixed"
-        now = measured.step(place, self.steps, cell=moves, volume=self.has_volume)
-        enthalpy = float(measured.enthalpy[place])
-        first, start = self._first = self._first or (now, enthalpy)
-        fault = failure(now, first)
-        if fault is not None:
-            self.failed = True
-            return fault
-        stress = measured.max_stress[place]
-        if now.fmax < settings.fmax and stress < settings.max_stress:
-            return verdict("converged", enthalpy - start)
-        if self.steps >= settings.steps:
-            return f"not converged in {self.steps} steps"
-        self.steps += 1
-        return None
-
-    def _goes_on(self, measured: Measured, place: int, settings: RelaxSettings) -> bool:
-        """Tell quickly, in the commonest case, that nothing has happened."""
-        return (
-            self._first is not None
-            and not self.has_volume
-            and self.steps < settings.steps
-            and bool(settings.fmax <= measured.fmax[place] < np.inf)
-            and bool(np.isfinite(measured.energy[place]))
-        )
-
-    def result(
-        self, state: State, measured: Measured, place: int, own: slice, reason: str
-    ) -> RelaxResult:
+    def result(self, step: Step, place: int, own: slice, reason: str) -> RelaxResult:
         """Make the result from where it is; `own` are its atoms in the state."""
+        state = step.state
         frame: Atoms = self.atoms.copy()
         frame.set_cell(state.cells[place], apply_constraint=False)
         frame.set_positions(state.positions[own], apply_constraint=False)
@@ -110,7 +75,8 @@ class Relaxing:
         }
         stress = None
         if self.has_volume and state.strain_gradient is not None:
-            stress = voigt(torch.from_numpy(state.strain_gradient[place] / measured.volume[place]))
+            volume = step.measured.volume[place]
+            stress = voigt(torch.from_numpy(state.strain_gradient[place] / volume))
             results["stress"] = stress
         frame.calc = SinglePointCalculator(frame, **results)
         return RelaxResult(
@@ -118,9 +84,9 @@ class Relaxing:
             atoms=frame,
             converged=reason == "converged",
             reason=reason,
-            steps=self.steps,
+            steps=int(step.counts[place]),
             energy=energy,
-            fmax=float(measured.fmax[place]),
+            fmax=float(step.measured.fmax[place]),
             stress_GPa=None if stress is None else stress / units.GPa,
             seconds=time.perf_counter() - self._entered,
         )
