@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TDNError,
     )
     from tdncalc.potential import Potential
+    from tdncalc.workflows.many.dynamics import MDOutcome, run_md_many
     from tdncalc.workflows.many.relaxations import RelaxOutcome, relax_many
     from tdncalc.workflows.md import Guards, MDFiles, MDResult, MDSettings, Ramp, run_md
     from tdncalc.workflows.relax import RelaxResult, RelaxSettings, relax
@@ -37,6 +38,7 @@ __all__ = [
     "DataError",
     "Guards",
     "MDFiles",
+    "MDOutcome",
     "MDResult",
     "MDSettings",
     "ModelNotFoundError",
@@ -59,6 +61,7 @@ __all__ = [
     "relax",
     "relax_many",
     "run_md",
+    "run_md_many",
 ]
 
 _NAMES_BY_MODULE = {
@@ -67,6 +70,7 @@ _NAMES_BY_MODULE = {
     "checkpoint": ["load_model"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "potential": ["Potential"],
+    "workflows.many.dynamics": ["MDOutcome", "run_md_many"],
     "workflows.many.relaxations": ["RelaxOutcome", "relax_many"],
     "workflows.md": ["Guards", "MDFiles", "MDResult", "MDSettings", "Ramp", "run_md"],
     "workflows.relax": ["RelaxResult", "RelaxSettings", "relax"],

@@ -13,7 +13,7 @@ from tdncalc.errors import StructureError, TDNError
 from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors
 from tdncalc.moving_member import Member
 from tdncalc.potential import Potential
-from tdncalc.results import Results
+from tdncalc.results import Results, voigt
 from tdncalc.structures.checks import SAME_POINT
 
 __all__ = ["MovingBatch", "State"]
@@ -54,6 +54,12 @@ class State:
         values = {k: v for k, v in vars(self).items() if v is not None}
         taken = {k: v[atoms if k in self.BY_ATOM else structures] for k, v in values.items()}
         return State(**{"strain_gradient": None} | taken)
+
+    def stress(self, place: int) -> _Floats:
+        """Return the stress of a structure with a volume, (6,) in eV/Å³ and ASE's order."""
+        assert self.strain_gradient is not None
+        volume = abs(np.linalg.det(self.cells[place]))
+        return voigt(torch.from_numpy(self.strain_gradient[place] / volume))
 
 
 class MovingBatch:

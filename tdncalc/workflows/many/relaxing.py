@@ -6,13 +6,11 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc import structures
 from tdncalc.moving_member import Member
-from tdncalc.results import voigt
 from tdncalc.workflows.many.watch import Step
 from tdncalc.workflows.relax_settings import RelaxResult
 
@@ -75,8 +73,7 @@ class Relaxing:
         }
         stress = None
         if self.has_volume and state.strain_gradient is not None:
-            volume = step.measured.volume[place]
-            stress = voigt(torch.from_numpy(state.strain_gradient[place] / volume))
+            stress = state.stress(place)
             results["stress"] = stress
         frame.calc = SinglePointCalculator(frame, **results)
         return RelaxResult(
