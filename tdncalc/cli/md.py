@@ -11,6 +11,7 @@ from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.inputs import read_one
+from tdncalc.cli.md_many import Replicas, run_replicas
 from tdncalc.cli.md_options import RunOptions, number_or_ramp, run_options
 from tdncalc.cli.options import (
     ModelOptions,
@@ -126,7 +127,8 @@ def command(
     """Run molecular dynamics.
 
     For a structure X it writes X-md.traj and X-md.csv, X-md.checkpoint to go on from with --resume,
-    and X-md.json; with -o also the last structure.
+    and X-md.json; with -o also the last structure. With --replicas each has files of its own,
+    X-md-0.traj and so on.
     """
     steps = run.length(settings.timestep_fs)
     settings = dataclasses.replace(settings, steps=steps, guards=guards)
@@ -136,6 +138,9 @@ def command(
         if run.dry_run:
             preview([source], session.begin(model), steps=max(steps, 1), as_json=report.as_json)
             return ExitCode.DONE
+        if run.replicas > 1:
+            many = Replicas(source, settings, run.replicas, run.resume, output, report, job.ending)
+            return run_replicas(many, model)
         return _run(job, model)
 
 

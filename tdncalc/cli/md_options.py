@@ -23,6 +23,8 @@ class RunOptions:
         Either of them.
     wall_time
         The limit of wall time, if there is one; it counts from when it was read.
+    replicas
+        How many runs, with seeds that differ.
     resume
         Whether to go on with an earlier run.
     dry_run
@@ -32,6 +34,7 @@ class RunOptions:
     steps: int | None
     time: str | None
     wall_time: WallTime | None
+    replicas: int
     resume: bool
     dry_run: bool
 
@@ -77,6 +80,13 @@ run_options = gather(
         type=wall_time,
         metavar="TIME",
         help='Stop with a checkpoint before "23h50m", "90 min" or "1-02:30:00" have passed.',
+    ),
+    click.option(
+        "--replicas",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Runs with seeds that differ, computed together.",
     ),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint."),
     dry_run_option,

@@ -1,0 +1,33 @@
+import json
+
+import pytest
+from ase.io import read
+
+
+@pytest.fixture
+def run(real_tdn, model_folder):
+    return lambda *args: real_tdn("md", *args, "--model", model_folder, "--interval", "2")
+
+
+def test_replicas_have_files_of_their_own_and_are_resumed(run, water, folder, files):
+    first = run(water, "--steps", "4", "--replicas", "3")
+    assert first.code == 0
+    assert first.out == "water.xyz: 3 of 3 replicas done; wrote water-md.json\n"
+    assert run(water, "--steps", "8", "--replicas", "3", "--resume").code == 0
+    frames = [read(f"water-md-{place}.traj", ":") for place in range(3)]
+    assert [len(trajectory) for trajectory in frames] == [5, 5, 5]
+    assert len({float(trajectory[-1].positions[0, 0]) for trajectory in frames}) == 3
+    runs = json.loads((folder / "water-md.json").read_text())["runs"]
+    assert [(one["replica"], one["reason"], one["steps"]) for one in runs] == [
+        (place, "done", 8) for place in range(3)
+    ]
+
+
+def test_replica_that_a_guard_stops_is_told(run, water):
+    outcome = run(water, "--steps", "4", "--replicas", "2", "--min-distance", "3")
+    assert outcome.code == 4
+    assert "0 of 2 replicas done, guard: " in outcome.out
+
+
+def test_one_output_for_several_replicas_is_refused(run, water):
+    assert run(water, "--steps", "1", "--replicas", "2", "-o", "last.xyz").code == 2
