@@ -48,6 +48,23 @@ def untangle(atoms: Atoms) -> None:
     )
 
 
+def perhaps_tangled(numbers: np.ndarray, pairs: np.ndarray, lengths: np.ndarray) -> bool:
+    """Tell quickly whether `untangle` may have to do something.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, (N,).
+    pairs, lengths
+        Pairs of atoms (2, P) and their distances in Å, (P,).
+    """
+    radii, hydrogen = covalent_radii[numbers], numbers == 1
+    first, second = pairs
+    near = lengths < _TANGLED * (radii[first] + radii[second])
+    near |= hydrogen[first] & hydrogen[second] & (lengths < _TANGLED_HYDROGENS)
+    return bool(near.any())
+
+
 def _push(atoms: Atoms, moving: np.ndarray, bound: np.ndarray) -> bool:
     """Move the atoms of the mask (N,) once; False if they are free already."""
     first, vectors, missing = _short(atoms, bound, _APART, _APART_HYDROGENS)

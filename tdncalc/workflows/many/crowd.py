@@ -11,6 +11,7 @@ from ase import Atoms
 
 from tdncalc import structures
 from tdncalc.errors import TDNError
+from tdncalc.geometry.graph import edge_vectors
 from tdncalc.moving_batch import MovingBatch
 from tdncalc.potential import Potential
 from tdncalc.workflows.many.coordinates import Atomic, AtomicAndCell, Coordinates
@@ -21,6 +22,7 @@ from tdncalc.workflows.many.relaxing import Relaxing
 from tdncalc.workflows.many.rows import Rows
 from tdncalc.workflows.many.watch import ManyWatch, Step
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings
+from tdncalc.workflows.tangles import perhaps_tangled, untangle
 
 # Part of the batch that may be idle before it is made anew, which costs about as much.
 _IDLE = 0.04
@@ -68,7 +70,7 @@ class Crowd:
         return self._room() >= self._largest
 
     def add(self, index: int, given: structures.AnyStructure, atoms: Atoms) -> None:
-        """Add a structure, which may have atoms fixed by FixAtoms.
+        """Add a structure, which may have atoms fixed by FixAtoms, and untangle it.
 
         Raises
         ------
@@ -76,6 +78,10 @@ class Crowd:
             The model cannot evaluate it.
         """
         member = self._batch.member(atoms)
+        lengths = np.linalg.norm(edge_vectors(member.graph).numpy(), axis=1)
+        if perhaps_tangled(atoms.numbers, member.graph.edge_index.numpy(), lengths):
+            untangle(atoms)
+            member = self._batch.member(atoms)
         self._new.append(Relaxing(index, given, atoms, member, time.perf_counter()))
         self._count += 1
         self._taken += member.size
