@@ -1,8 +1,9 @@
-"""Energy conservation of the bundled model: NVE of aspirin near 300 K, float32, 0.5 fs, 10 ps.
+"""Energy conservation of a model: NVE near 300 K, float32, 0.5 fs, of aspirin for 10 ps.
 
 Prints the drift (slope of the total energy) of the whole run and of each quarter, and draws it.
+With a shard of data it takes that shard's drug-like molecule of a size nearest to 50 atoms.
 
-    python nve_drift.py [--picoseconds 10] [--output nve_drift.png]
+    python nve_drift.py [--picoseconds 10] [--model organic] [--shard TEST.npz] [--output FILE.png]
 """
 
 import argparse
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.io import read
+from harness.drugs import drugs
 from matplotlib.figure import Figure
 
 from tdncalc import MDSettings, TDNCalculator, relax, run_md
@@ -19,10 +21,16 @@ def main() -> None:
     """Relax, simulate, and report the drift."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--picoseconds", type=float, default=10.0)
+    parser.add_argument("--model", default="organic")
+    parser.add_argument("--shard", type=Path)
     parser.add_argument("--output", type=Path, default=Path("nve_drift.png"))
     options = parser.parse_args()
-    calculator = TDNCalculator()
-    atoms = relax(read(Path(__file__).parents[1] / "aspirin.xyz"), calculator=calculator).atoms
+    calculator = TDNCalculator(options.model)
+    if options.shard is None:
+        start = read(Path(__file__).parents[1] / "aspirin.xyz")
+    else:
+        start = min(drugs(options.shard), key=lambda atoms: abs(len(atoms) - 50))
+    atoms = relax(start, calculator=calculator).atoms
     rows: list[tuple[float, float]] = []
     settings = MDSettings(
         steps=round(options.picoseconds / 0.0005),
@@ -45,7 +53,8 @@ def main() -> None:
         for part in np.array_split(np.arange(len(total)), 4)
     ]
     print(
-        f"{len(atoms)} atoms, {time_ps[-1]:.1f} ps, mean temperature {result.temperature_K:.0f} K"
+        f"{atoms.symbols}: {len(atoms)} atoms, {time_ps[-1]:.1f} ps, "
+        f"mean temperature {result.temperature_K:.0f} K"
     )
     print(
         f"drift {np.polyfit(time_ps, total, 1)[0]:+.5f} meV/atom/ps; by quarter "

@@ -12,28 +12,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
-from ase.data import covalent_radii
 from ase.optimize import LBFGS
+from harness.drugs import bonds, drugs
 from tblite.ase import TBLite
 
 from tdncalc import RelaxSettings, TDNCalculator, relax
-from tdncalc.training.data import Frames, load_frames
-
-
-def bonds(atoms: Atoms) -> set[tuple[int, int]]:
-    """Return the pairs of atoms nearer than 1.25 times the sum of their covalent radii."""
-    radii = covalent_radii[atoms.numbers]
-    near = atoms.get_all_distances() < 1.25 * (radii[:, None] + radii[None, :])
-    return {(int(i), int(j)) for i, j in np.argwhere(near) if i < j}
-
-
-def starts(frames: Frames, smiles: np.ndarray, limit: int) -> list[Atoms]:
-    """Return one thermal structure each of different drug-like molecules, 300 K before others."""
-    chosen: dict[str, int] = {}
-    for kind in ("drug-md300", "drug-md500", "drug-md100", "drug-md800"):
-        for index in np.flatnonzero(frames.kind == kind):
-            chosen.setdefault(str(smiles[index]), int(index))
-    return [frames.atoms(index) for index in list(chosen.values())[:limit]]
 
 
 def heavy_rmsd(one: Atoms, other: Atoms) -> float:
@@ -51,11 +34,9 @@ def main() -> None:
     parser.add_argument("shard", type=Path)
     parser.add_argument("--molecules", type=int, default=50)
     options = parser.parse_args()
-    frames = load_frames([options.shard.name], options.shard.parent)
-    smiles = np.load(options.shard)["smi"]
     calculator = TDNCalculator()
     rmsds, lengths, converged, broken, steps = [], [], 0, 0, []
-    for atoms in starts(frames, smiles, options.molecules):
+    for atoms in drugs(options.shard)[: options.molecules]:
         result = relax(atoms, calculator=calculator, settings=RelaxSettings(fmax=0.05))
         true = atoms.copy()
         true.calc = TBLite(method="GFN2-xTB", verbosity=0)

@@ -20,6 +20,7 @@ from tdncalc.errors import OptionError
 from tdncalc.workflows import velocities
 from tdncalc.workflows.barostats import Berendsen
 from tdncalc.workflows.martyna_tobias_klein import MartynaTobiasKlein
+from tdncalc.workflows.md_constraints import require_understood
 from tdncalc.workflows.md_settings import Ensemble, MDSettings, Targets
 from tdncalc.workflows.nose_hoover import NoseHoover
 from tdncalc.workflows.subject import has_stress
@@ -179,11 +180,12 @@ def free_momenta(atoms: Atoms, settings: MDSettings) -> int:
     OptionError
         The structure cannot be simulated in that ensemble.
     """
+    require_understood(atoms)
     if settings.ensemble == "nve" and not settings.allow_direct_forces:
         _require_gradient(atoms)
     if settings.constant_pressure:
         _require_barostat(atoms, settings)
-    free = velocities.degrees_of_freedom(atoms, spins=settings.ensemble == "nvt-langevin")
+    free = velocities.degrees_of_freedom(atoms, pushed=settings.ensemble == "nvt-langevin")
     if free == 0:
         raise OptionError("nothing can move: every atom is fixed")
     return free

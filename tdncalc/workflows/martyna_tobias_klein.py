@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
+from scipy.linalg import polar
 from scipy.special import exprel
 
 from tdncalc.workflows.barostats import forces_and_pressure, masses, move
@@ -30,7 +31,7 @@ class MartynaTobiasKlein:
     """NPT with a moving cell, and Nosé-Hoover chains on particles and on cell.
 
     G. J. Martyna, D. J. Tobias and M. L. Klein, J. Chem. Phys. 101, 4177 (1994), for n free
-    momenta, a cell h of rows, and its rate v, a symmetric matrix: it strains, and turns nothing::
+    momenta, a cell h of rows, and its rate v, a symmetric matrix::
 
         dr/dt = p/m + r v      dp/dt = F - p v - (tr v / n) p      dh/dt = h v
         W dv/dt = V (P - P₀) + Σ (p p + p² / n) / m                W = (n + 3) kT τ² / 3
@@ -38,7 +39,9 @@ class MartynaTobiasKlein:
     P is the pressure tensor of the potential alone; every equation carries the drag of a chain.
     An isotropic cell follows a third of the trace of the force on v and an anisotropic one its
     diagonal. The step is that of M. E. Tuckerman et al., J. Phys. A 39, 5629 (2006), along the
-    eigenvectors of v.
+    eigenvectors of v. Such a v turns nothing, but a strain that goes around in a circle does, as a
+    cat that falls: each step turns everything back, so that the cell is a symmetric matrix times
+    the cell at the start.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class MartynaTobiasKlein:
         self._timestep = settings.timestep_fs * units.fs
         self._time = settings.barostat_time_fs * units.fs
         directions, self._follow = _MOTIONS[settings.cell]
+        self._turns = settings.cell == "full"
+        self._reference = np.array(atoms.cell.array)
         start = settings.targets(0)
         self._set(start)
         self._rate = np.zeros((3, 3))  # v
@@ -85,9 +90,10 @@ class MartynaTobiasKlein:
         return -float(cell + self._particles.energy() + self._cell.energy())
 
     def state(self) -> dict[str, Any]:
-        """Return the cell's rate, both chains, and the work of moving targets."""
+        """Return the cell's rate and start, both chains, and the work of moving targets."""
         return {
             "rate": self._rate.tolist(),
+            "reference": self._reference.tolist(),
             "work": float(self._work),
             "particles": self._particles.state(),
             "cell": self._cell.state(),
@@ -96,6 +102,7 @@ class MartynaTobiasKlein:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self._rate = np.array(state["rate"])
+        self._reference = np.array(state["reference"])
         self._work = state["work"]
         self._particles.restore(state["particles"])
         self._cell.restore(state["cell"])
@@ -141,7 +148,14 @@ class MartynaTobiasKlein:
         velocities = atoms.get_momenta() / masses(atoms)
         positions = atoms.positions @ axes * _exp(growth)
         positions += step * exprel(growth) * (velocities @ axes)
-        move(atoms, positions @ axes.T, axes * _exp(growth) @ axes.T)
+        strain = axes * _exp(growth) @ axes.T
+        if self._turns:
+            deformation = np.linalg.solve(self._reference, atoms.cell.array @ strain)
+            back = polar(deformation, side="left")[0].T
+            strain, axes = strain @ back, back.T @ axes
+            atoms.set_momenta(atoms.get_momenta() @ back)
+            self._rate = (axes * rates) @ axes.T
+        move(atoms, positions @ axes.T, strain)
 
 
 def _principal(rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -66,6 +66,8 @@ class Run:
         self._start = fingerprint(atoms)
         self._rng = np.random.default_rng(settings.seed)
         self._free = ensembles.free_momenta(atoms, settings)
+        # Constraints take their bond lengths here, from the start, also where a run goes on.
+        atoms.set_momenta(atoms.get_momenta())
         self._has_pressure = bool(atoms.pbc.all()) and has_stress(atoms)
         # The checkpoint that begins a run comes before its first frame.
         recorded = checkpoint if checkpoint is not None and checkpoint.frames > 0 else None

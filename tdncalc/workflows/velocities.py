@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms, units
-from ase.constraints import FixBondLengths, FixCom, FixInternals, FixLinearTriatomic
 
-# Constraints between atoms, which leave the whole free to move.
-_INTERNAL = (FixBondLengths, FixInternals, FixLinearTriatomic)
+from tdncalc.workflows.md_constraints import free_axes
 
 
 def translates(atoms: Atoms) -> bool:
     """Tell whether the center of mass of more than one atom moves freely."""
-    return len(atoms) > 1 and all(isinstance(c, _INTERNAL) for c in atoms.constraints)
+    return bool(free_axes(atoms).all())
 
 
 def rotates(atoms: Atoms) -> bool:
@@ -20,21 +18,21 @@ def rotates(atoms: Atoms) -> bool:
     return translates(atoms) and not atoms.pbc.any()
 
 
-def degrees_of_freedom(atoms: Atoms, *, spins: bool) -> int:
+def degrees_of_freedom(atoms: Atoms, *, pushed: bool) -> int:
     """Return how many momenta are free when the total momentum is zero and stays so.
 
     Parameters
     ----------
     atoms
         The structure with its constraints.
-    spins
-        The thermostat turns the whole: the rotation of a molecule counts.
+    pushed
+        The thermostat pushes single atoms: rotation of a molecule counts, and so does translation
+        of the whole that is free along one or two axes only.
     """
-    inner = [c for c in atoms.constraints if not isinstance(c, FixCom)]
-    free = 3 * len(atoms) - int(sum(c.get_removed_dof(atoms) for c in inner))
-    if translates(atoms) or any(isinstance(c, FixCom) for c in atoms.constraints):
-        free -= 3
-    if rotates(atoms) and not spins:
+    free = 3 * len(atoms) - int(sum(c.get_removed_dof(atoms) for c in atoms.constraints))
+    if translates(atoms) or not pushed:
+        free -= int(free_axes(atoms).sum())
+    if rotates(atoms) and not pushed:
         free -= 2 if len(atoms) == 2 else 3
     return max(free, 0)
 
@@ -46,9 +44,8 @@ def temperature(atoms: Atoms, free: int) -> float:
 
 def still(atoms: Atoms) -> None:
     """Take away the total momentum, and the rotation of a molecule."""
-    if translates(atoms):
-        velocity = atoms.get_momenta().sum(axis=0) / atoms.get_masses().sum()
-        atoms.set_velocities(atoms.get_velocities() - velocity)
+    velocity = atoms.get_momenta().sum(axis=0) / atoms.get_masses().sum()
+    atoms.set_velocities(atoms.get_velocities() - velocity * free_axes(atoms))
     if rotates(atoms):
         _stop_rotation(atoms)
 

@@ -7,7 +7,14 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import (
+    ExternalForce,
+    FixAtoms,
+    FixedMode,
+    FixedPlane,
+    FixInternals,
+    FixScaled,
+)
 from ase.io import read
 
 from tdncalc.errors import OptionError, OutputError
@@ -274,6 +281,27 @@ def test_constant_pressure_with_constraints_is_refused(morse, copper):
     copper.set_constraint(FixAtoms([0]))
     with pytest.raises(OptionError, match="drop the constraints"):
         run_md(copper, calculator=morse(), settings=MDSettings(1, "npt-mtk"))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        (FixInternals(bonds=[[2.5, [0, 1]]]), "the constraint FixInternals has no temperature"),
+        (FixedMode(np.ones((4, 3))), "the constraint FixedMode has no temperature"),
+        (ExternalForce(0, 1, 0.1), "the constraint ExternalForce has no temperature"),
+        (FixScaled([0], (0, 1, 0)), "FixScaled holds directions .* take FixedPlane or FixedLine"),
+    ],
+)
+def test_constraints_that_spoil_the_temperature_are_refused(morse, skewed, constraint, message):
+    skewed.set_constraint(constraint)
+    with pytest.raises(OptionError, match=message):
+        run_md(skewed, calculator=morse(), settings=SHORT)
+
+
+def test_slab_on_a_plane_does_not_slide(morse, copper):
+    copper.set_constraint(FixedPlane([0, 1], [0, 0, 1]))
+    result = run_md(copper, calculator=morse(), settings=SHORT)
+    np.testing.assert_allclose(result.atoms.get_momenta().sum(axis=0)[:2], 0, atol=1e-9)
 
 
 def test_axes_of_a_skewed_cell_are_no_directions_to_stretch(morse, skewed):

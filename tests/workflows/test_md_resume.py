@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixBondLengths
 
 from tdncalc.errors import CheckpointError
 from tdncalc.workflows import md_checkpoint
@@ -46,7 +46,7 @@ def assert_same(a, b):
 HEATED = {"temperature_K": Ramp(200.0, 400.0)}
 CASES = [
     *((ensemble, "copper", {}) for ensemble in ENSEMBLES),
-    *((e, start, {}) for e in ENSEMBLES[:4] for start in ("cluster", "fixed")),
+    *((e, start, {}) for e in ENSEMBLES[:4] for start in ("cluster", "fixed", "bonded")),
     *(("npt-mtk", "skewed", {"cell": cell}) for cell in ("isotropic", "full")),
     ("npt-mtk", "copper", {"cell": "anisotropic"}),
     *((ensemble, "cluster", HEATED) for ensemble in ENSEMBLES[1:4]),
@@ -59,9 +59,11 @@ CASES = [
 def test_resumed_run_is_the_uninterrupted_one_bit_by_bit(
     morse, named, request, ensemble, start, more
 ):
-    atoms = request.getfixturevalue("copper" if start == "fixed" else start)
+    atoms = request.getfixturevalue({"fixed": "copper", "bonded": "cluster"}.get(start, start))
     if start == "fixed":
         atoms.set_constraint(FixAtoms([0]))
+    if start == "bonded":
+        atoms.set_constraint(FixBondLengths([(0, 2), (1, 3)]))
     settings = dataclasses.replace(SETTINGS, ensemble=ensemble, **more)
     whole, parts = named("whole"), named("parts")
     expected = run_md(atoms, calculator=morse(), settings=settings, files=whole)
@@ -276,19 +278,21 @@ run_md(start, calculator=MorseLattice(), settings=settings, files=files, resume=
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ensemble", ["nvt-langevin", "npt-mtk"])
+@pytest.mark.parametrize("ensemble", [*ENSEMBLES, "npt-mtk full"])
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(morse, copper, named, tmp_path, ensemble):
-    options = {"steps": 500, "ensemble": ensemble, "interval": 2, "checkpoint_interval": 5}
+    ensemble, *full = ensemble.split()
+    options = {"steps": 300, "ensemble": ensemble, "interval": 2, "checkpoint_interval": 5}
+    options |= {"cell": "full"} if full else {}
     settings = MDSettings(**options)
     whole, parts, stem = named("whole"), named("parts"), tmp_path / "parts"
     copper.write(f"{stem}.start.traj")
     script = RUNNER.format(here=os.path.dirname(__file__), stem=stem, settings=options)
-    for delay in np.random.default_rng(4).uniform(0, 0.3, 2):
-        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as run:
-            run.stdout.readline()
-            time.sleep(delay)
-            run.send_signal(signal.SIGKILL)
-        assert run.returncode == -signal.SIGKILL
+    delay = np.random.default_rng(list(ensemble.encode())).uniform(0, 0.3)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as run:
+        run.stdout.readline()
+        time.sleep(delay)
+        run.send_signal(signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
     run_md(copper, calculator=morse(), settings=settings, files=parts, resume=True)
     run_md(copper, calculator=morse(), settings=settings, files=whole)
     assert_same(parts, whole)

@@ -1,0 +1,80 @@
+"""Constraints in molecular dynamics: which have a temperature, and what they leave free."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import (
+    FixAtoms,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixedLine,
+    FixedPlane,
+    FixLinearTriatomic,
+    FixScaled,
+    Hookean,
+)
+
+from tdncalc.errors import OptionError
+
+# Those that project positions and velocities alike and count what they remove. ASE's others (of
+# symmetry, angles, modes, parameters or external forces) do not.
+_UNDERSTOOD = (
+    FixAtoms,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixedLine,
+    FixedPlane,
+    FixLinearTriatomic,
+    FixScaled,
+    Hookean,
+)
+
+
+def require_understood(atoms: Atoms) -> None:
+    """Refuse constraints under which velocities or their temperature would be wrong.
+
+    Raises
+    ------
+    OptionError
+        Names the constraint.
+    """
+    for constraint in atoms.constraints:
+        name = type(constraint).__name__
+        if not isinstance(constraint, _UNDERSTOOD):
+            allowed = ", ".join(kind.__name__ for kind in _UNDERSTOOD)
+            raise OptionError(
+                f"the constraint {name} has no temperature in molecular dynamics; drop it, or "
+                f"take one of {allowed}"
+            )
+        if isinstance(constraint, FixScaled) and _leans(constraint, atoms):
+            raise OptionError(
+                "the constraint FixScaled holds directions of the cell that are not orthogonal to "
+                "the free ones; take FixedPlane or FixedLine"
+            )
+
+
+def free_axes(atoms: Atoms) -> np.ndarray:
+    """Return along which of x, y and z (3,) several atoms move freely as a whole."""
+    # A Hookean spring to a point or plane has no pair of atoms.
+    springs = (c for c in atoms.constraints if isinstance(c, Hookean))
+    if len(atoms) < 2 or not all(hasattr(spring, "indices") for spring in springs):
+        return np.zeros(3, bool)
+    return np.array([_passes(atoms, axis) for axis in np.eye(3)])
+
+
+def _passes(atoms: Atoms, direction: np.ndarray) -> bool:
+    """Tell whether constraints leave a common velocity alone."""
+    whole = atoms.get_masses()[:, None] * direction
+    momenta = whole.copy()
+    for constraint in atoms.constraints:
+        constraint.adjust_momenta(atoms, momenta)
+    return bool(np.allclose(momenta, whole))
+
+
+def _leans(constraint: FixScaled, atoms: Atoms) -> bool:
+    """Tell whether fixed directions of the cell are oblique to free ones."""
+    cell, fixed = atoms.cell.array, constraint.mask
+    return not np.allclose(cell[fixed] @ cell[~fixed].T, 0, atol=1e-6)
