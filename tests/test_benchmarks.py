@@ -60,6 +60,21 @@ def test_scaling_runs():
     assert re.search(r"\| eager \| 4 \| 24 \|", text)
 
 
+@pytest.mark.slow
+def test_memory_and_files_of_a_run_are_measured():
+    text = run("md_overhead.py", "--steps", "1001", "--crystal-steps", "2")
+    assert re.search(r"memory after 1000 steps \d+\.\d MB, after 1001 \d+\.\d MB", text)
+    assert re.search(r"files take \d+\.\d+ % of processor time", text)
+
+
+@pytest.mark.slow
+def test_drift_is_measured_and_drawn(tmp_path):
+    text = run("nve_drift.py", "--picoseconds", "0.05", "--output", str(tmp_path / "drift.png"))
+    assert "21 atoms, 0.1 ps" in text
+    assert re.search(r"drift [+-]\d", text)
+    assert (tmp_path / "drift.png").stat().st_size > 5000
+
+
 def test_trend_of_a_linear_cost_is_one(harness):
     from scaling import trend
 

@@ -2,21 +2,28 @@
 
 Every ensemble runs `tdn md` of the bundled model, is killed (SIGKILL) some time after its files
 begin to grow, and resumed by the same command, over and over. At the end trajectory, table and
-checkpoint must be those of a run of its own that nobody touched, byte by byte.
+checkpoint must be those of a run of its own that nobody touched, byte by byte. Each command is a
+process of its own, forked from one that has imported torch.
 
     python kills.py [--kills 50] [--steps 4000] [--seed 0]
 """
 
 import argparse
+import contextlib
+import io
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from ase.io import read
+
+import tdncalc.calculator  # noqa: F401 - imports torch before any fork
+from tdncalc.cli.main import main
 
 EXAMPLES = Path(__file__).parents[1]
 MOLECULE, CRYSTAL = "ethanol.xyz", "benzene.cif"
@@ -37,41 +44,46 @@ def command(name: str, steps: int, folder: Path) -> list[str]:
     structure, *more = RUNS[name]
     steps = steps if structure == MOLECULE else steps // 8
     files = ["--interval", "3", "--checkpoint-interval", "7", "--output-dir", str(folder)]
-    tdn = [sys.executable, "-m", "tdncalc", "md", str(EXAMPLES / structure), "-q", "--resume"]
-    return [*tdn, "--steps", str(steps), "--ensemble", name.split()[0], *files, *more]
+    length = ["--steps", str(steps), "--ensemble", name.split()[0]]
+    return ["md", str(EXAMPLES / structure), "-q", "--resume", *length, *files, *more]
 
 
-def finish(arguments: list[str]) -> float:
+def silently(arguments: list[str]) -> None:
+    """Be the command line, and say only what goes wrong."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        sys.exit(main(arguments))
+
+
+def start(arguments: list[str], folder: Path) -> tuple[ForkProcess, float]:
+    """Start a command, wait until it writes a checkpoint or ends, and return when that was."""
+    before = stamp(folder)
+    run = get_context("fork").Process(target=silently, args=(arguments,))
+    run.start()
+    while stamp(folder) == before and run.is_alive():
+        time.sleep(0.001)
+    return run, time.monotonic()
+
+
+def finish(arguments: list[str], folder: Path) -> float:
     """Run to the end, and return how long the files grew, s."""
-    folder = Path(arguments[arguments.index("--output-dir") + 1])
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as run:
-        began = wait_for_growth(run, folder)
-        run.wait()
-    assert run.returncode == 0
+    run, began = start(arguments, folder)
+    run.join()
+    assert run.exitcode == 0
     return time.monotonic() - began
 
 
-def wait_for_growth(run: subprocess.Popen[bytes], folder: Path) -> float:
-    """Wait until a run writes a checkpoint or ends, and return when that was."""
-    before = stamp(folder)
-    while stamp(folder) == before and run.poll() is None:
-        time.sleep(0.001)
-    return time.monotonic()
+def kill(arguments: list[str], folder: Path, delay: float) -> bool:
+    """Start or resume, kill after `delay` seconds of writing, and tell whether it was running."""
+    run, _ = start(arguments, folder)
+    time.sleep(delay)
+    run.kill()
+    run.join()
+    return run.exitcode == -signal.SIGKILL
 
 
 def stamp(folder: Path) -> int:
     """Return when the newest checkpoint was written."""
     return max((path.stat().st_mtime_ns for path in folder.glob("*.checkpoint")), default=0)
-
-
-def kill(arguments: list[str], delay: float) -> bool:
-    """Start or resume, kill after `delay` seconds of writing, and tell whether it was running."""
-    folder = Path(arguments[arguments.index("--output-dir") + 1])
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as run:
-        wait_for_growth(run, folder)
-        time.sleep(delay)
-        run.send_signal(signal.SIGKILL)
-    return run.returncode == -signal.SIGKILL
 
 
 def same(whole: Path, parts: Path) -> bool:
@@ -84,7 +96,7 @@ def same(whole: Path, parts: Path) -> bool:
     )
 
 
-def main() -> None:
+def measure() -> None:
     """Kill all, and print a line for each ensemble."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
@@ -96,11 +108,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for place, name in enumerate(RUNS):
             whole, parts = (Path(scratch, name, kind) for kind in ("whole", "parts"))
-            seconds = finish(command(name, options.steps, whole))
+            seconds = finish(command(name, options.steps, whole), whole)
             share = options.kills // len(RUNS) + (place < options.kills % len(RUNS))
             resumed = command(name, options.steps, parts)
-            kills = sum(kill(resumed, chance.uniform(0, seconds / share)) for _ in range(share))
-            finish(resumed)
+            kills = sum(
+                kill(resumed, parts, chance.uniform(0, seconds / share)) for _ in range(share)
+            )
+            finish(resumed, parts)
             identical = same(whole, parts)
             frames = len(read(f"{next(parts.glob('*.traj'))}", ":"))
             print(f"{name:16} {kills:2} kills, {frames} frames, identical: {identical}", flush=True)
@@ -109,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measure()

@@ -39,6 +39,7 @@ from tdncalc.workflows.md import (
     run_md,
 )
 from tdncalc.workflows.md_checkpoint import load as load_checkpoint
+from tdncalc.workflows.md_checkpoint import previous
 from tdncalc.workflows.wall_time import WallTime
 
 
@@ -153,9 +154,9 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
         overwrite=job.output.overwrite,
     )
     summary = folder / f"{stem}.json"
-    _check_outputs(
-        job, [*files.paths(), summary], resumes=job.run.resume and files.checkpoint.exists()
-    )
+    # A run that is killed while it renames its checkpoint has only the one before.
+    resumes = job.run.resume and (files.checkpoint.exists() or previous(files.checkpoint).exists())
+    _check_outputs(job, [*files.paths(), summary], resumes=resumes)
     if job.run.resume and options.evaluation == "auto":
         options = dataclasses.replace(options, evaluation=_recorded(files.checkpoint))
     model = session.begin(options)
@@ -186,7 +187,7 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
 
 def _recorded(checkpoint: Path) -> str:
     """Return how the interrupted run was evaluated: bits depend on it."""
-    found = load_checkpoint(checkpoint)
+    found = load_checkpoint(checkpoint, quiet=True)
     return found.evaluation or "auto" if found else "auto"
 
 

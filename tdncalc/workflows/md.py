@@ -63,7 +63,7 @@ class MDResult:
     seconds
         Wall time of this call.
     ns_per_day
-        Speed of this call.
+        Speed of this call; 0 where there was nothing left to do.
     """
 
     structure: Any

@@ -132,8 +132,10 @@ def previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def load(path: Path) -> Checkpoint | None:
+def load(path: Path, *, quiet: bool = False) -> Checkpoint | None:
     """Return the newest checkpoint that is whole, or None where there never was one.
+
+    A warning tells of falling back to the one before, unless `quiet`.
 
     Raises
     ------
@@ -149,7 +151,7 @@ def load(path: Path) -> Checkpoint | None:
         except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
             faults.append(f"{candidate} is damaged ({error})")
             continue
-        if candidate != path:
+        if candidate != path and not quiet:
             said = "; ".join(faults) or f"{path} is missing"
             _LOG.warning("%s: resuming from %s, step %d", said, candidate, checkpoint.step)
         return checkpoint

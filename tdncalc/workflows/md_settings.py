@@ -47,7 +47,7 @@ class Ramp:
         return self.start + (self.end - self.start) * fraction
 
     def __str__(self) -> str:
-        return f"{self.start!r}:{self.end!r}"
+        return f"{float(self.start)!r}:{float(self.end)!r}"
 
 
 class Targets(NamedTuple):

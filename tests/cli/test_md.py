@@ -72,6 +72,16 @@ def test_resume_with_other_physics_is_refused(tdn, copper):
     assert len(outcome.err.splitlines()) == 1
 
 
+def test_run_killed_while_its_checkpoint_is_renamed_is_resumed(tdn, copper, folder, caplog):
+    tdn("md", copper, "--steps", "4")
+    (folder / "copper-md.checkpoint").rename(folder / "copper-md.checkpoint.previous")
+    outcome = tdn("md", copper, "--steps", "6", "--resume")
+    assert outcome.code == 0
+    assert [record.message for record in caplog.records] == [
+        "copper-md.checkpoint is missing: resuming from copper-md.checkpoint.previous, step 4"
+    ]
+
+
 def test_finished_run_says_that_it_is_done(tdn, copper):
     tdn("md", copper, "--steps", "4")
     outcome = tdn("md", copper, "--steps", "4", "--resume")

@@ -136,14 +136,14 @@ def test_volume_fluctuates_as_the_equation_of_state_says(morse):
     edges = volumes.mean() ** (1 / 3) * np.array([0.995, 1.005])
     fixed = [mean_pressure(morse, a, seed) for seed, a in enumerate(edges)]
     compliance = -np.diff(edges**3)[0] / np.diff(fixed)[0]
-    assert volumes.var() / (KT * compliance) == pytest.approx(1.0, abs=0.45)
+    assert volumes.var() / (KT * compliance) == pytest.approx(1.0, abs=0.55)
     assert -np.cov(volumes, pressures)[0, 1] / KT == pytest.approx(1.0, abs=0.4)
     assert pressures.mean() / units.GPa == pytest.approx(1.0, abs=0.06)
 
 
 def test_full_cell_has_the_pressure_and_the_strains_of_its_elastic_constants(morse):
     pressures, cells = barostatted(morse, "full")
-    np.testing.assert_allclose(pressures.mean(axis=0) / units.GPa, np.eye(3), atol=0.1)
+    np.testing.assert_allclose(pressures.mean(axis=0) / units.GPa, np.eye(3), atol=0.15)
     strains = green_strains(cells)
     reference = crystal(morse, np.linalg.det(cells).mean() ** (1 / 3))
     stiffness = enthalpy_hessian(reference, 1.0 * units.GPa)

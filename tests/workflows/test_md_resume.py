@@ -175,7 +175,7 @@ def test_finished_run_stays_as_it_is(morse, copper, named):
         ({"ensemble": "nvt-bussi"}, "ensemble='nvt-langevin', not 'nvt-bussi'"),
         ({"seed": 3}, "seed=0, not 3"),
         ({"interval": 3}, "interval=7, not 3"),
-        ({"temperature_K": Ramp(300, 400)}, "temperature_K=300.0, not '300:400'"),
+        ({"temperature_K": Ramp(300, 400)}, "temperature_K=300.0, not '300.0:400.0'"),
     ],
 )
 def test_other_settings_are_refused_by_name(morse, copper, named, change, message):
