@@ -55,7 +55,7 @@ def silently(arguments: list[str]) -> None:
 
 
 def start(arguments: list[str], folder: Path) -> tuple[ForkProcess, float]:
-    """Start a command, wait until it writes a checkpoint or ends, and return when that was."""
+    """Start a command, wait until it writes a row or ends, and return when that was."""
     before = stamp(folder)
     run = get_context("fork").Process(target=silently, args=(arguments,))
     run.start()
@@ -82,8 +82,8 @@ def kill(arguments: list[str], folder: Path, delay: float) -> bool:
 
 
 def stamp(folder: Path) -> int:
-    """Return when the newest checkpoint was written."""
-    return max((path.stat().st_mtime_ns for path in folder.glob("*.checkpoint")), default=0)
+    """Return when the table was last written, which is never renamed."""
+    return max((path.stat().st_mtime_ns for path in folder.glob("*.csv")), default=0)
 
 
 def same(whole: Path, parts: Path) -> bool:

@@ -181,7 +181,8 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
     if job.report.as_json:
         print_json(facts)
     else:
-        click.echo(f"{_sentence(job, result)}; wrote {files.trajectory}")
+        verb = "see" if _had_ended(job, result) else "wrote"
+        click.echo(f"{_sentence(job, result)}; {verb} {files.trajectory}")
     return _code(result)
 
 
@@ -251,9 +252,12 @@ def _sentence(job: _Job, result: MDResult) -> str:
 def _outcome(job: _Job, result: MDResult) -> str:
     if result.reason == "stopped":
         return f"stopped by {job.ending.cause()}"
-    if result.reason == "done" and job.run.resume and result.ns_per_day == 0:
-        return "already done"
-    return result.reason
+    return "already done" if _had_ended(job, result) else result.reason
+
+
+def _had_ended(job: _Job, result: MDResult) -> bool:
+    """Tell whether a run that was to go on had nothing left to do."""
+    return result.reason == "done" and job.run.resume and result.ns_per_day == 0
 
 
 def _code(result: MDResult) -> ExitCode:
