@@ -31,7 +31,8 @@ class TDNCalculator(Calculator):
 
     Energies in eV, forces in eV/Å, stress in eV/Å³ with ASE's sign (positive under tension) and
     Voigt order. Only what is asked for is computed; unchanged atoms are never computed again.
-    Results do not depend on the history of the calculator.
+    Results do not depend on the history of the calculator. A model that has a novelty gives it with
+    everything else: ``novelties`` (N,) and ``novelty``, the largest of them.
 
     Parameters
     ----------
@@ -75,6 +76,9 @@ class TDNCalculator(Calculator):
         )
         if self.potential.direct_forces:  # they are no derivatives of an energy, nor is a stress
             self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
+        if self.potential.novelty is not None:
+            novelty = ["novelty", "novelties"]
+            self.implemented_properties = [*self.implemented_properties, *novelty]
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
         self._listed: tuple[Candidates, AtomicGraph] | None = None
 

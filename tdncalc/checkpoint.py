@@ -32,11 +32,14 @@ from tdncalc.errors import (
 from tdncalc.model_warnings import failed_checks
 from tdncalc.native.choice import Evaluation
 from tdncalc.nn.coupling import Coupling, CPFactors
+from tdncalc.novelty import FILE as NOVELTY_FILE
+from tdncalc.novelty import Novelty, described, read_novelty
 from tdncalc.potential import Potential
 
 __all__ = [
     "DEFAULT_MODEL",
     "add_errors",
+    "add_novelty",
     "bundled_models",
     "find_device",
     "load_model",
@@ -101,7 +104,19 @@ def load_model(
         evaluation = "eager"  # the kernel has one product of its own
     if failures := failed_checks(card):
         warnings.warn(failures, stacklevel=2)
-    return Potential(network, card, device=place, dtype=_DTYPES[dtype], evaluation=evaluation)
+    return Potential(
+        network,
+        card,
+        device=place,
+        dtype=_DTYPES[dtype],
+        evaluation=evaluation,
+        novelty=_read_novelty(folder, card, network),
+    )
+
+
+def _read_novelty(folder: Path, card: dict[str, Any], network: Network) -> Novelty | None:
+    config = network.config
+    return read_novelty(folder, card, config.n_layers * config.channels)
 
 
 def load_network(model: str | Path, *, product: str | None = None) -> Network:
@@ -136,11 +151,15 @@ def _misfit(folder: Path, error: Exception) -> DamagedModelError:
 
 def verify(model: str | Path) -> None:
     """Raise a DamagedModelError unless a model's files are complete, match their card and load."""
-    load_network(model)
+    network = load_network(model)
+    folder = model_folder(model)
+    _read_novelty(folder, read_card(folder), network)
 
 
 def save_model(folder: str | Path, network: Network, card: Mapping[str, Any]) -> dict[str, Any]:
     """Write a network and its card as a model folder, replacing one that is there.
+
+    What the folder held of a novelty was of other weights, and goes.
 
     Returns
     -------
@@ -164,9 +183,11 @@ def save_model(folder: str | Path, network: Network, card: Mapping[str, Any]) ->
         "config": network.config.to_dict(),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
+    written.pop("novelty", None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / _WEIGHTS, data)
+        (folder / NOVELTY_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot write the model ({error})") from error
     _write_card(folder, written)
@@ -179,6 +200,18 @@ def add_errors(model: str | Path, name: str, errors: Mapping[str, Any]) -> None:
     card = read_card(folder)
     card["errors"] = {**card.get("errors", {}), name: dict(errors)}
     _write_card(folder, card)
+
+
+def add_novelty(model: str | Path, novelty: Novelty, facts: Mapping[str, Any]) -> None:
+    """Write the novelty of a model into its folder, with facts for its card."""
+    folder = model_folder(model)
+    card = read_card(folder)
+    data = novelty.dump()
+    try:
+        _replace(folder / NOVELTY_FILE, data)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write the novelty ({error})") from error
+    _write_card(folder, card | {"novelty": described(data, card) | dict(facts)})
 
 
 def _write_card(folder: Path, card: Mapping[str, Any]) -> None:

@@ -1,9 +1,18 @@
-"""What a model's card says of physics that the model does not obey."""
+"""What a user is told of a model's limits: physics it does not obey, structures unlike its data."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["failed_checks"]
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+__all__ = ["NOVELTY_QUANTILE", "failed_checks", "novelties", "unlike_training"]
+
+NOVELTY_QUANTILE = 0.995  # of the environments in the training set: novelty 1 is there
 
 # What a check means to a user. The empty ones say nothing that another does not.
 _MEANINGS = {
@@ -34,6 +43,28 @@ def failed_checks(card: Mapping[str, Any]) -> str | None:
     if not facts:
         return None
     return f"model {card['name']!r} (measured when it was imported): {'; '.join(facts)}"
+
+
+def novelties(atoms: Atoms) -> NDArray[np.float64] | None:
+    """Return the novelty of each atom, (N,), that a calculator left or that is kept; or None."""
+    results = {} if atoms.calc is None else atoms.calc.results
+    found: NDArray[np.float64] | None = results.get("novelties", atoms.arrays.get("novelties"))
+    return found
+
+
+def unlike_training(atoms: Atoms) -> str | None:
+    """Tell in one line which atoms with results are unlike the training set; None if none is."""
+    found = novelties(atoms)
+    if found is None or not found.max() > 1:
+        return None
+    worst, n_beyond = int(found.argmax()), int((found > 1).sum())
+    others = f" and {n_beyond - 1} more" if n_beyond > 1 else ""
+    be = "are" if others else "is"
+    return (
+        f"{atoms.symbols[worst]} (atom {worst}){others} {be} unlike the training set: novelty "
+        f"{found[worst]:.2f}, and {NOVELTY_QUANTILE:.1%} of the training set is below 1; expect "
+        "larger errors"
+    )
 
 
 def _figure(row: Mapping[str, Any]) -> str:

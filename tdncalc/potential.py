@@ -1,6 +1,7 @@
 """From the energy of a network to forces, stress and second derivatives, in batches."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from tdncalc.geometry.graph import AtomicGraph, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.native.choice import Choice, Evaluation
 from tdncalc.native.network import NativeNetwork
+from tdncalc.novelty import Novelty
 from tdncalc.published.network import PublishedTDN
 from tdncalc.results import PROPERTIES, Properties, Results, split_results
 from tdncalc.structures import check, check_elements, to_atoms
@@ -49,6 +51,8 @@ class Potential:
         The network's precision; positions, sums and results are float64 always.
     evaluation
         ``auto``, ``eager`` or ``compiled``, see :class:`tdncalc.native.choice.Choice`.
+    novelty
+        What measures how unlike the training set a structure is; None leaves it out.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Potential:
         device: torch.device,
         dtype: torch.dtype,
         evaluation: Evaluation = "auto",
+        novelty: Novelty | None = None,
     ) -> None:
         reference = network.reference_energies.double()
         self.network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
@@ -70,6 +75,8 @@ class Potential:
         self.direct_forces, self._per_atom = traits(network.config)
         self.device = device
         self.dtype = dtype
+        self.novelty = None if novelty is None else novelty.to(device)
+        self._distance = None if novelty is None else novelty.tables()
         self.choice = Choice(self.network, evaluation, device, dtype)
 
     @property
@@ -81,14 +88,21 @@ class Potential:
         """Keep to one evaluation from now on: the kernel if it is there, or waited for."""
         self.choice.settle(wait=wait)
 
-    def compute(self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False) -> Results:
+    def compute(
+        self,
+        graph: AtomicGraph,
+        *,
+        forces: bool = True,
+        stress: bool = False,
+        descriptors: bool = False,
+    ) -> Results:
         """Evaluate a graph; derivatives only where asked for.
 
         The graph may list pairs beyond the cutoff: they change nothing. A compiled kernel prepares
         its list once for as long as calls bring the same ``edge_index``.
         """
         if (kernel := self.choice.kernel()) is not None:
-            return self._compiled(kernel, graph, forces, stress)
+            return self._compiled(kernel, graph, forces, stress, descriptors)
         graph = graph.to(self.device)
         exact = edge_vectors(graph)  # (E, 3) float64
         vectors = exact.detach().to(self.dtype).requires_grad_(forces or stress)
@@ -96,39 +110,65 @@ class Potential:
         if self.direct_forces:
             return self._direct(graph, elements, vectors, forces)
         with torch.set_grad_enabled(vectors.requires_grad):
-            interaction = self._interaction(graph, elements, vectors)  # (N,)
+            interaction, features = self._forward(graph, elements, vectors)  # (N,), (N, F)
         energies = interaction.detach() + self.reference_energies[elements]
         energy = _sum_by(energies, graph.batch, graph.n_structures)
-        if not vectors.requires_grad:
-            return Results(energies, energy)
-        (gradient,) = torch.autograd.grad(interaction, vectors, torch.ones_like(interaction))
-        gradient = gradient.double()  # (E, 3)
-        return Results(
+        found = Results(
             energies,
             energy,
+            descriptors=features,
+            novelties=None if self.novelty is None else self.novelty.of(features, elements),
+        )
+        if not vectors.requires_grad:
+            return found
+        (gradient,) = torch.autograd.grad(interaction, vectors, torch.ones_like(interaction))
+        gradient = gradient.double()  # (E, 3)
+        return replace(
+            found,
             forces=_forces(graph, gradient),
             strain_gradient=_strain_gradient(graph, exact, gradient) if stress else None,
         )
 
     def _compiled(
-        self, kernel: NativeNetwork, graph: AtomicGraph, forces: bool, stress: bool
+        self,
+        kernel: NativeNetwork,
+        graph: AtomicGraph,
+        forces: bool,
+        stress: bool,
+        descriptors: bool,
     ) -> Results:
         elements = self.network.element_indices(graph.numbers)
-        found = kernel.compute(graph, elements, forces=forces, stress=stress)
-        energies = torch.from_numpy(found.energies) + self.reference_energies[elements]
+        found = kernel.compute(
+            graph,
+            elements,
+            forces=forces,
+            stress=stress,
+            descriptors=descriptors,
+            distance=self._distance,
+        )
+        energies = found.energies + self.reference_energies[elements]
         return Results(
             energies,
             _sum_by(energies, graph.batch, graph.n_structures),
-            forces=None if found.forces is None else torch.from_numpy(found.forces),
-            strain_gradient=(
-                None if found.strain_gradient is None else torch.from_numpy(found.strain_gradient)
-            ),
+            forces=found.forces,
+            strain_gradient=found.strain_gradient,
             shortest=found.shortest,
+            descriptors=found.descriptors,
+            novelties=found.novelties,
         )
 
     def _interaction(self, graph: AtomicGraph, elements: Tensor, vectors: Tensor) -> Tensor:
         """Return the energy of each atom without its reference energy, (N,) float64."""
         return self._total(graph, self.network(elements, graph.edge_index, vectors).double())
+
+    def _forward(
+        self, graph: AtomicGraph, elements: Tensor, vectors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`_interaction` does, and the features of each atom, (N, F)."""
+        energies, features = self.network.energies_and_descriptors(
+            elements, graph.edge_index, vectors
+        )
+        return self._total(graph, energies.double()), features.detach()
 
     def _total(self, graph: AtomicGraph, energies: Tensor) -> Tensor:
         """Turn shares (N,) of an energy per atom, if they are such, into shares of a total."""
@@ -185,7 +225,7 @@ class Potential:
         self,
         structures: "Sequence[AnyStructure] | Data | Batch",
         *,
-        properties: Collection[str] = ("energy", "energies", "forces", "stress"),
+        properties: Collection[str] = ("energy", "energies", "forces", "stress", "novelty"),
     ) -> list[Properties]:
         """Evaluate many structures together.
 
@@ -195,13 +235,14 @@ class Potential:
             ASE atoms, pymatgen structures or molecules, also mixed; or a batch of PyG graphs with
             ``z`` and ``pos``, and ``cell`` and ``pbc`` where periodic.
         properties
-            Which of energy, energies, forces and stress are wanted.
+            Which of energy, energies, forces, stress and novelty are wanted.
 
         Returns
         -------
         list of dict
             For each structure energy and free_energy in eV, energies (N,) in eV, forces (N, 3)
-            in eV/Å and, where the cell has rank 3, stress (6,) in eV/Å³ and ASE's Voigt order.
+            in eV/Å and, where the cell has rank 3, stress (6,) in eV/Å³ and ASE's Voigt order;
+            of a model that has it also novelties (N,) and novelty, the largest of them.
 
         Raises
         ------

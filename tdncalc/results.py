@@ -13,7 +13,7 @@ from tdncalc.geometry.graph import AtomicGraph
 
 __all__ = ["PROPERTIES", "Properties", "Results", "split_results", "voigt"]
 
-PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
+PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "novelty")
 
 # Of one structure, by name
 Properties: TypeAlias = dict[str, float | NDArray[np.float64]]
@@ -37,6 +37,10 @@ class Results:
         ∂E/∂ε in eV under r → r(1 + ε), (B, 3, 3); divided by |det cell| it is the stress.
     shortest
         Smallest distance between two atoms in Å, where a compiled kernel measured it.
+    descriptors
+        Invariant features of each atom, (N, F), if asked for.
+    novelties
+        Novelty of each atom, (N,), of a model that has one.
     """
 
     energies: Tensor
@@ -44,6 +48,8 @@ class Results:
     forces: Tensor | None = None
     strain_gradient: Tensor | None = None
     shortest: float | None = None
+    descriptors: Tensor | None = None
+    novelties: Tensor | None = None
 
 
 def split_results(
@@ -53,21 +59,31 @@ def split_results(
     sizes = [len(graph.numbers)]
     if graph.n_structures > 1:
         sizes = torch.bincount(graph.batch.cpu(), minlength=graph.n_structures).tolist()
-    energies = results.energies.cpu().split(sizes)
-    forces = None if results.forces is None else results.forces.cpu().split(sizes)
+    energies = _split(results.energies, sizes)
+    forces = None if results.forces is None else _split(results.forces, sizes)
+    novelties = None if results.novelties is None else _split(results.novelties, sizes)
     strained = results.strain_gradient is not None
     volumes = _volumes(graph.cell) if strained else [0.0] * graph.n_structures
     split: list[Properties] = []
     for index, energy in enumerate(results.energy.tolist()):
         one: Properties = {"energy": energy, "free_energy": energy}
         if "energies" in properties:
-            one["energies"] = energies[index].numpy()
+            one["energies"] = energies[index]
         if forces is not None and "forces" in properties:
-            one["forces"] = forces[index].numpy()
+            one["forces"] = forces[index]
         if results.strain_gradient is not None and volumes[index] > 0:
             one["stress"] = voigt(results.strain_gradient[index].cpu() / volumes[index])
+        if novelties is not None and "novelty" in properties:
+            one["novelties"] = novelties[index]
+            one["novelty"] = max(novelties[index].tolist())
         split.append(one)
     return split
+
+
+def _split(values: Tensor, sizes: list[int]) -> list[NDArray[np.float64]]:
+    """Cut values (N, …) of all atoms into those of structures of so many."""
+    on_cpu = values.cpu()
+    return [part.numpy() for part in (on_cpu.split(sizes) if len(sizes) > 1 else [on_cpu])]
 
 
 def _volumes(cell: Tensor) -> list[float]:

@@ -141,17 +141,25 @@ class TDN(nn.Module):
         vectors
             From target to source in Å, (E, 3), in the network's dtype.
         """
+        return self.energies_and_descriptors(elements, edge_index, vectors)[0]
+
+    def energies_and_descriptors(
+        self, elements: Tensor, edge_index: Tensor, vectors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the energies of :meth:`forward`, (N,), with the :meth:`descriptors`."""
         edges = self._edges(elements, edge_index, vectors)
         energies = vectors.new_zeros(elements.shape[0])
+        scalars = []
         for x, readout in zip(self._layers(elements, edges), self.readouts, strict=True):
+            scalars.append(x[:, 0])
             energies = energies + readout(x[:, 0])
         repulsion = self.repulsion(edges.lengths, edges.source_elements, edges.target_elements)
-        return (energies * self.config.energy_scale).index_add(0, edges.target, repulsion)
+        energies = (energies * self.config.energy_scale).index_add(0, edges.target, repulsion)
+        return energies, torch.cat(scalars, dim=1)
 
     def descriptors(self, elements: Tensor, edge_index: Tensor, vectors: Tensor) -> Tensor:
         """Return the scalars of each atom after each layer, (N, n_layers · C)."""
-        edges = self._edges(elements, edge_index, vectors)
-        return torch.cat([x[:, 0] for x in self._layers(elements, edges)], dim=1)
+        return self.energies_and_descriptors(elements, edge_index, vectors)[1]
 
     def _layers(self, elements: Tensor, edges: Edges) -> Iterator[Tensor]:
         x = self.embedding.index_select(0, elements)  # (N, 1, C)

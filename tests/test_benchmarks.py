@@ -161,3 +161,22 @@ def test_table_compares_with_the_compiled_kernel(harness):
 def test_memory_of_data_on_disk_is_measured():
     text = run("data_memory.py", "--structures", "40", "80", "--steps", "2")
     assert re.search(r"^ +80 +\d+ +\d+ +\d+ +\d+ +\d+$", text, flags=re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_novelty_ranks_and_separates(tmp_path):
+    from ase.build import molecule
+    from ase.io import write
+
+    from tdncalc import TDNCalculator
+
+    frames = [molecule(name) for name in ("CH3OH", "C6H6", "H2O", "CH3CHO")]
+    for atoms in frames:
+        atoms.rattle(0.05, seed=1)
+        atoms.calc = TDNCalculator(evaluation="eager")
+        atoms.get_forces()
+    write(tmp_path / "test.extxyz", frames)
+    text = run("novelty.py", "--test", "test.extxyz", "--data", str(tmp_path))
+    assert "test.extxyz: 4 structures, 0.0% above 1" in text
+    row = next(line for line in text.splitlines() if line.startswith("| covalent"))
+    assert float(row.split("|")[5]) > 0.9

@@ -62,3 +62,15 @@ def test_bundled_model_has_the_errors_of_its_card(name):
     assert report["structures"] == expected["structures"]
     for error in (key for key in report if "_MAE_" in key or "_RMSE_" in key):
         assert report[error] == pytest.approx(expected[error], rel=2e-3), error
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_novelty_tells_the_strange_from_the_ordinary(name):
+    held_out = read_card(name)["novelty"]["held_out"]
+    assert held_out["above_1"] < 0.05
+    assert held_out["spearman"] > 0.5
+    potential = load_model(name, device="cpu")
+    crushed = structure("aspirin")
+    crushed.positions *= 0.8
+    ordinary, strange = potential.evaluate([structure("aspirin"), crushed])
+    assert ordinary["novelty"] < 1 < strange["novelty"]

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc import structures
 from tdncalc.cli.energy_stream import EnergyStream
+from tdncalc.cli.failures import warn_of_novelty
 from tdncalc.cli.options import OutputOptions, ReportOptions
+from tdncalc.workflows.subject import with_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 STREAMED = (".extxyz", ".xyz")
 _HEADER = (
-    f"{'energy (eV)':>16} {'max force (eV/Å)':>17} {'pressure (GPa)':>15} {'atoms':>7}  structure"
+    f"{'energy (eV)':>16} {'max force (eV/Å)':>17} {'pressure (GPa)':>15} {'novelty':>8} "
+    f"{'atoms':>7}  structure"
 )
 
 
@@ -66,10 +68,10 @@ class EnergyResults:
         else:
             _print(row, header=self.n_done == 0)
         self.n_done += 1
+        atoms = with_results(source.atoms.copy(), results)
+        warn_of_novelty(source.label, atoms)
         if self._output.output is None:
             return
-        atoms: Atoms = source.atoms.copy()
-        atoms.calc = SinglePointCalculator(atoms, **results)
         if self._stream is None:
             self._frames.append(atoms)
         else:
@@ -100,6 +102,7 @@ def _row(source: "Source", results: dict[str, Any]) -> dict[str, Any]:
         "energy_eV": float(results["energy"]),
         "max_force_eV_per_A": float(np.linalg.norm(results["forces"], axis=1).max()),
         "pressure_GPa": None if stress is None else float(-stress[:3].mean() / units.GPa),
+        "novelty": results.get("novelty"),
     }
 
 
@@ -107,7 +110,8 @@ def _print(row: dict[str, Any], *, header: bool) -> None:
     if header:
         click.echo(_HEADER)
     pressure = "-" if row["pressure_GPa"] is None else f"{row['pressure_GPa']:.4f}"
+    novelty = "-" if row["novelty"] is None else f"{row['novelty']:.2f}"
     click.echo(
         f"{row['energy_eV']:16.6f} {row['max_force_eV_per_A']:17.5f} {pressure:>15} "
-        f"{row['n_atoms']:7d}  {row['input']}"
+        f"{novelty:>8} {row['n_atoms']:7d}  {row['input']}"
     )

@@ -5,11 +5,15 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from tdncalc.errors import OptionError, TDNError
+from tdncalc.model_warnings import unlike_training
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 class ExitCode(enum.IntEnum):
@@ -63,6 +67,12 @@ def complain(message: str) -> None:
 def warn(message: str) -> None:
     """Write ``Warning: message`` as one line on standard error."""
     click.echo(f"Warning: {one_line(message)}", err=True)
+
+
+def warn_of_novelty(label: str, atoms: "Atoms") -> None:
+    """Warn, in one line, of a structure with results that is unlike the model's training set."""
+    if text := unlike_training(atoms):
+        warn(f"{label}: {text}")
 
 
 def one_line(text: str) -> str:

@@ -9,7 +9,7 @@ import click
 
 from tdncalc import structures
 from tdncalc.cli import session
-from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.failures import ExitCode, warn
 from tdncalc.cli.inputs import read_one
 from tdncalc.cli.md_many import Replicas, run_replicas
 from tdncalc.cli.md_options import RunOptions, number_or_ramp, run_options
@@ -18,6 +18,7 @@ from tdncalc.cli.options import (
     OutputOptions,
     ReportOptions,
     gather,
+    max_novelty_option,
     model_options,
     output_options,
     report_options,
@@ -112,6 +113,9 @@ class _Job:
     setting(Guards, "max_temperature_K", "Stop above this temperature, K."),
     setting(Guards, "max_force", "Stop above this force, eV/Å."),
     setting(Guards, "min_distance", "Stop when two atoms are closer than this, Å."),
+    setting(Guards, "max_volume_ratio", "Stop when the cell grew or shrank by this factor."),
+    setting(Guards, "max_gap", "Stop when a piece of a molecule is this far from all else, Å."),
+    max_novelty_option,
 )
 @model_options
 @output_options
@@ -171,7 +175,7 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
             calculator=model.calculator,
             files=files,
             resume=job.run.resume,
-            observer=_observer(progress),
+            observer=_observer(progress, job.source.label),
             stop=job.ending,
         )
     if job.output.output is not None:
@@ -206,13 +210,15 @@ def _progress(job: _Job) -> Progress:
     return Progress(label, settings.steps, quiet=quiet, timestep_fs=settings.timestep_fs)
 
 
-def _observer(progress: Progress) -> Callable[[MDStep], None]:
+def _observer(progress: Progress, label: str) -> Callable[[MDStep], None]:
     energy = ""
 
     def observe(now: MDStep) -> None:
         nonlocal energy
         if now.frame is not None:
             energy = f"  {now.frame.total_eV:.4f} eV"
+        if now.warning is not None:
+            warn(f"{label}: step {now.step}: {now.warning}")
         progress.show(now.step, f"{now.temperature_K:.0f} K{energy}")
 
     return observe

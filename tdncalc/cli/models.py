@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from tdncalc.cli.failures import ExitCode, complain
+from tdncalc.cli.models_calibrate import calibrate_model
 from tdncalc.cli.models_import import import_model
 from tdncalc.cli.options import ReportOptions, report_options
 from tdncalc.cli.outputs import print_json
@@ -24,6 +25,7 @@ def command(ctx: click.Context) -> ExitCode | None:
 
 
 command.add_command(import_model)
+command.add_command(calibrate_model)
 
 
 @command.command("list")
@@ -55,6 +57,8 @@ def show(name: str, report: ReportOptions) -> ExitCode:
         print_json(card)
         return ExitCode.DONE
     _print_entries(card, indent=0)
+    if "novelty" not in card:
+        click.echo(f"novelty: {_novelty(card)}")
     return ExitCode.DONE
 
 
@@ -90,6 +94,7 @@ def _summary(card: dict[str, Any]) -> dict[str, str]:
         "theory": card.get("theory"),
         "cutoff": f"{card['cutoff_A']} Å",
         "errors": _errors(card),
+        "novelty": _novelty(card),
         "licence": card.get("licence"),
         "sha256": card["sha256"],
     }
@@ -106,6 +111,15 @@ def _errors(card: dict[str, Any]) -> str | None:
     else:
         return None
     return f"{energy:.2f} meV/atom, {forces:.1f} meV/Å (mean absolute, {data} data)"
+
+
+def _novelty(card: dict[str, Any]) -> str:
+    """Tell whether the model can say how unlike its training set a structure is."""
+    if "novelty" not in card:
+        return "none: it does not tell what is unlike its training set; 'tdn models calibrate'"
+    held = card["novelty"].get("held_out")
+    ranks = f"; ranks force errors with {held['spearman']:.2f}" if held else ""
+    return f"1 at {card['novelty']['quantile']:.1%} of the training set's environments{ranks}"
 
 
 def _print_entries(entries: dict[str, Any], *, indent: int) -> None:

@@ -276,6 +276,12 @@ report_options = gather(
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
 )
 
+max_novelty_option = click.option(
+    "--max-novelty",
+    type=float,
+    help="Stop when an atom is as unlike the training set as this; above 1 is its outermost 0.5 %.",
+)
+
 dry_run_option = click.option(
     "--dry-run",
     is_flag=True,

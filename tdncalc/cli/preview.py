@@ -34,6 +34,7 @@ def preview(sources: Sequence[Source], model: Session, *, steps: int, as_json: b
     """
     described = [_describe(source, model.potential) for source in sources]
     largest = max(range(len(sources)), key=lambda i: int(described[i]["edges"]))
+    _add_novelty(described, sources, model.potential)
     with naming(sources[largest].label):
         seconds = _time_one(sources[largest], model.calculator)
     sizes = [structure["edges"] + structure["atoms"] for structure in described]
@@ -71,6 +72,17 @@ def _describe(source: Source, potential: "Potential") -> dict[str, Any]:
     }
 
 
+def _add_novelty(
+    described: list[dict[str, Any]], sources: Sequence[Source], potential: "Potential"
+) -> None:
+    """Say of each structure how unlike the training set it is, where the model can tell."""
+    if potential.novelty is None:
+        return
+    found = potential.evaluate([s.atoms for s in sources], properties=("novelty",))
+    for structure, results in zip(described, found, strict=True):
+        structure["novelty"] = results["novelty"]
+
+
 def _time_one(source: Source, calculator: "TDNCalculator") -> float:
     """Measure an evaluation of forces in seconds; one before it warms up."""
     atoms = source.atoms.copy()
@@ -94,9 +106,10 @@ def _memory_MB(potential: "Potential") -> float:  # noqa: N802
 
 def _print(facts: dict[str, Any]) -> None:
     for structure in facts["structures"]:
+        novelty = f", novelty {structure['novelty']:.2f}" if "novelty" in structure else ""
         click.echo(
             f"{structure['input']}: {structure['atoms']} atoms ({structure['formula']}), "
-            f"{structure['neighbors']} neighbors each"
+            f"{structure['neighbors']} neighbors each{novelty}"
         )
     model, estimate = facts["model"], facts["estimate"]
     click.echo(

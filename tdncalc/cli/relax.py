@@ -15,6 +15,7 @@ from tdncalc.cli.options import (
     dry_run_option,
     gather,
     inputs_argument,
+    max_novelty_option,
     model_options,
     output_options,
     report_options,
@@ -39,6 +40,7 @@ from tdncalc.workflows.relax_settings import CELL_MODES, OPTIMIZERS
     setting(RelaxSettings, "cell", "What of the cell moves.", choices=CELL_MODES),
     setting(RelaxSettings, "pressure_GPa", "External pressure on the cell, GPa."),
     setting(RelaxSettings, "fix_symmetry", "Keep the space group."),
+    max_novelty_option,
 )
 @gather(
     RunOptions,

@@ -9,7 +9,7 @@ import click
 
 from tdncalc import structures
 from tdncalc.cli import session
-from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.failures import ExitCode, warn_of_novelty
 from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
 from tdncalc.cli.outputs import check_format, check_free, make_folder, print_json, write_json
 from tdncalc.cli.progress import Progress, duration
@@ -86,6 +86,7 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
             observer=_observer(progress),
             stop=job.stop,
         )
+    warn_of_novelty(source.label, result.atoms)
     structures.write(files["structure"], result.atoms, overwrite=True)
     summary = {
         **facts(job, model),
@@ -140,6 +141,7 @@ def record(source: "Source", result: RelaxResult) -> dict[str, Any]:
         "steps": result.steps,
         "energy_eV": result.energy,
         "fmax_eV_per_A": result.fmax,
+        "novelty": result.atoms.info.get("novelty"),
         "stress_GPa": None if stress is None else [float(s) for s in stress],
         "seconds": result.seconds,
     }
@@ -157,4 +159,6 @@ def sentence(source: "Source", result: RelaxResult) -> str:
 def _code(result: RelaxResult) -> ExitCode:
     if result.converged:
         return ExitCode.DONE
+    if result.reason.startswith("guard: "):
+        return ExitCode.GUARD
     return ExitCode.INTERRUPTED if result.reason == "stopped" else ExitCode.NOT_CONVERGED

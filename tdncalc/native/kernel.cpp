@@ -10,6 +10,7 @@
 // of VL channels (features) or of VL edges (geometry).
 
 #include "atoms.h"
+#include "distance.h"
 #include "edges.h"
 #include "list.h"
 
@@ -22,6 +23,7 @@ struct Memory {
     Buffer<float> vectors;            // (candidates, 3): edges within the cutoff, packed by atom
     Buffer<int32_t> near, place;      // their sources, and their places among the atom's candidates
     Buffer<int32_t> n_near;           // (N,)
+    Buffer<float> projected;          // (N, RANK): scalars on the axes of the distance
     Buffer<float> pair_gradient;      // (candidates, 3): derivative by the edge vectors of a pair
 };
 
@@ -39,6 +41,8 @@ struct Task {
     double* virial;       // (N, 3, 3) or null
     double* nearest;      // (N,): squared distance of the nearest atom, Å²
     float* descriptors;   // (N, N_LAYERS · C) or null
+    const float* distance;  // (N_ELEMENTS, DISTANCE) or null: no novelties are wanted
+    double* novelties;      // (N,)
 };
 
 static Scratch& scratch() {
@@ -207,6 +211,10 @@ static void forward_pass(const Task& task, int block) {
         for (int slot = 0; slot < count; ++slot)
             std::memcpy(task.descriptors + (size_t(start + slot) * N_LAYERS + T) * C,
                         s.state + slot * C, C * sizeof(float));
+    if (task.distance)
+        for (int i = start; i < start + count; ++i)
+            add_distance<T>(task.distance + task.elements[i] * DISTANCE, s.state + (i - start) * C,
+                            memory.projected + size_t(i) * RANK, task.novelties[i]);
     if constexpr (!LAST) {
         constexpr int NEXT = components(out_degree(T + 1));
         std::memcpy(passed, s.state, sizeof(float) * NEXT * BLOCK * C);
@@ -281,6 +289,7 @@ static void compute(const Task& task, int threads) {
     memory.near.need(pairs + 1);
     memory.place.need(pairs + 1);
     memory.n_near.need(n);
+    memory.projected.need(task.distance ? n * RANK : 0);
     memory.pair_gradient.need(3 * pairs);
     std::fill_n(task.energies, n, 0.0);
     std::vector<Pass> todo;
@@ -336,10 +345,12 @@ List* tdn_list(int n_atoms, int n_structures, int64_t n_pairs, const int64_t* so
 
 void tdn_free_list(List* list) { delete list; }
 
-// Returns 0, or 1 where memory ran out. Null: forces, virial and descriptors that are not wanted.
+// Returns 0, or 1 where memory ran out. Null: forces, virial and descriptors that are not
+// wanted, and both of the distance and its novelties.
 int tdn_compute(Model* model, Memory* memory, const List* list, const int32_t* elements,
                 const double* positions, const double* cells, int threads, double* energies,
-                double* forces, double* virial, float* descriptors, double* nearest) try {
+                double* forces, double* virial, float* descriptors, double* nearest,
+                const float* distance, double* novelties) try {
     std::vector<double> offsets(3 * list->shifts.size() + 3);
     for (size_t s = 0; s < list->shifts.size(); ++s) {
         const double* cell = cells + 9 * size_t(list->shift_structure[s]);
@@ -349,7 +360,8 @@ int tdn_compute(Model* model, Memory* memory, const List* list, const int32_t* e
     }
     std::vector<double> by_atom(virial ? 9 * size_t(list->n_atoms) : 0);
     compute({*model, *memory, *list, elements, positions, offsets.data(), forces != nullptr, energies,
-             forces, virial ? by_atom.data() : nullptr, nearest, descriptors},
+             forces, virial ? by_atom.data() : nullptr, nearest, descriptors,
+             distance, novelties},
             threads);
     if (virial) {
         std::fill_n(virial, 9 * size_t(list->n_structures), 0.0);

@@ -44,8 +44,9 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "tdn_free_memory": (None, [c_void_p]),
     "tdn_list": (c_void_p, [c_int, c_int, c_int64, c_void_p, c_void_p, c_void_p, c_void_p]),
     "tdn_free_list": (None, [c_void_p]),
-    "tdn_compute": (c_int, [*[c_void_p] * 6, c_int, *[c_void_p] * 5]),
+    "tdn_compute": (c_int, [*[c_void_p] * 6, c_int, *[c_void_p] * 7]),
 }
+_F4, _F8 = torch.float32, torch.float64
 _EXACT = 1e-9  # residual up to which factors count as the tensor itself
 
 
@@ -63,13 +64,16 @@ class NativeResults:
         Scalars of each atom after each layer, (N, n_layers · C), if asked for.
     shortest
         The smallest distance between two atoms in Å, or the cutoff if all are further apart.
+    novelties
+        Of each atom, (N,), if tables of distances were given.
     """
 
-    energies: NDArray[np.float64]
-    forces: NDArray[np.float64] | None
-    strain_gradient: NDArray[np.float64] | None
-    descriptors: NDArray[np.float32] | None
+    energies: Tensor
+    forces: Tensor | None
+    strain_gradient: Tensor | None
+    descriptors: Tensor | None
     shortest: float
+    novelties: Tensor | None
 
 
 def unsupported(network: object) -> str | None:
@@ -148,45 +152,56 @@ class NativeNetwork:
         forces: bool,
         stress: bool,
         descriptors: bool = False,
+        distance: Tensor | None = None,
     ) -> NativeResults:
         """Evaluate a graph of atoms with element indices (N,).
 
         The graph may list pairs beyond the cutoff, and must list every pair in both directions. Its
-        list is prepared once for as long as calls bring the same ``edge_index``.
+        list is prepared once for as long as calls bring the same ``edge_index``. With the tables of
+        a :class:`tdncalc.novelty.Novelty` it measures novelties.
         """
         with self._lock:  # the library works without Python's lock, and on one memory
-            return self._compute(graph, elements, forces, stress, descriptors)
+            return self._compute(graph, elements, forces, stress, descriptors, distance)
 
     def _compute(
-        self, graph: AtomicGraph, elements: Tensor, forces: bool, stress: bool, descriptors: bool
+        self,
+        graph: AtomicGraph,
+        elements: Tensor,
+        forces: bool,
+        stress: bool,
+        descriptors: bool,
+        distance: Tensor | None,
     ) -> NativeResults:
         n_atoms, n_structures = len(graph.numbers), graph.n_structures
-        species = elements.to(torch.int32).numpy()
-        self._learn(np.unique(species).tolist())
+        species = elements.to(torch.int32)
+        self._learn(np.unique(species.numpy()).tolist())
         pairs = self._prepared(graph)
-        energies = np.empty(n_atoms)
-        gradient = np.empty((n_atoms, 3)) if forces or stress else None
-        virial = np.empty((n_structures, 3, 3)) if stress else None
-        scalars = np.empty((n_atoms, self._width), dtype="f4") if descriptors else None
-        nearest = np.empty(n_atoms)
+        energies = torch.empty(n_atoms, dtype=_F8)
+        gradient = torch.empty(n_atoms, 3, dtype=_F8) if forces or stress else None
+        virial = torch.empty(n_structures, 3, 3, dtype=_F8) if stress else None
+        scalars = torch.empty(n_atoms, self._width, dtype=_F4) if descriptors else None
+        nearest = torch.empty(n_atoms, dtype=_F8)
+        novelties = None if distance is None else torch.empty(n_atoms, dtype=_F8)
         failed = self._library.tdn_compute(
             self._model,
             self._memory,
             pairs,
-            _address(species),
+            _place(species),
             graph.positions.contiguous().data_ptr(),
             graph.cell.contiguous().data_ptr(),
             torch.get_num_threads(),
-            _address(energies),
-            _address(gradient),
-            _address(virial),
-            _address(scalars),
-            _address(nearest),
+            _place(energies),
+            _place(gradient),
+            _place(virial),
+            _place(scalars),
+            _place(nearest),
+            _place(distance),
+            _place(novelties),
         )
         if failed:
             raise MemoryError(f"{n_atoms} atoms do not fit into memory")
-        shortest = float(nearest.min()) ** 0.5
-        return NativeResults(energies, gradient, virial, scalars, shortest)
+        shortest = nearest.min().item() ** 0.5
+        return NativeResults(energies, gradient, virial, scalars, shortest, novelties)
 
     def _learn(self, elements: list[int]) -> None:
         """Give the kernel the radial tables of pairs of elements that it has not met."""
@@ -237,3 +252,8 @@ def _load(path: Path) -> ctypes.CDLL:
 
 def _address(array: NDArray[Any] | None) -> int | None:
     return None if array is None else array.ctypes.data
+
+
+def _place(tensor: Tensor | None) -> int | None:
+    # ten times as fast as an array tells its own, which a step of a small molecule feels
+    return None if tensor is None else tensor.data_ptr()

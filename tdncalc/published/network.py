@@ -84,8 +84,15 @@ class PublishedTDN(nn.Module):
         vectors
             From target to source in Å, (E, 3), in the network's dtype.
         """
+        return self.energies_and_descriptors(elements, edge_index, vectors)[0]
+
+    def energies_and_descriptors(
+        self, elements: Tensor, edge_index: Tensor, vectors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the energies of :meth:`forward`, (N,), with the :meth:`descriptors`."""
         edges = self._edges(edge_index, vectors, len(elements))
-        return self._energies(self._features(elements, edges), edges)
+        x = self._features(elements, edges)  # (N, D, C)
+        return self._energies(x, edges), x[:, 0]
 
     def energies_and_forces(
         self, elements: Tensor, edge_index: Tensor, vectors: Tensor

@@ -26,6 +26,7 @@ from tdncalc.training.data import (
 )
 from tdncalc.training.finetuning import origin
 from tdncalc.training.levels import Levels
+from tdncalc.training.novelty import calibrate
 from tdncalc.training.optimizer import make_optimizer
 from tdncalc.training.preparation import check_known, load_data, make_network
 from tdncalc.training.processes import Processes, joined
@@ -194,8 +195,12 @@ class _Run:
                 saved = time.monotonic()
         self._save()
         processes.wait()
+        model = self.folder / "model"
+        ended = reason == "done" and processes.first and model.is_dir()
+        if ended and isinstance(self.network, TDN):
+            calibrate(model, self.data.frames, self.valid.frames, device=str(self.device))
         last = state.rows[-1] if state.rows else None
-        return TrainResult(state.step, reason, self.folder / "model", last, meter.rate())
+        return TrainResult(state.step, reason, model, last, meter.rate())
 
     def _batches(self) -> Iterable[Data]:
         batches = batches_of(self.config, self.data.frames, self.processes, self.state.step)

@@ -61,6 +61,8 @@ class MDFrame:
         With the kinetic part; None unless periodic in three directions.
     max_force
         Largest force on an atom, eV/Å.
+    novelty
+        How unlike the model's training set the strangest atom is; None of a model without.
     """
 
     step: int
@@ -72,6 +74,7 @@ class MDFrame:
     pressure_GPa: float | None
     volume_A3: float | None
     max_force: float
+    novelty: float | None = None
 
     def row(self) -> str:
         """Return the line of the table; what the structure does not have is empty."""
@@ -90,6 +93,7 @@ _FORMATS = {
     "pressure_GPa": ".6f",
     "volume_A3": ".6f",
     "max_force": ".6f",
+    "novelty": ".4f",
 }
 _HEADER = ",".join(_FORMATS) + "\n"
 

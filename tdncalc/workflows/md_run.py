@@ -9,7 +9,9 @@ import numpy as np
 from ase import Atoms, units
 
 from tdncalc.errors import StructureError
+from tdncalc.model_warnings import unlike_training
 from tdncalc.workflows import ensembles, velocities
+from tdncalc.workflows.guards import Watch
 from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
 from tdncalc.workflows.md_files import MDFrame, RunFiles
 from tdncalc.workflows.md_settings import MDSettings
@@ -31,12 +33,15 @@ class MDStep:
         Largest force on an atom, eV/Å.
     frame
         The row of the table, at the interval.
+    warning
+        That atoms are unlike the model's training set; of the first such step of a call.
     """
 
     step: int
     temperature_K: float
     max_force: float
     frame: MDFrame | None
+    warning: str | None = None
 
 
 class Run:
@@ -64,6 +69,8 @@ class Run:
         self._files = files
         self._constraints = tuple(atoms.constraints)
         self._start = fingerprint(atoms)
+        self._watch = Watch(settings.guards, atoms)
+        self._warned = False
         self._rng = np.random.default_rng(settings.seed)
         self._free = ensembles.free_momenta(atoms, settings)
         # Constraints take their bond lengths here, from the start, also where a run goes on.
@@ -93,7 +100,7 @@ class Run:
             forces = None if fault else self._forces()
             if forces is not None:
                 now = self._look(forces)
-                fault = self._settings.guards.trips(self.atoms, forces, now.temperature_K)
+                fault = self._watch.trips(self.atoms, forces, now.temperature_K, self.step)
             if fault is not None:
                 reason = f"guard: {fault} at step {self.step}"
                 self._go_back(good)
@@ -148,7 +155,14 @@ class Run:
         largest = float(np.linalg.norm(forces, axis=1).max())
         due = self.step % self._settings.interval == 0
         frame = self._measure(kelvin, largest) if due else None
-        return MDStep(self.step, kelvin, largest, frame)
+        return MDStep(self.step, kelvin, largest, frame, self._warning())
+
+    def _warning(self) -> str | None:
+        if self._warned:
+            return None
+        text = unlike_training(self.atoms)
+        self._warned = text is not None
+        return text
 
     def _measure(self, kelvin: float, max_force: float) -> MDFrame:
         atoms = self.atoms
@@ -169,6 +183,7 @@ class Run:
             pressure_GPa=pressure,
             volume_A3=volume,
             max_force=max_force,
+            novelty=atoms.calc.results.get("novelty"),
         )
 
     def _record(self, now: MDStep) -> None:

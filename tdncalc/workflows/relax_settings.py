@@ -42,6 +42,8 @@ class RelaxSettings:
         External pressure on a moving volume; positive compresses.
     fix_symmetry
         Refine the structure to its space group and keep it.
+    max_novelty
+        Novelty of an atom above which it ends, with a model that has it; None: no limit.
     """
 
     fmax: float = 0.05
@@ -50,6 +52,7 @@ class RelaxSettings:
     cell: CellMode = "fixed"
     pressure_GPa: float = 0.0
     fix_symmetry: bool = False
+    max_novelty: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is outside the allowed."""
@@ -58,6 +61,8 @@ class RelaxSettings:
         check.one_of("optimizer", self.optimizer, OPTIMIZERS)
         check.one_of("cell", self.cell, CELL_MODES)
         check.finite("pressure_GPa", self.pressure_GPa)
+        if self.max_novelty is not None:
+            check.positive("max_novelty", self.max_novelty, "3")
         if self.pressure_GPa != 0 and self.cell in ("fixed", "shape"):
             raise OptionError(
                 f"pressure_GPa={self.pressure_GPa:g} has no effect on cell={self.cell!r}, whose "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tdncalc.workflows.descent import RISE
-from tdncalc.workflows.guards import closest_pair
+from tdncalc.workflows.guards import closest_pair, novel
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -76,6 +76,8 @@ class Watch:
         """Tell why a step has left everything that a relaxation can mend."""
         if not np.isfinite([now.energy, now.fmax, now.max_stress_GPa or 0.0]).all():
             return NOT_FINITE
+        if new := novel(self._problem.atoms, self._problem.settings.max_novelty):
+            return f"guard: {new}"
         if self._first is None:
             return None
         if now.volume is None or self._first.volume is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -32,6 +32,7 @@ def working_copy(x: structures.AnyStructure, calculator: Calculator | None) -> A
     source: Atoms = structures.to_atoms(x)
     structures.check(source)
     atoms: Atoms = source.copy()
+    _forget_novelty(atoms)
     attached = source.calc
     if calculator is None and not isinstance(attached, SinglePointCalculator):
         calculator = attached
@@ -52,9 +53,24 @@ def snapshot(atoms: Atoms, constraints: Sequence[FixConstraint] | None = None) -
     frame: Atoms = atoms.copy()
     if constraints is not None:
         frame.set_constraint(copy.deepcopy(list(constraints)))
-    results = {k: v for k, v in atoms.calc.results.items() if k in _RESULTS and v is not None}
-    frame.calc = SinglePointCalculator(frame, **results)
-    return frame
+    return with_results(frame, atoms.calc.results)
+
+
+def with_results(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
+    """Attach results to atoms, and return these: what ASE has no place for as info and array."""
+    _forget_novelty(atoms)
+    if "novelty" in results:
+        atoms.info["novelty"] = results["novelty"]
+        atoms.set_array("novelties", results["novelties"])
+    known = {k: v for k, v in results.items() if k in _RESULTS and v is not None}
+    atoms.calc = SinglePointCalculator(atoms, **known)
+    return atoms
+
+
+def _forget_novelty(atoms: Atoms) -> None:
+    """Drop what a file said: it was of another geometry or model."""
+    atoms.info.pop("novelty", None)
+    atoms.arrays.pop("novelties", None)
 
 
 def has_stress(atoms: Atoms) -> bool:

@@ -21,6 +21,7 @@ class EMTPotential:
     elements = tuple(parameters)
     cutoff = 5.0
     direct_forces = False
+    novelty = None
     device = CPU()
     dtype = "torch.float64"
     evaluation = "eager"

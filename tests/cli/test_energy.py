@@ -14,11 +14,11 @@ def test_table_shows_energy_force_and_pressure(tdn, copper, water):
     assert "pressure (GPa)" in header
     atoms = read(copper)
     atoms.calc = EMT()
-    energy, force, pressure, n_atoms, label = first.split()
+    energy, force, pressure, novelty, n_atoms, label = first.split()
     assert float(energy) == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
     assert float(force) == pytest.approx(np.linalg.norm(atoms.get_forces(), axis=1).max(), abs=1e-5)
     assert float(pressure) == pytest.approx(-atoms.get_stress()[:3].mean() * 160.21766, abs=1e-4)
-    assert (n_atoms, label) == ("4", copper)
+    assert (novelty, n_atoms, label) == ("-", "4", copper)
     assert second.split()[2] == "-"
 
 

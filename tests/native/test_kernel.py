@@ -10,9 +10,10 @@ from ase.build import bulk, molecule
 
 from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import StructureError
-from tdncalc.geometry.graph import make_graph
+from tdncalc.geometry.graph import edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
 from tests.structures import NAMES, structure
+from tests.test_novelty import some_novelty
 
 # of the largest number of a kind, or of 1 where all are small: some 30 roundings of float32
 PRECISION = 4e-6
@@ -34,6 +35,21 @@ def test_kernel_is_as_exact_as_pytorch_in_float32(trio, name):
     assert trio.kernel.choice.name() == "compiled"
     for quantity in ("energies", "forces", "strain_gradient"):
         assert_close(*(getattr(results, quantity) for results in (kernel, exact, eager)))
+
+
+@pytest.mark.parametrize("name", ["aspirin", "organic box", "single atom"])
+def test_kernel_and_pytorch_measure_the_same_novelty(trio, name):
+    network = trio.exact.network
+    sizes = len(network.config.elements), network.config.n_layers * network.config.channels
+    novelty = some_novelty(*sizes)
+    graph = trio.exact.graph(structure(name))
+    elements = network.element_indices(graph.numbers)
+    features = network.descriptors(elements, graph.edge_index, edge_vectors(graph))
+    kernel = trio.kernel.choice.kernel()
+    found = kernel.compute(
+        graph, elements, forces=True, stress=False, distance=novelty.tables()
+    ).novelties
+    np.testing.assert_allclose(found, novelty.of(features, elements), rtol=1e-4)
 
 
 def test_forces_vary_as_the_energy_along_a_line(trio):

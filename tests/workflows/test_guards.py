@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
+from ase.calculators.calculator import Calculator, all_changes
 
 from tdncalc.errors import OptionError
-from tdncalc.workflows.guards import Guards, closest_pair
+from tdncalc.workflows.guards import Guards, Watch, closest_pair
+from tdncalc.workflows.md import MDSettings, run_md
+from tdncalc.workflows.relax import RelaxSettings, relax
 
 CALM = np.zeros((2, 3))
 
@@ -56,8 +59,131 @@ def test_own_image_is_no_pair():
     assert closest_pair(Atoms("H", cell=[0.3, 5, 5], pbc=True), 0.37) is None
 
 
-@pytest.mark.parametrize("name", ["max_temperature_K", "max_force", "min_distance"])
+LIMITS = (
+    "max_temperature_K",
+    "max_force",
+    "min_distance",
+    "max_volume_ratio",
+    "max_gap",
+    "max_novelty",
+)
+
+
+@pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_limits_must_be_positive(name, value):
     with pytest.raises(OptionError, match=f"{name}=.*must be above 0"):
         Guards(**{name: value})
+
+
+class Stranger(Calculator):
+    """No forces, and atoms that are the stranger the further they have come from the origin."""
+
+    implemented_properties = ("energy", "forces", "novelty", "novelties")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        far = np.linalg.norm(self.atoms.positions, axis=1)
+        self.results = {"energy": 0.0, "forces": 0 * self.atoms.positions}
+        self.results |= {"novelties": far, "novelty": far.max()}
+
+
+def flying(symbols, positions, velocities):
+    """Atoms without forces that fly off; the first stay where they are."""
+    atoms = Atoms(symbols, positions)
+    atoms.set_velocities(velocities)
+    return atoms
+
+
+def trips(atoms, start, **limits):
+    """What guards say of a structure that was another at the start."""
+    watch = Watch(Guards(max_temperature_K=None, min_distance=None, **limits), start)
+    return watch.trips(atoms, np.zeros((len(atoms), 3)), 300.0, 20)
+
+
+def test_novelty_stops_a_run_at_the_step_before_and_names_the_atom():
+    atoms = flying("Ar2", [[-0.5, 0, 0], [0.5, 0, 0]], [[-0.02, 0, 0], [0.02, 0, 0]])
+    settings = MDSettings(steps=200, ensemble="nve", guards=Guards(max_novelty=0.6, max_gap=None))
+    result = run_md(atoms, settings=settings, calculator=Stranger())
+    assert "novelty 0.6" in result.reason
+    assert "of Ar (atom" in result.reason
+    assert "is above the 0.6 of max_novelty" in result.reason
+    assert 0.59 < result.atoms.arrays["novelties"].max() <= 0.6
+    assert result.atoms.info["novelty"] == result.atoms.arrays["novelties"].max()
+
+
+def test_novelty_is_warned_of_once_and_recorded_in_every_frame():
+    atoms = flying("Ar2", [[-0.9, 0, 0], [0.9, 0, 0]], [[-0.1, 0, 0], [0.1, 0, 0]])
+    seen = []
+    settings = MDSettings(steps=40, ensemble="nve", interval=10)
+    run_md(atoms, settings=settings, calculator=Stranger(), observer=seen.append)
+    (warning,) = [step.warning for step in seen if step.warning is not None]
+    assert "unlike the training set: novelty 1.0" in warning
+    novelties = [step.frame.novelty for step in seen if step.frame is not None]
+    assert len(novelties) == 5
+    assert novelties == sorted(novelties)
+
+
+def test_novelty_stops_a_relaxation():
+    atoms = Atoms("Ar2", [[0, 0, 0], [3.0, 0, 0]])
+    result = relax(atoms, calculator=Stranger(), settings=RelaxSettings(max_novelty=2.0))
+    assert not result.converged
+    assert result.reason == ("guard: the novelty 3 of Ar (atom 1) is above the 2 of max_novelty")
+
+
+@pytest.mark.parametrize(("factor", "word"), [(1.3, "grew"), (0.75, "shrank")])
+def test_volume_is_compared_with_the_start(factor, word):
+    start, atoms = bulk("Cu"), bulk("Cu")
+    atoms.set_cell(atoms.cell * factor, scale_atoms=True)
+    assert f"the volume {word} from 11.76 to" in trips(atoms, start, max_volume_ratio=2.0)
+    assert trips(atoms, start, max_volume_ratio=2.5) is None
+
+
+def test_a_piece_of_a_molecule_that_flies_off_is_named():
+    start = molecule("CH3OH")
+    atoms = start.copy()
+    atoms.positions[[1, 3]] += [0, 0, 9.0]
+    fault = trips(atoms, start)
+    assert fault == (
+        "O (atom 1), H (atom 3) left the molecule: nothing else within the 5 Å of max_gap"
+    )
+    assert trips(atoms, start, max_gap=12.0) is None
+
+
+def test_a_piece_that_leaves_through_the_boundary_of_a_cell_is_missed_nowhere_near():
+    start = molecule("CH3OH", cell=[8, 8, 8], pbc=True)
+    atoms = start.copy()
+    atoms.positions[3] += [0, 0, 8.0]  # an image: where it was
+    assert trips(atoms, start) is None
+
+
+def test_whole_molecules_may_leave():
+    start = Atoms()
+    for index in range(3):
+        water = molecule("H2O")
+        water.translate([2.9 * index, 0, 0])
+        start += water
+    atoms = start.copy()
+    atoms.positions[3:6] += [0, 0, 40.0]
+    assert trips(atoms, start) is None
+
+
+def test_a_proton_may_go_over_to_another_molecule():
+    start = Atoms()
+    for index in range(3):
+        water = molecule("H2O")
+        water.translate([0, 3.0 * index, 0])
+        start += water
+    atoms = start.copy()
+    atoms.positions[1] = atoms.positions[6] + [0, 0, 1.0]
+    assert atoms.get_distance(0, 1) > 5
+    assert trips(atoms, start) is None
+
+
+def test_lost_pieces_are_looked_for_at_intervals():
+    start, guards = molecule("CH3OH"), Guards()
+    atoms = start.copy()
+    atoms.positions[1] += [0, 0, 9.0]
+    watch, calm = Watch(guards, start), np.zeros((len(atoms), 3))
+    assert watch.trips(atoms, calm, 300.0, 19) is None
+    assert watch.trips(atoms, calm, 300.0, 20) is not None

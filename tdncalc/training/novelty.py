@@ -1,0 +1,324 @@
+r"""Fit the novelty of a model to its training set.
+
+Features x of the atoms of an element, in the basis of their principal components and scaled to unit
+variance, are y. The force error of an atom is taken for normally distributed with the variance
+
+.. math:: s = c_0 + \sum_k c_k y_k^2,\quad c ≥ 0,
+
+whose weights are the most likely ones for the errors that the model makes on its training set. This
+is the Mahalanobis distance with a weight on each axis: it grows in every direction, and fastest in
+those that have cost accuracy. The maximum of the likelihood is that of Itakura and Saito's
+divergence, found by multiplicative steps (C. Févotte and J. Idier, Neural Comput. 23, 2421 (2011)).
+A random projection onto fewer axes keeps distances (W. B. Johnson and J. Lindenstrauss, 1984).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.data
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from tdncalc.batches import edge_budget, in_batches
+from tdncalc.checkpoint import add_novelty, find_device, load_model, load_network, read_card
+from tdncalc.errors import OptionError
+from tdncalc.geometry.graph import AtomicGraph, batch_graphs
+from tdncalc.model_warnings import NOVELTY_QUANTILE
+from tdncalc.novelty import RANK, Novelty
+from tdncalc.potential import Potential
+from tdncalc.tdn import TDN
+from tdncalc.training.frames import Floats, Frames
+
+__all__ = ["calibrate", "fit_novelty", "judge"]
+
+_OF_AN_ELEMENT = 0.99  # and at least there among those of each element
+_STRUCTURES = 40_000
+_ATOMS = 20_000  # of an element that are kept for the fit
+_STEPS = 60
+_CHUNK = 64
+_FLAT = 1e-6  # of the largest variance: rounding in float32 hides smaller ones
+_TINY = 1e-8  # (eV/Å)²
+_FEWEST = 2  # atoms of an element that have a spread
+_ABSENT = 1000.0  # the novelty of an element with fewer
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Atoms of one element.
+
+    Attributes
+    ----------
+    features
+        (n, F) float64.
+    squares
+        Squared error of a force component, the mean of three, (n,) in (eV/Å)².
+    weight
+        How many atoms of the data each stands for.
+    """
+
+    features: Floats
+    squares: Floats
+    weight: float
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The distance of one element, in eV/Å.
+
+    Attributes
+    ----------
+    axes
+        Of the features from the centre, (F, RANK).
+    centre
+        (F,).
+    constant
+        c₀, (eV/Å)²; None where the data have too few atoms of the element.
+    """
+
+    axes: Floats
+    centre: Floats
+    constant: float | None
+
+    def distances(self, features: Floats) -> Floats:
+        """Return the distances of atoms (n, F), (n,); none of an element that is not known."""
+        if self.constant is None:
+            return np.empty(0)
+        squares = (((features - self.centre) @ self.axes) ** 2).sum(1)
+        return np.asarray(np.sqrt(squares + self.constant))
+
+
+def fit_novelty(
+    potential: Potential,
+    frames: Frames,
+    *,
+    limit: int = _STRUCTURES,
+    observer: Callable[[int, int], None] | None = None,
+) -> tuple[Novelty, dict[str, Any]]:
+    """Fit the novelty of a model to the structures that it was trained on.
+
+    Parameters
+    ----------
+    potential
+        The model.
+    frames
+        Its training set.
+    limit
+        Use at most so many structures, evenly spaced.
+    observer
+        Called with the structures done and in all.
+
+    Returns
+    -------
+    Novelty, dict
+        The novelty, and what its card says: quantile, structures and atoms, and the force error in
+        eV/Å that a novelty of 1 stands for.
+
+    Raises
+    ------
+    OptionError
+        The model is no default network.
+    """
+    if not isinstance(potential.network, TDN):
+        raise OptionError(
+            f"model {potential.name!r} is a published network; only the default network has a "
+            "novelty"
+        )
+    frames = frames.evenly(limit)
+    samples = _collect(potential, frames, observer)
+    shapes = [_shape(sample, seed) for seed, sample in enumerate(samples)]
+    distances = [shape.distances(x.features) for shape, x in zip(shapes, samples, strict=True)]
+    unit = _weighted_quantile(distances, [sample.weight for sample in samples])
+    units = [float(np.quantile([unit, *d], _OF_AN_ELEMENT)) for d in distances]
+    novelty = _joined(shapes, [max(unit, of_one) for of_one in units])
+    return novelty, {
+        "quantile": NOVELTY_QUANTILE,
+        "structures": len(frames),
+        "atoms": len(frames.numbers),
+        "force_error_at_1_eV_per_A": unit,
+    }
+
+
+def _collect(
+    potential: Potential, frames: Frames, observer: Callable[[int, int], None] | None
+) -> list[_Sample]:
+    """Evaluate the structures and keep some atoms of each element, in the model's order."""
+    numbers = [ase.data.atomic_numbers[symbol] for symbol in potential.elements]
+    chosen = _choose(frames, numbers)
+    kept = np.concatenate(chosen)
+    features, squares = _evaluate(
+        potential, frames, np.isin(np.arange(len(frames.numbers)), kept), observer
+    )
+    place = np.searchsorted(np.sort(kept), kept)
+    samples, start = [], 0
+    for z, atoms in zip(numbers, chosen, strict=True):
+        rows = place[start : start + len(atoms)]
+        start += len(atoms)
+        weight = float((frames.numbers == z).sum()) / max(1, len(atoms))
+        samples.append(_Sample(features[rows].astype(np.float64), squares[rows], weight))
+    return samples
+
+
+def _choose(frames: Frames, numbers: list[int]) -> list[NDArray[np.int64]]:
+    """Return the atoms of each element to keep: all, or as many as are enough, at random."""
+    rng = np.random.default_rng(0)
+    chosen = []
+    for z in numbers:
+        atoms = np.flatnonzero(frames.numbers == z)
+        chosen.append(np.sort(rng.permutation(atoms)[:_ATOMS]))
+    return chosen
+
+
+def _evaluate(
+    potential: Potential,
+    frames: Frames,
+    kept: NDArray[np.bool_],
+    observer: Callable[[int, int], None] | None,
+) -> tuple[NDArray[np.float32], Floats]:
+    """Return the features (n, F) and mean squared force errors (n,) of the atoms to keep."""
+    features, squares, done, first = [], [], 0, 0
+    graphs = (potential.graph(frames.atoms(i), f"structure {i}") for i in range(len(frames)))
+    for part in in_batches(graphs, edge_budget(potential.device)):
+        x, forces = _compute(potential, part)
+        atoms = slice(first, first + len(x))
+        wanted = kept[atoms]
+        features.append(x[wanted])
+        errors = forces[wanted] - frames.forces[atoms][wanted]
+        squares.append((errors**2).mean(1) + _TINY)
+        first, done = atoms.stop, done + len(part)
+        if observer:
+            observer(done, len(frames))
+    return np.concatenate(features), np.concatenate(squares)
+
+
+def _compute(potential: Potential, part: list[AtomicGraph]) -> tuple[NDArray[np.float32], Floats]:
+    results = potential.compute(batch_graphs(part), descriptors=True)
+    assert results.forces is not None
+    assert results.descriptors is not None
+    return results.descriptors.float().cpu().numpy(), results.forces.cpu().numpy()
+
+
+def _shape(sample: _Sample, seed: int) -> _Shape:
+    """Learn the distance of an element."""
+    n_atoms, n_features = sample.features.shape
+    if n_atoms < _FEWEST:
+        return _Shape(np.zeros((n_features, RANK)), np.zeros(n_features), None)
+    centre = sample.features.mean(0)
+    variance, vectors = np.linalg.eigh(np.cov(sample.features.T))
+    largest = max(variance[-1], _FLAT * (sample.features**2).mean(), _TINY)  # equal ones have none
+    whiten = vectors / np.sqrt(variance.clip(0) + _FLAT * largest)
+    weights = _likeliest(((sample.features - centre) @ whiten) ** 2, sample.squares)
+    axes = _reduced(whiten * np.sqrt(weights[:-1]), seed)
+    return _Shape(axes, centre, float(weights[-1]))
+
+
+def _likeliest(squares: Floats, errors: Floats) -> Floats:
+    """Return the weights (F + 1,) of squared coordinates (n, F) and of 1 in the variance (n,)."""
+    terms = np.concatenate([squares, np.ones((len(squares), 1))], axis=1)
+    weights = np.full(terms.shape[1], errors.mean() / terms.shape[1])
+    for _ in range(_STEPS):
+        variance = terms @ weights
+        weights = weights * np.sqrt((errors / variance**2) @ terms / ((1 / variance) @ terms))
+    return np.asarray(weights)
+
+
+def _reduced(axes: Floats, seed: int) -> Floats:
+    """Return RANK axes that keep the lengths of vectors, from (F, F) to (F, RANK)."""
+    size = len(axes)
+    if size <= RANK:
+        return np.pad(axes, ((0, 0), (0, RANK - size)))
+    mixed, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))
+    return np.asarray(axes @ mixed[:, :RANK] * np.sqrt(size / RANK))
+
+
+def _weighted_quantile(values: list[Floats], weights: list[float]) -> float:
+    """Return the quantile of values of which those in a list have a weight each."""
+    flat = np.concatenate(values)
+    weight = np.repeat(weights, [len(v) for v in values])
+    order = np.argsort(flat)
+    below = np.cumsum(weight[order]) / weight.sum()
+    return float(flat[order][np.searchsorted(below, NOVELTY_QUANTILE).clip(max=len(flat) - 1)])
+
+
+def _joined(shapes: list[_Shape], units: list[float]) -> Novelty:
+    """Put the distances of the elements together, each in its unit in eV/Å."""
+    axes = [shape.axes / unit for shape, unit in zip(shapes, units, strict=True)]
+    offsets = [shape.centre @ a for shape, a in zip(shapes, axes, strict=True)]
+    floors = [
+        _ABSENT**2 if shape.constant is None else shape.constant / unit**2
+        for shape, unit in zip(shapes, units, strict=True)
+    ]
+    parts = (np.stack(axes), np.stack(offsets), np.array(floors))
+    return Novelty(*(torch.from_numpy(part).float() for part in parts))
+
+
+def calibrate(
+    model: str | Path,
+    frames: Frames,
+    held_out: Frames | None,
+    *,
+    device: str = "auto",
+    observer: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Fit the novelty of a model and write it, with what the held-out structures say of it.
+
+    Parameters
+    ----------
+    model
+        Name or folder; its card gets the entry ``novelty``.
+    frames, held_out
+        The structures that the model was trained on, and others.
+    device
+        Where to evaluate.
+    observer
+        Called with the structures done and in all.
+
+    Returns
+    -------
+    dict
+        What is written into the card, see :func:`fit_novelty` and :func:`judge`.
+    """
+    # without the novelty that is there: it may be of earlier weights
+    place = find_device(device)
+    potential = Potential(load_network(model), read_card(model), device=place, dtype=torch.float32)
+    potential.settle(wait=True)
+    novelty, facts = fit_novelty(potential, frames, observer=observer)
+    add_novelty(model, novelty, facts)
+    if held_out is not None:
+        facts["held_out"] = judge(load_model(model, device=device), held_out)
+        add_novelty(model, novelty, facts)
+    return facts
+
+
+def judge(potential: Potential, frames: Frames) -> dict[str, Any]:
+    """Tell how well the novelty of a model ranks its errors on labeled structures.
+
+    Returns
+    -------
+    dict
+        ``structures``; ``above_1``, the fraction of them with a novelty above 1; and Spearman's
+        rank correlation between novelty and error: ``spearman`` of the structures with their mean
+        absolute force error, ``spearman_atoms`` of the atoms with the length of theirs.
+    """
+    novelties, errors, lengths = [], [], []
+    for start in range(0, len(frames), _CHUNK):
+        chosen = range(start, min(start + _CHUNK, len(frames)))
+        wanted = ("forces", "novelty")
+        results = potential.evaluate([frames.atoms(i) for i in chosen], properties=wanted)
+        for index, result in zip(chosen, results, strict=True):
+            part = slice(frames.starts[index], frames.starts[index + 1])
+            error = np.asarray(result["forces"]) - frames.forces[part]
+            novelties.append(np.asarray(result["novelties"]))
+            errors.append(np.abs(error).mean())
+            lengths.append(np.linalg.norm(error, axis=1))
+    largest = np.array([part.max() for part in novelties])
+    ranked = spearmanr(largest, errors), spearmanr(np.hstack(novelties), np.hstack(lengths))
+    return {
+        "structures": len(frames),
+        "above_1": float((largest > 1).mean()),
+        "spearman": float(ranked[0].statistic),
+        "spearman_atoms": float(ranked[1].statistic),
+    }

@@ -1,0 +1,108 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from tdncalc.calculator import TDNCalculator
+from tdncalc.checkpoint import add_novelty, load_model, load_network, save_model, verify
+from tdncalc.errors import DamagedModelError
+from tdncalc.novelty import FILE, RANK, Novelty
+from tests.structures import structure
+
+
+def some_novelty(n_elements: int, n_features: int) -> Novelty:
+    generator = torch.Generator().manual_seed(3)
+    shapes = (n_elements, n_features, RANK), (n_elements, RANK)
+    parts = [torch.randn(shape, generator=generator) for shape in shapes]
+    return Novelty(*parts, torch.rand(n_elements, generator=generator))
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path):
+    """A model with a novelty."""
+    copy = shutil.copytree(model_folder, tmp_path / "model")
+    add_novelty(copy, some_novelty(16, 16), {"quantile": 0.999})
+    return copy
+
+
+def test_novelty_is_the_distance_of_the_features(folder):
+    calculator = TDNCalculator(folder, device="cpu", dtype="float64")
+    atoms = structure("organic box")
+    atoms.calc = calculator
+    atoms.get_potential_energy()
+    features = calculator.get_descriptors(atoms)
+    novelty = calculator.potential.novelty
+    for index in range(len(atoms)):
+        e = calculator.potential.elements.index(atoms.symbols[index])
+        axes, offsets = novelty.axes[e].double().numpy(), novelty.offsets[e].double().numpy()
+        place = features[index] @ axes - offsets
+        expected = np.sqrt(place @ place + float(novelty.floors[e]))
+        assert calculator.results["novelties"][index] == pytest.approx(expected, rel=1e-6)
+    assert calculator.results["novelty"] == calculator.results["novelties"].max()
+
+
+def test_novelty_comes_with_forces_and_by_name(folder):
+    calculator = TDNCalculator(folder, device="cpu")
+    atoms = structure("aspirin")
+    atoms.calc = calculator
+    atoms.get_forces()
+    kept = calculator.results["novelty"]
+    assert calculator.get_property("novelty", atoms) == kept
+
+
+def test_batches_have_the_novelty_of_each_structure(folder):
+    potential = load_model(folder, device="cpu")
+    several = [structure("aspirin"), structure("organic box")]
+    together = potential.evaluate(several)
+    for one, atoms in zip(together, several, strict=True):
+        (alone,) = potential.evaluate([atoms])
+        np.testing.assert_allclose(one["novelties"], alone["novelties"], rtol=1e-5)
+        assert one["novelty"] == one["novelties"].max()
+
+
+def test_a_model_without_novelty_has_none_in_its_results(calculator):
+    atoms = structure("aspirin")
+    atoms.calc = calculator
+    atoms.get_forces()
+    assert "novelty" not in calculator.results
+    assert "novelty" not in calculator.implemented_properties
+
+
+def test_novelty_of_other_weights_is_refused(folder, make_network, model_folder):
+    card = json.loads((folder / "card.json").read_text())
+    other = save_model(folder.parent / "other", load_network(model_folder), {"name": "other"})
+    other["novelty"] = card["novelty"] | {"weights_sha256": "0" * 64}
+    (folder / "card.json").write_text(json.dumps(other))
+    with pytest.raises(
+        DamagedModelError, match=r"novelty\.safetensors: made for other weights.*calibrate"
+    ):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
+def test_a_damaged_file_is_refused_and_found_by_verify(folder, damage):
+    path = folder / FILE
+    data = bytearray(path.read_bytes())
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(data[:-4])
+    if damage == "flipped":
+        data[-1] ^= 1
+        path.write_bytes(data)
+    for read in (load_model, verify):
+        with pytest.raises(DamagedModelError, match=r"novelty\.safetensors"):
+            read(folder)
+
+
+def test_novelty_of_another_size_is_refused(folder):
+    add_novelty(folder, some_novelty(16, 12), {})
+    with pytest.raises(DamagedModelError, match="not of this network"):
+        load_model(folder)
+
+
+def test_new_weights_drop_the_novelty_of_the_old(folder):
+    save_model(folder, load_network(folder), json.loads((folder / "card.json").read_text()))
+    assert not (folder / FILE).exists()
+    assert load_model(folder, device="cpu").novelty is None

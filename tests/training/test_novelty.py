@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+
+from tdncalc.checkpoint import load_model, read_card, save_model
+from tdncalc.training.data import load_frames
+from tdncalc.training.novelty import _likeliest, _reduced, calibrate, fit_novelty, judge
+
+
+@pytest.fixture
+def frames(data_folder):
+    return load_frames(["all.extxyz"], data_folder)
+
+
+@pytest.fixture
+def folder(network, tmp_path):
+    save_model(tmp_path / "model", network, {"name": "tiny"})
+    return tmp_path / "model"
+
+
+def test_one_is_the_quantile_of_the_training_set(folder, frames):
+    facts = calibrate(folder, frames, None, device="cpu")
+    novelties = np.concatenate(
+        [one["novelties"] for one in load_model(folder).evaluate([*map(frames.atoms, range(24))])]
+    )
+    assert (novelties > 1 + 1e-4).mean() <= 1 - facts["quantile"]
+    assert novelties.max() > 0.9
+    assert facts["atoms"] == len(novelties)
+
+
+def test_novelty_grows_away_from_the_training_set(folder, frames):
+    calibrate(folder, frames, None, device="cpu")
+    potential = load_model(folder, device="cpu")
+    squeezed = [frames.atoms(1) for _ in range(3)]
+    for atoms, factor in zip(squeezed, (1.0, 0.85, 0.7), strict=True):
+        atoms.set_cell(factor * atoms.cell, scale_atoms=True)
+    known, far, further = (one["novelty"] for one in potential.evaluate(squeezed))
+    assert known < 1.01 < far < further
+
+
+def test_an_element_that_the_data_lack_is_as_new_as_can_be(folder, frames):
+    gold_free = frames.take([i for i in range(24) if 79 not in frames.atoms(i).numbers])
+    calibrate(folder, gold_free, None, device="cpu")
+    (one,) = load_model(folder, device="cpu").evaluate([bulk("Au")])
+    assert one["novelty"] == pytest.approx(1000)
+
+
+def test_card_tells_of_the_novelty_and_the_held_out(folder, frames):
+    facts = calibrate(folder, frames.take(range(0, 24, 2)), frames.take(range(1, 24, 2)))
+    entry = read_card(folder)["novelty"]
+    assert facts.items() <= entry.items()
+    assert entry["held_out"]["structures"] == 12
+    assert entry["weights_sha256"] == read_card(folder)["sha256"]
+    assert judge(load_model(folder), frames.take(range(1, 24, 2))) == entry["held_out"]
+
+
+def test_new_weights_are_calibrated_over_the_novelty_of_the_old(folder, frames):
+    calibrate(folder, frames, None, device="cpu")
+    card = read_card(folder)
+    card["novelty"]["weights_sha256"] = "0" * 64
+    (folder / "card.json").write_text(json.dumps(card))
+    calibrate(folder, frames, None, device="cpu")
+    assert load_model(folder, device="cpu").novelty is not None
+
+
+def test_fits_are_the_same_each_time(folder, frames):
+    one, other = (fit_novelty(load_model(folder, device="cpu"), frames) for _ in range(2))
+    assert one[1] == other[1]
+    assert all(torch.equal(getattr(one[0], n), getattr(other[0], n)) for n in ("axes", "floors"))
+
+
+def test_likeliest_weights_are_those_of_the_variance():
+    rng = np.random.default_rng(0)
+    squares = rng.normal(size=(20000, 4)) ** 2
+    truth = np.array([1.0, 0.0, 0.3, 0.0, 0.05])
+    errors = (squares @ truth[:4] + truth[4]) * rng.normal(size=20000) ** 2
+    np.testing.assert_allclose(_likeliest(squares, errors), truth, atol=0.05)
+
+
+def test_fewer_axes_keep_lengths():
+    rng = np.random.default_rng(1)
+    axes, x = rng.normal(size=(200, 200)), rng.normal(size=(500, 200))
+    ratio = np.linalg.norm(x @ _reduced(axes, 0), axis=1) / np.linalg.norm(x @ axes, axis=1)
+    assert ratio.mean() == pytest.approx(1, abs=0.05)
+    assert ratio.std() < 0.2
+
+
+def test_few_axes_are_kept_as_they_are():
+    axes = np.random.default_rng(2).normal(size=(6, 6))
+    assert np.array_equal(_reduced(axes, 0)[:, :6], axes)
+    assert not _reduced(axes, 0)[:, 6:].any()
