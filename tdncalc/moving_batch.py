@@ -38,9 +38,11 @@ class State:
         eV/Å, (N, 3).
     strain_gradient
         ∂E/∂ε in eV, (B, 3, 3); None where it was not asked for.
+    novelties
+        Novelty of each atom, (N,), of a model that has one.
     """
 
-    BY_ATOM: ClassVar[frozenset[str]] = frozenset({"positions", "energies", "forces"})
+    BY_ATOM: ClassVar[frozenset[str]] = frozenset({"positions", "energies", "forces", "novelties"})
 
     positions: _Floats
     cells: _Floats
@@ -48,12 +50,20 @@ class State:
     energy: _Floats
     forces: _Floats
     strain_gradient: _Floats | None
+    novelties: _Floats | None = None
 
     def take(self, atoms: NDArray[np.bool_], structures: NDArray[np.bool_]) -> "State":
         """Return the part of some structures and their atoms, masks (N,) and (B,)."""
         values = {k: v for k, v in vars(self).items() if v is not None}
         taken = {k: v[atoms if k in self.BY_ATOM else structures] for k, v in values.items()}
         return State(**{"strain_gradient": None} | taken)
+
+    def novelty(self, own: slice) -> dict[str, float | _Floats]:
+        """Return what results say of the novelty of some atoms: nothing without a measure of it."""
+        if self.novelties is None:
+            return {}
+        found = self.novelties[own].copy()
+        return {"novelties": found, "novelty": float(found.max())}
 
     def stress(self, place: int) -> _Floats:
         """Return the stress of a structure with a volume, (6,) in eV/Å³ and ASE's order."""
@@ -142,6 +152,7 @@ class MovingBatch:
             np.full(n_structures, np.nan),
             np.full((n_atoms, 3), np.nan),
             np.full((n_structures, 3, 3), np.nan) if stress else None,
+            None if self.potential.novelty is None else np.full(n_atoms, np.nan),
         )
         self.shortest = self.potential.cutoff
         done = 0
@@ -199,6 +210,8 @@ class MovingBatch:
         state.forces[atoms] = results.forces.cpu().numpy()
         if state.strain_gradient is not None and results.strain_gradient is not None:
             state.strain_gradient[part] = results.strain_gradient.cpu().numpy()
+        if state.novelties is not None and results.novelties is not None:
+            state.novelties[atoms] = results.novelties.cpu().numpy()
 
     def _find_faults(self, state: State, part: slice, faults: dict[int, TDNError]) -> None:
         ends = np.cumsum(self.counts)

@@ -9,6 +9,8 @@ from tdncalc.calculator import TDNCalculator
 from tdncalc.checkpoint import add_novelty, load_model, load_network, save_model, verify
 from tdncalc.errors import DamagedModelError
 from tdncalc.novelty import FILE, RANK, Novelty
+from tdncalc.workflows.many.relaxations import relax_many
+from tdncalc.workflows.relax_settings import RelaxSettings
 from tests.structures import structure
 
 
@@ -106,3 +108,21 @@ def test_new_weights_drop_the_novelty_of_the_old(folder):
     save_model(folder, load_network(folder), json.loads((folder / "card.json").read_text()))
     assert not (folder / FILE).exists()
     assert load_model(folder, device="cpu").novelty is None
+
+
+def test_structures_relaxed_together_have_it_too(folder):
+    calculator = TDNCalculator(folder, device="cpu")
+    several = [structure("aspirin"), structure("water")]
+    settings = RelaxSettings(steps=2)
+    for outcome in relax_many(several, calculator=calculator, settings=settings):
+        final = outcome.result.atoms
+        (alone,) = calculator.potential.evaluate([final])
+        np.testing.assert_allclose(final.arrays["novelties"], alone["novelties"], rtol=1e-4)
+        assert final.info["novelty"] == final.arrays["novelties"].max()
+
+
+def test_a_limit_of_it_stops_one_of_several(folder):
+    several = [structure("aspirin"), structure("water")]
+    settings = RelaxSettings(max_novelty=1e-3)
+    found = [*relax_many(several, calculator=TDNCalculator(folder), settings=settings)]
+    assert [one.result.reason.split(" novelty")[0] for one in found] == ["guard: the"] * 2

@@ -8,7 +8,7 @@ import click
 
 from tdncalc.cli import session
 from tdncalc.cli.cluster import worker_model
-from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.failures import ExitCode, warn_of_novelty
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.outputs import check_free, make_folder, print_json
 from tdncalc.cli.progress import Progress
@@ -71,6 +71,7 @@ def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -
                 reader.pass_over(_named(source, outcome.error))
                 continue
             stream.append(outcome.result.atoms, record(source, outcome.result))
+            warn_of_novelty(source.label, outcome.result.atoms)
             progress.show(stream.n_done, f"{len(relaxing.taken)} at work")
             if not job.report.as_json:
                 click.echo(sentence(source, outcome.result))

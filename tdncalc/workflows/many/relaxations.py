@@ -107,6 +107,7 @@ def _never() -> bool:
 def _crowd(calculator: Calculator, settings: RelaxSettings) -> Crowd | None:
     """Return a crowd to be filled, if structures can be relaxed together."""
     together = settings.optimizer in _TOGETHER and not settings.fix_symmetry
+    together = together and settings.max_novelty is None  # a guard looks at one alone
     if not (together and isinstance(calculator, TDNCalculator)):
         return None
     return Crowd(calculator.potential, calculator.neighbors.skin, settings)

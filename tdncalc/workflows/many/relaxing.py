@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc import structures
 from tdncalc.moving_member import Member
 from tdncalc.workflows.many.watch import Step
 from tdncalc.workflows.relax_settings import RelaxResult
+from tdncalc.workflows.subject import with_results
 
 
 class Relaxing:
@@ -70,12 +70,13 @@ class Relaxing:
             "free_energy": energy,
             "energies": state.energies[own].copy(),
             "forces": state.forces[own].copy(),
+            **state.novelty(own),
         }
         stress = None
         if self.has_volume and state.strain_gradient is not None:
             stress = state.stress(place)
             results["stress"] = stress
-        frame.calc = SinglePointCalculator(frame, **results)
+        with_results(frame, results)
         return RelaxResult(
             structure=structures.like(self._given, frame),
             atoms=frame,

@@ -131,6 +131,7 @@ def _results(state: State, index: int, own: slice, *, stress: bool) -> Propertie
         "free_energy": energy,
         "energies": state.energies[own].copy(),
         "forces": state.forces[own].copy(),
+        **state.novelty(own),
     }
     if stress:
         results["stress"] = state.stress(index)
