@@ -199,8 +199,10 @@ def test_interrupted_write_leaves_nothing(monkeypatch):
 
 
 def test_what_a_format_cannot_hold_is_said_in_one_line():
-    with pytest.raises(OutputError, match=r"a.vasp: cannot be written as vasp \(") as raised:
-        write("a.vasp", ETHANOL)
+    periodic = bulk("Cu") * (1, 1, 2)
+    periodic.set_cell(periodic.cell.array * [1, 1, 0])
+    with pytest.raises(OutputError, match=r"a.xsf: cannot be written as xsf \(") as raised:
+        write("a.xsf", [periodic, ETHANOL])
     assert len(str(raised.value).splitlines()) == 1
     assert files() == []
 

@@ -20,6 +20,7 @@ from scipy.optimize import minimize
 from tdncalc import RelaxSettings, TDNCalculator, relax
 
 FMAX = 0.005  # eV/Å
+STIFFNESS = 30.0  # Å: what a change of the cell counts beside one of the positions
 SAME = 1e-3  # eV
 
 
@@ -48,7 +49,9 @@ class Enthalpy:
     def start(self) -> np.ndarray:
         """Return the place to begin, a vector."""
         deformation = {"fixed": [], "isotropic": [1.0], "full": np.eye(3).ravel()}[self.case.cell]
-        return np.concatenate([self.case.atoms.positions.ravel(), deformation])
+        return np.concatenate(
+            [self.case.atoms.positions.ravel(), STIFFNESS * np.asarray(deformation)]
+        )
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the enthalpy in eV and its gradient."""
@@ -56,6 +59,7 @@ class Enthalpy:
         deformation = np.eye(3)
         if self.case.cell != "fixed":
             deformation = free.reshape(3, 3) if free.size == 9 else free[0] * np.eye(3)
+            deformation = deformation / STIFFNESS
             self.atoms.set_cell(self.cell0 @ deformation.T)
         self.atoms.positions = inner.reshape(-1, 3) @ deformation.T
         inner_gradient = -(self.atoms.get_forces() @ deformation).ravel()
@@ -66,7 +70,8 @@ class Enthalpy:
         stress = self.atoms.get_stress(voigt=False) + self.pressure * np.eye(3)
         strain = volume * stress @ np.linalg.inv(deformation).T
         cell_gradient = strain.ravel() if free.size == 9 else [np.trace(strain)]
-        return energy + self.pressure * volume, np.concatenate([inner_gradient, cell_gradient])
+        gradient = np.concatenate([inner_gradient, np.asarray(cell_gradient) / STIFFNESS])
+        return energy + self.pressure * volume, gradient
 
 
 def cases(elements: tuple[str, ...], limit: int) -> list[Case]:
@@ -108,7 +113,7 @@ def main() -> None:
             enthalpy.start(),
             jac=True,
             method="L-BFGS-B",
-            options={"gtol": FMAX, "ftol": 0.0, "maxiter": 2000, "maxcor": 50},
+            options={"gtol": FMAX, "ftol": 0.0, "maxfun": 400, "maxcor": 50},
         )
         volume = ours.atoms.get_volume() if case.cell != "fixed" else 0.0
         above.append(ours.energy + case.pressure_GPa * units.GPa * volume - theirs.fun)

@@ -19,6 +19,7 @@ COMMANDS = {
     "relax": "Relax atoms, and the cell if asked.",
     "md": "Run molecular dynamics.",
     "report": "Show runs in one HTML file: 3D, plots, provenance.",
+    "convert": "Write structures and trajectories in another format.",
     "models": "Tell what models are bundled and whether they are intact; import others.",
     "selftest": "Check the physics of a model on this machine.",
     "train": "Train a model on reference data.",

@@ -199,7 +199,7 @@ def _recorded(checkpoint: Path) -> str:
 def _check_outputs(job: _Job, paths: list[Path], *, resumes: bool) -> None:
     last = job.output.output
     if last is not None:
-        check_format(last)
+        check_format(last, job.source.atoms)
         paths = [*paths, last]
     check_free(paths, job.output, replace=resumes)
 

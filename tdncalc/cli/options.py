@@ -273,7 +273,9 @@ report_options = gather(
         help="Show the traceback of an error.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
+    click.option(
+        "-j", "--json", "as_json", is_flag=True, help="Print the result as one JSON object."
+    ),
 )
 
 max_novelty_option = click.option(

@@ -5,14 +5,18 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tdncalc.cli.options import OutputOptions
 from tdncalc.errors import OutputError
-from tdncalc.structures import require_new
+from tdncalc.structures import require_new, require_writable
 from tdncalc.structures.formats import output_format
+from tdncalc.structures.viewers import VIEWER_FORMATS, require_library
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = False) -> None:
@@ -40,9 +44,12 @@ def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = 
     require_new(waiting, overwrite=output.overwrite or replace)
 
 
-def check_format(path: Path) -> None:
-    """Refuse to start if structures cannot be written to a file of that name."""
-    output_format(path)
+def check_format(path: Path, atoms: "Atoms | None" = None) -> None:
+    """Refuse to start if structures, or this one, cannot be written to a file of that name."""
+    if output_format(path) in VIEWER_FORMATS.values():
+        require_library()
+    if atoms is not None:
+        require_writable(path, atoms)
 
 
 def make_folder(output: OutputOptions) -> None:

@@ -70,7 +70,7 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
         "summary": folder / f"{name}-relax.json",
     }
     resumes = job.run.resume and files["trajectory"].exists()
-    check_format(files["structure"])
+    check_format(files["structure"], source.atoms)
     check_free(files.values(), job.output, replace=resumes)
     model = session.begin(job.model)
     atoms = prepare(job, source, model)

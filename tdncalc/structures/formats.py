@@ -7,11 +7,12 @@ from pathlib import Path
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from tdncalc.errors import OutputError
+from tdncalc.structures.viewers import VIEWER_FORMATS
 
 __all__ = ["READABLE", "WRITABLE", "input_format", "is_structure_file", "output_format", "stem"]
 
 READABLE = "xyz, extxyz, cif, POSCAR, pdb, sdf, mol, json, traj, db or LAMMPS data"
-WRITABLE = ".extxyz, .xyz, .traj, .cif, .vasp, .pdb, .sdf, .mol, .json, .gen or .xsf"
+WRITABLE = ".extxyz, .xyz, .traj, .cif, .vasp, .pdb, .sdf, .mol, .json, .gen, .xsf, .dcd or .xtc"
 
 _COMPRESSED = (".gz", ".bz2", ".xz")
 _VASP_NAMES = ("*POSCAR*", "*CONTCAR*")
@@ -78,6 +79,8 @@ def output_format(path: Path) -> str:
         The name asks for none that can be written.
     """
     suffix = _suffix(path)
+    if path.suffix.lower() in VIEWER_FORMATS:
+        return VIEWER_FORMATS[suffix]
     if suffix in _OUTPUT:
         return _OUTPUT[suffix]
     if _is_vasp(path.name):

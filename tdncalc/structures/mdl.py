@@ -38,7 +38,26 @@ def _molecule(lines: list[str], number: int) -> Atoms:
             f"is truncated: molecule {number} has {len(rows)} of its {n_atoms} atoms"
         )
     symbols = [_ISOTOPES.get(row[0], row[0]) for row in rows]
-    return Atoms(symbols, positions=[[float(x) for x in row[1:]] for row in rows])
+    atoms = Atoms(symbols, positions=[[float(x) for x in row[1:4]] for row in rows])
+    charges = _charges(lines, rows)
+    if any(charges):
+        atoms.set_initial_charges(charges)
+    if title := lines[0].strip():
+        atoms.info["name"] = title
+    return atoms
+
+
+def _charges(lines: list[str], rows: list[list[str]]) -> list[int]:
+    """Return the formal charge of each atom, by "M  CHG" lines (V2000) or CHG= (V3000)."""
+    charges = [
+        next((int(word[4:]) for word in row[4:] if word.startswith("CHG=")), 0) for row in rows
+    ]
+    for line in lines:
+        if line.startswith("M  CHG"):
+            words = [int(word) for word in line.split()[3:]]
+            for atom, charge in zip(words[::2], words[1::2], strict=True):
+                charges[atom - 1] = charge
+    return charges
 
 
 def _rows_v2000(lines: list[str]) -> tuple[list[list[str]], int]:
@@ -53,4 +72,4 @@ def _rows_v3000(lines: list[str]) -> tuple[list[list[str]], int]:
     body = [line.removeprefix("M  V30 ").split() for line in lines if line.startswith("M  V30 ")]
     n_atoms = next(int(words[1]) for words in body if words[0] == "COUNTS")
     begin, end = body.index(["BEGIN", "ATOM"]), body.index(["END", "ATOM"])
-    return [words[1:5] for words in body[begin + 1 : end]], n_atoms
+    return [words[1:] for words in body[begin + 1 : end]], n_atoms

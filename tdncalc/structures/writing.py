@@ -1,5 +1,6 @@
 """Files out: never over another unless asked, and whole or not at all."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -11,12 +12,16 @@ from ase import Atoms
 
 from tdncalc.errors import OutputError
 from tdncalc.structures.formats import WRITABLE, output_format
+from tdncalc.structures.losses import require_cell, what_is_lost
+from tdncalc.structures.viewers import VIEWER_FORMATS, require_library, write_viewer
 
-__all__ = ["require_new", "write"]
+__all__ = ["require_new", "require_writable", "write"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def write(path: str | Path, frames: Atoms | Sequence[Atoms], *, overwrite: bool = False) -> None:
-    """Write structures, with the results they carry where the format has a place for them.
+    """Write structures; what they carry and the format has no place for is told as a warning.
 
     The file is written under a temporary name in the same folder and renamed when it is complete.
 
@@ -41,11 +46,33 @@ def write(path: str | Path, frames: Atoms | Sequence[Atoms], *, overwrite: bool 
     images = [frames] if isinstance(frames, Atoms) else list(frames)
     if not images:
         raise OutputError(f"{target}: there is no structure to write")
-    if len(images) > 1 and ase.io.formats.ioformats[kind].single:
+    if len(images) > 1 and _holds_one(kind):
         raise OutputError(
             f"{target}: format {kind} holds one structure, not {len(images)}; use .extxyz or .traj"
         )
+    for image in images:
+        require_writable(target, image)
     _replace(target.resolve(), images, kind, target)
+    if lost := what_is_lost(kind, images[0]):
+        _LOG.warning("%s: has no place for %s; .extxyz and .traj do", target, " and ".join(lost))
+
+
+def require_writable(path: Path, atoms: Atoms) -> None:
+    """Make sure, before any work, that a structure can go into a file of that name.
+
+    Raises
+    ------
+    OutputError
+        The format is unknown or needs a library that is not there, or a cell.
+    """
+    kind = output_format(path)
+    require_cell(kind, atoms, str(path))
+    if kind in VIEWER_FORMATS.values():
+        require_library()
+
+
+def _holds_one(kind: str) -> bool:
+    return kind in ase.io.formats.ioformats and bool(ase.io.formats.ioformats[kind].single)
 
 
 def _replace(target: Path, images: list[Atoms], kind: str, label: Path) -> None:
@@ -54,8 +81,13 @@ def _replace(target: Path, images: list[Atoms], kind: str, label: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ase.io.write(temporary, images, format=kind)
+            if kind in VIEWER_FORMATS.values():
+                write_viewer(temporary, images)
+            else:
+                ase.io.write(temporary, images, format=kind)
         temporary.replace(target)
+    except OutputError as error:
+        raise OutputError(f"{label}: {error}") from error
     except OSError as error:
         raise OutputError(f"{label}: cannot be written ({error.strerror or error})") from error
     except Exception as error:

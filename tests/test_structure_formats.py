@@ -1,0 +1,175 @@
+"""What formats keep of a structure, what they do not, and trajectories for viewers."""
+
+import sys
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixScaled
+
+from tdncalc.errors import OutputError
+from tdncalc.structures import read_inputs, write
+
+chemfiles = pytest.importorskip("chemfiles")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def slab() -> Atoms:
+    """Fixed and partly fixed atoms, velocities, charges, a name and results."""
+    atoms = fcc111("Cu", (2, 2, 2), vacuum=6, periodic=True)
+    atoms.info = {"name": "slab"}
+    atoms.set_constraint(FixAtoms([0, 1]))
+    atoms.set_velocities(np.random.default_rng(1).normal(size=(8, 3)))
+    atoms.set_initial_charges(np.linspace(-0.4, 0.4, 8))
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.5, forces=np.ones((8, 3)))
+    return atoms
+
+
+def read(name) -> Atoms:
+    (source,) = read_inputs([name])
+    return source.atoms
+
+
+@pytest.mark.parametrize("name", ["a.extxyz", "a.extxyz.gz", "a.xyz.xz", "a.traj", "a.json"])
+def test_everything_is_kept(name, slab, caplog):
+    write(name, slab)
+    atoms = read(name)
+    assert atoms.constraints[0].get_indices().tolist() == [0, 1]
+    np.testing.assert_allclose(atoms.get_velocities(), slab.get_velocities(), atol=1e-6)
+    np.testing.assert_allclose(atoms.get_initial_charges(), slab.get_initial_charges(), atol=1e-6)
+    assert atoms.get_potential_energy() == -1.5
+    assert name.endswith("json") or atoms.info["name"] == "slab"
+    assert caplog.text == ""
+
+
+LOST = {
+    "POSCAR": "results and charges",
+    "a.cif": "results and velocities and constraints and charges",
+    "a.pdb": "results and velocities and constraints and charges",
+    "a.sdf": "cell and results and velocities and constraints and charges",
+    "a.dcd": "results and velocities and constraints and charges",
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_is_lost_is_told_in_one_line(name, slab, caplog):
+    write(name, slab)
+    (record,) = caplog.records
+    assert record.message == f"{name}: has no place for {LOST[name]}; .extxyz and .traj do"
+
+
+def test_selective_dynamics_come_back_from_poscar():
+    atoms = bulk("Si", cubic=True)
+    atoms.set_constraint([FixScaled([2], (True, False, True)), FixAtoms([0, 1])])
+    write("POSCAR", atoms)
+    found = {type(c): c for c in read("POSCAR").constraints}
+    assert found[FixAtoms].get_indices().tolist() == [0, 1]
+    assert found[FixScaled].mask.tolist() == [True, False, True]
+
+
+def test_constraints_that_extxyz_cannot_say_are_told_of(caplog):
+    atoms = bulk("Si", cubic=True)
+    atoms.set_constraint(FixScaled([2], (True, False, True)))
+    write("a.extxyz", atoms)
+    assert "no place for constraints" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.cif", "POSCAR", "a.vasp.gz"])
+def test_molecule_is_not_written_as_a_crystal(name, here):
+    with pytest.raises(OutputError, match=f"{name}: the format is for crystals"):
+        write(name, molecule("H2O"))
+    assert list(here.iterdir()) == []
+
+
+def test_name_and_charges_of_a_mol_file_are_read():
+    ion = """ammonium
+  by hand
+
+  2  1  0  0  0  0            999 V2000
+    0.0000    0.0000    0.0000 N   0  0
+    0.0000    0.0000    1.0000 H   0  0
+  1  2  1  0
+M  CHG  1   1   1
+M  END
+"""
+    with open("a.mol", "w") as file:
+        file.write(ion)
+    atoms = read("a.mol")
+    assert atoms.info["name"] == "ammonium"
+    assert atoms.get_initial_charges().tolist() == [1, 0]
+
+
+def test_charge_in_a_v3000_file_is_read():
+    with open("a.mol", "w") as file:
+        file.write(
+            "\n\n\n  0  0  0     0  0            999 V3000\nM  V30 BEGIN CTAB\n"
+            "M  V30 COUNTS 1 0 0 0 0\nM  V30 BEGIN ATOM\nM  V30 1 O 0 0 0 0 CHG=-1\n"
+            "M  V30 END ATOM\nM  V30 END CTAB\nM  END\n"
+        )
+    assert read("a.mol").get_initial_charges().tolist() == [-1]
+
+
+def frames_of(name):
+    with chemfiles.Trajectory(name) as file:
+        for _ in range(file.nsteps):
+            frame = file.read()
+            yield frame.positions.copy(), frame.cell.lengths, frame.cell.angles
+
+
+@pytest.mark.parametrize("name", ["run.dcd", "run.xtc"])
+def test_viewers_get_positions_and_cells_of_every_frame(name):
+    start = bulk("Cu")  # its first vector does not lie along x
+    frames = []
+    for seed in range(3):
+        atoms = start * (2, 2, 2)
+        atoms.set_cell(atoms.cell.array * (1 + 0.01 * seed), scale_atoms=True)
+        atoms.rattle(0.1, seed=seed)
+        frames.append(atoms)
+    write(name, frames)
+    digits = 1e-4 if name.endswith("dcd") else 1e-2  # XTC stores 0.01 Å
+    for atoms, (positions, lengths, angles) in zip(frames, frames_of(name), strict=True):
+        seen = Atoms("Cu8", positions, cell=[*lengths, *angles], pbc=True)
+        np.testing.assert_allclose(
+            seen.get_all_distances(mic=True), atoms.get_all_distances(mic=True), atol=digits
+        )
+        np.testing.assert_allclose([*lengths, *angles], atoms.cell.cellpar(), atol=digits)
+
+
+@pytest.mark.parametrize("name", ["run.dcd", "run.xtc"])
+def test_viewers_get_molecules_without_a_cell(name):
+    water = molecule("H2O")
+    write(name, [water, water])
+    assert len(list(frames_of(name))) == 2
+    np.testing.assert_allclose(next(frames_of(name))[0], water.positions, atol=6e-3)
+
+
+def test_other_atoms_in_a_frame_are_refused(here):
+    with pytest.raises(OutputError, match=r"run.xtc: frame 1 has other atoms"):
+        write("run.xtc", [molecule("H2O"), molecule("CH4")])
+    assert list(here.iterdir()) == []
+
+
+def test_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "chemfiles", None)
+    with pytest.raises(OutputError, match=r"pip install 'tdncalc\[viewers\]'"):
+        write("run.xtc", molecule("H2O"))
+
+
+def test_unwritable_viewer_file_is_one_line():
+    with pytest.raises(OutputError, match=r"/proc/run.xtc: "):
+        write("/proc/run.xtc", molecule("H2O"))
+
+
+def test_written_poscar_keeps_the_order_of_elements():
+    atoms = Atoms("HOH", [[0, 0, 0], [1, 0, 0], [2, 0, 0]], cell=[9, 9, 9], pbc=True)
+    write("POSCAR", atoms)
+    assert str(ase.io.read("POSCAR").symbols) == "HOH"
