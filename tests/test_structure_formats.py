@@ -52,11 +52,10 @@ def test_everything_is_kept(name, slab, caplog):
 
 
 LOST = {
-    "POSCAR": "results and charges",
-    "a.cif": "results and velocities and constraints and charges",
-    "a.pdb": "results and velocities and constraints and charges",
-    "a.sdf": "cell and results and velocities and constraints and charges",
-    "a.dcd": "results and velocities and constraints and charges",
+    "POSCAR": "energy and forces, charges",
+    "a.cif": "energy and forces, velocities, constraints, charges",
+    "a.pdb": "energy and forces, velocities, constraints, charges",
+    "a.sdf": "cell, energy and forces, velocities, constraints, charges",
 }
 
 

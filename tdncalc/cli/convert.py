@@ -14,7 +14,7 @@ from tdncalc.cli.options import (
     one_output_options,
     report_options,
 )
-from tdncalc.cli.outputs import check_format, check_free, print_json
+from tdncalc.cli.outputs import check_format, check_free, print_json, refuse_inputs
 
 
 @click.command("convert")
@@ -31,6 +31,7 @@ def command(inputs: tuple[str, ...], output: OutputOptions, report: ReportOption
     if target is None:
         raise click.UsageError("Give -o FILE; its extension says the format")
     check_format(target)
+    refuse_inputs([target], inputs)
     check_free([target], output)
     reader = Inputs(inputs)
     frames = [source.atoms for source in reader]

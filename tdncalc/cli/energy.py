@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,10 +22,9 @@ from tdncalc.cli.options import (
     one_output_options,
     report_options,
 )
-from tdncalc.cli.outputs import check_format, check_free, print_json
+from tdncalc.cli.outputs import check_format, check_free, print_json, refuse_inputs
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress
-from tdncalc.cli.relax_stream import refuse_input
 from tdncalc.cli.session import Session
 from tdncalc.cli.signals import Stop, stop_on_signals
 from tdncalc.errors import OptionError, OutOfMemoryError, StructureError, TDNError
@@ -96,9 +94,8 @@ def _check_output(inputs: tuple[str, ...], output: OutputOptions, *, resume: boo
     if path is None:
         return
     check_format(path)
+    refuse_inputs([path], inputs)
     check_free([path], output, replace=resume)
-    if streamed:
-        refuse_input(Path(path), inputs)
 
 
 def _code(reader: Inputs, stop: Stop) -> ExitCode:

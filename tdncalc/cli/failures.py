@@ -1,6 +1,7 @@
 """How ``tdn`` ends: its exit codes, and every failure told in one line."""
 
 import enum
+import logging
 import os
 import sys
 import traceback
@@ -78,6 +79,14 @@ def warn_of_novelty(label: str, atoms: "Atoms") -> None:
 def one_line(text: str) -> str:
     """Put a text on one line."""
     return " ".join(text.split())
+
+
+class WarningLines(logging.Handler):
+    """Show what the library warns of, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one."""
+        warn(record.getMessage())
 
 
 def show_warning(

@@ -1,6 +1,7 @@
 """The command ``tdn`` itself: its commands, loaded when they are asked for, and its way out."""
 
 import importlib
+import logging
 import os
 import shlex
 import sys
@@ -11,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import tdncalc
-from tdncalc.cli.failures import Console, ExitCode, fail, show_warning
+from tdncalc.cli.failures import Console, ExitCode, WarningLines, fail, show_warning
 from tdncalc.cli.signals import terminate_as_interrupt
 
 COMMANDS = {
@@ -82,6 +83,8 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] if args is None else args
     console = Console(command_line=shlex.join(["tdn", *arguments]))
+    logger, warnings_shown = logging.getLogger("tdncalc"), WarningLines(logging.WARNING)
+    logger.addHandler(warnings_shown)
     with terminate_as_interrupt(), warnings.catch_warnings():
         warnings.showwarning = show_warning
         try:
@@ -89,4 +92,6 @@ def main(args: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the last line of defense
             code = fail(error, verbose=console.verbose)
+        finally:
+            logger.removeHandler(warnings_shown)
     return int(code or ExitCode.DONE)

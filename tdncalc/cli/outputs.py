@@ -44,6 +44,22 @@ def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = 
     require_new(waiting, overwrite=output.overwrite or replace)
 
 
+def refuse_inputs(paths: Iterable[Path], specs: Iterable[str]) -> None:
+    """Refuse to replace what a command reads, even with --overwrite: a killed run would lose it.
+
+    Parameters
+    ----------
+    paths
+        Every file that the run will write.
+    specs
+        What the user typed as INPUT.
+    """
+    read = {Path(name).resolve() for spec in specs for name in (spec, spec.rpartition("@")[0])}
+    for path in paths:
+        if path.resolve() in read:
+            raise OutputError(f"{path} is an INPUT; choose another name for the result")
+
+
 def check_format(path: Path, atoms: "Atoms | None" = None) -> None:
     """Refuse to start if structures, or this one, cannot be written to a file of that name."""
     if output_format(path) in VIEWER_FORMATS.values():

@@ -75,7 +75,7 @@ def command(
     """
     reader = Inputs(inputs)
     with stop_on_signals() as stop:
-        job = Job(settings, run, model, output, report, stop)
+        job = Job(inputs, settings, run, model, output, report, stop)
         if not reader.any():
             return ExitCode.ERROR
         if run.dry_run:

@@ -11,7 +11,14 @@ from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode, warn_of_novelty
 from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
-from tdncalc.cli.outputs import check_format, check_free, make_folder, print_json, write_json
+from tdncalc.cli.outputs import (
+    check_format,
+    check_free,
+    make_folder,
+    print_json,
+    refuse_inputs,
+    write_json,
+)
 from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.session import Session
 from tdncalc.cli.signals import Stop
@@ -53,6 +60,7 @@ class RunOptions:
 class Job:
     """One call of the command."""
 
+    inputs: tuple[str, ...]
     settings: RelaxSettings
     run: RunOptions
     model: ModelOptions
@@ -71,6 +79,7 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
     }
     resumes = job.run.resume and files["trajectory"].exists()
     check_format(files["structure"], source.atoms)
+    refuse_inputs(files.values(), job.inputs)
     check_free(files.values(), job.output, replace=resumes)
     model = session.begin(job.model)
     atoms = prepare(job, source, model)

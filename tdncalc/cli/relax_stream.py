@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import ase.io
 
-from tdncalc.cli.outputs import as_json
+from tdncalc.cli.outputs import as_json, refuse_inputs
 from tdncalc.errors import CheckpointError, OptionError, OutputError
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class RelaxStream:
 
     def refuse_inputs(self, specs: Iterable[str]) -> None:
         """Refuse to write a file that is still to be read."""
-        for path in self.paths:
-            refuse_input(path, specs)
+        refuse_inputs(self.paths, specs)
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give the structures that are not done yet; the results may lie among the inputs."""
@@ -143,13 +142,6 @@ class RelaxStream:
 def file_of(label: str) -> Path:
     """Return the file that FILE@INDEX names."""
     return Path(label.rpartition("@")[0]).resolve()
-
-
-def refuse_input(path: Path, specs: Iterable[str]) -> None:
-    """Refuse to write a file that is still to be read."""
-    for spec in specs:
-        if path.resolve() in (Path(spec).resolve(), file_of(spec)):
-            raise OutputError(f"{path} is an INPUT; choose another --output")
 
 
 def _parse(path: Path, line: bytes) -> dict[str, Any]:

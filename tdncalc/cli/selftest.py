@@ -28,6 +28,8 @@ def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions)
     is 1 if a check fails.
     """
     sources = list(Inputs(inputs)) if inputs else None
+    if sources == []:
+        return ExitCode.ERROR
     loaded = session.begin(model)
     from tdncalc.selftest.checks import selftest
 

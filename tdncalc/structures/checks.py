@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
+from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -13,6 +14,7 @@ from tdncalc.errors import StructureError
 __all__ = ["SAME_POINT", "check", "check_apart", "check_elements", "check_finite", "complete_cell"]
 
 SAME_POINT = 1e-3  # Å: no two atoms are this near
+_REPEAT = 0.5  # Å: no crystal repeats itself within less
 _FLAT = 1e-2  # Å: no crystal is this thin, whatever its cell vectors
 
 
@@ -30,9 +32,11 @@ def check(atoms: Atoms, label: str = "structure") -> None:
     ------
     StructureError
         There are no atoms; a position or cell vector is not finite; the periodic cell vectors are
-        linearly dependent; two atoms are at one point, perhaps across the boundary.
+        linearly dependent, or so short that an atom lies on its own image; two atoms are at one
+        point, perhaps across the boundary.
     """
     check_finite(atoms, label)
+    _check_repeat(atoms, label)
     check_apart(atoms, label)
 
 
@@ -128,6 +132,21 @@ def _check_finite(atoms: Atoms, label: str) -> None:
         )
     if not np.isfinite(atoms.cell.array).all():
         raise StructureError(f"{label}: a cell vector is NaN or infinite; correct it")
+
+
+def _check_repeat(atoms: Atoms, label: str) -> None:
+    periodic = atoms.cell.array[atoms.pbc]
+    if len(periodic) == 0 or np.linalg.svd(periodic, compute_uv=False)[-1] >= _REPEAT:
+        return
+    # A skewed cell has a small singular value as well; its shortest vector tells.
+    complete = complete_cell(atoms.cell.array, atoms.pbc)
+    reduced, _ = minkowski_reduce(complete, atoms.pbc)
+    shortest = np.linalg.norm(reduced[atoms.pbc], axis=1).min()
+    if shortest < _REPEAT:
+        raise StructureError(
+            f"{label}: the cell repeats after {shortest:.3g} Å, so that atoms lie on their own "
+            "images; give cell vectors in Å"
+        )
 
 
 def _coincident(

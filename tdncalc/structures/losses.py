@@ -8,7 +8,7 @@ from tdncalc.errors import OutputError
 
 __all__ = ["require_cell", "what_is_lost"]
 
-_ALL = frozenset({"cell", "results", "velocities", "constraints", "charges"})
+_ALL = frozenset({"cell", "energy and forces", "velocities", "constraints", "charges"})
 _KEEPS = {
     "extxyz": _ALL,
     "traj": _ALL,
@@ -18,8 +18,9 @@ _KEEPS = {
     "gen": frozenset({"cell"}),
     "cif": frozenset({"cell"}),
     "proteindatabank": frozenset({"cell"}),
-    "dcd": frozenset({"cell"}),
-    "xtc": frozenset({"cell"}),
+    # For viewers; nobody looks for more in them.
+    "dcd": _ALL,
+    "xtc": _ALL,
 }
 _NEEDS_CELL = ("cif", "vasp")
 
@@ -28,7 +29,7 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
     """Name what `atoms` has and a file of the format `kind` (as ASE calls it) does not keep."""
     has = {
         "cell": bool(atoms.cell.rank),
-        "results": atoms.calc is not None and bool(atoms.calc.results),
+        "energy and forces": atoms.calc is not None and bool(atoms.calc.results),
         "velocities": atoms.has("momenta") and bool(np.any(atoms.get_momenta())),
         "constraints": bool(atoms.constraints),
         "charges": bool(np.any(atoms.get_initial_charges())),

@@ -205,6 +205,8 @@ def _cause(error: Exception, kind: str, head: bytes) -> str:
         return f"format not recognized; give {READABLE}"
     if isinstance(error, UnicodeDecodeError) or (b"\0" in head and ioformats[kind].code[1] == "F"):
         return f"holds binary data and cannot be read as {kind}"
+    if isinstance(error, KeyError) and re.fullmatch(r"'[A-Za-z]{1,3}'", str(error)):
+        return f"cannot be read as {kind}: there is no element {error}"
     return f"cannot be read as {kind}, is perhaps truncated or damaged ({_one_line(error)})"
 
 

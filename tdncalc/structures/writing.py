@@ -54,7 +54,7 @@ def write(path: str | Path, frames: Atoms | Sequence[Atoms], *, overwrite: bool 
         require_writable(target, image)
     _replace(target.resolve(), images, kind, target)
     if lost := what_is_lost(kind, images[0]):
-        _LOG.warning("%s: has no place for %s; .extxyz and .traj do", target, " and ".join(lost))
+        _LOG.warning("%s: has no place for %s; .extxyz and .traj do", target, ", ".join(lost))
 
 
 def require_writable(path: Path, atoms: Atoms) -> None:

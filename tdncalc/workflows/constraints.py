@@ -66,7 +66,9 @@ def _chosen(word: str, spec: str, atoms: Atoms) -> np.ndarray:
         )
     first = int(indices[1])
     last = int(indices[2] or first)
-    if last < first or last >= len(atoms):
+    if last < first:
+        raise OptionError(f"fix {spec!r}: the range {word} runs backwards; write {last}-{first}")
+    if last >= len(atoms):
         raise OptionError(
             f"fix {spec!r}: atoms {word} are not among 0-{len(atoms) - 1} of the structure"
         )
