@@ -24,7 +24,14 @@ from tdncalc.cli.options import (
     report_options,
     setting,
 )
-from tdncalc.cli.outputs import check_format, check_free, make_folder, print_json, write_json
+from tdncalc.cli.outputs import (
+    check_format,
+    check_free,
+    make_folder,
+    print_json,
+    refuse_inputs,
+    write_json,
+)
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.signals import Stop, stop_on_signals
@@ -157,10 +164,11 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
         checkpoint=folder / f"{stem}.checkpoint",
         overwrite=job.output.overwrite,
     )
-    summary = folder / f"{stem}.json"
+    summary, picture = folder / f"{stem}.json", folder / f"{stem}.png"
     # A run that is killed while it renames its checkpoint has only the one before.
     resumes = job.run.resume and (files.checkpoint.exists() or previous(files.checkpoint).exists())
-    _check_outputs(job, [*files.paths(), summary], resumes=resumes)
+    pictures = [picture] if job.run.plot else []
+    _check_outputs(job, [*files.paths(), summary, *pictures], resumes=resumes)
     if job.run.resume and options.evaluation == "auto":
         options = dataclasses.replace(options, evaluation=_recorded(files.checkpoint))
     model = session.begin(options)
@@ -182,6 +190,11 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
         structures.write(job.output.output, result.atoms, overwrite=True)
     facts = {"command": "md", **model.facts(), **_record(job, result, files)}
     write_json(summary, facts)
+    if job.run.plot:
+        from tdncalc.workflows.run_plot import plot_md  # with it comes matplotlib
+
+        title = f"{job.source.label}: {job.settings.ensemble}, {result.reason}"
+        plot_md(files.csv, picture, title=title)
     if job.report.as_json:
         print_json(facts)
     else:
@@ -201,6 +214,7 @@ def _check_outputs(job: _Job, paths: list[Path], *, resumes: bool) -> None:
     if last is not None:
         check_format(last, job.source.atoms)
         paths = [*paths, last]
+    refuse_inputs(paths, [job.source.label])
     check_free(paths, job.output, replace=resumes)
 
 

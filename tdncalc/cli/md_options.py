@@ -5,7 +5,7 @@ import re
 
 import click
 
-from tdncalc.cli.options import dry_run_option, gather
+from tdncalc.cli.options import dry_run_option, gather, plot_option
 from tdncalc.errors import OptionError
 from tdncalc.workflows.md_settings import Ramp
 from tdncalc.workflows.wall_time import WallTime
@@ -27,6 +27,8 @@ class RunOptions:
         How many runs, with seeds that differ.
     resume
         Whether to go on with an earlier run.
+    plot
+        Whether to draw the run.
     dry_run
         Whether to estimate only.
     """
@@ -36,6 +38,7 @@ class RunOptions:
     wall_time: WallTime | None
     replicas: int
     resume: bool
+    plot: bool
     dry_run: bool
 
     def length(self, timestep_fs: float) -> int:
@@ -48,7 +51,12 @@ class RunOptions:
         typed = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(fs|ps|ns)\s*", self.time)
         if typed is None:
             raise click.UsageError(f"--time {self.time!r} is not a time in fs, ps or ns: '10 ps'")
-        return round(float(typed[1]) * _FEMTOSECONDS[typed[2]] / timestep_fs)
+        steps = round(float(typed[1]) * _FEMTOSECONDS[typed[2]] / timestep_fs)
+        if steps == 0:
+            raise click.UsageError(
+                f"--time {self.time!r} is less than a step of {timestep_fs:g} fs"
+            )
+        return steps
 
 
 def number_or_ramp(value: str | float) -> float | Ramp:
@@ -89,5 +97,6 @@ run_options = gather(
         help="Runs with seeds that differ, computed together.",
     ),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint."),
+    plot_option,
     dry_run_option,
 )

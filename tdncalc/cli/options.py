@@ -284,6 +284,10 @@ max_novelty_option = click.option(
     help="Stop when an atom is as unlike the training set as this; above 1 is its outermost 0.5 %.",
 )
 
+plot_option = click.option(
+    "--plot", is_flag=True, help="Draw the run into a PNG file; with --resume also a finished one."
+)
+
 dry_run_option = click.option(
     "--dry-run",
     is_flag=True,

@@ -18,6 +18,7 @@ from tdncalc.cli.options import (
     max_novelty_option,
     model_options,
     output_options,
+    plot_option,
     report_options,
     setting,
 )
@@ -54,6 +55,7 @@ from tdncalc.workflows.relax_settings import CELL_MODES, OPTIMIZERS
         help="File of every step [default: X-relax.traj].",
     ),
     click.option("--resume", is_flag=True, help="Go on with an interrupted run."),
+    plot_option,
     dry_run_option,
     dask_option,
 )

@@ -34,6 +34,8 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
     )
     if job.run.trajectory is not None:
         raise OptionError("--trajectory takes one structure; leave it out, or give one INPUT")
+    if job.run.plot:
+        raise OptionError("--plot takes one structure; leave it out, or give one INPUT")
     stream.refuse_inputs(reader.specs)
     check_free(stream.paths, job.output, replace=stream.resumes)
     model = session.begin(job.model)

@@ -43,6 +43,8 @@ class RunOptions:
         The file of every step, if the user named one.
     resume
         Whether to go on with an earlier run.
+    plot
+        Whether to draw the run.
     dry_run
         Whether to estimate only.
     dask
@@ -52,6 +54,7 @@ class RunOptions:
     fix: tuple[str, ...]
     trajectory: Path | None
     resume: bool
+    plot: bool
     dry_run: bool
     dask: str | None
 
@@ -77,6 +80,8 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
         "trajectory": job.run.trajectory or folder / f"{name}-relax.traj",
         "summary": folder / f"{name}-relax.json",
     }
+    if job.run.plot:
+        files["plot"] = folder / f"{name}-relax.png"
     resumes = job.run.resume and files["trajectory"].exists()
     check_format(files["structure"], source.atoms)
     refuse_inputs(files.values(), job.inputs)
@@ -103,6 +108,12 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
         **record(source, result),
     }
     write_json(files["summary"], summary)
+    if job.run.plot:
+        from tdncalc.workflows.run_plot import plot_relaxation  # with it comes matplotlib
+
+        title = f"{source.label}: {result.reason}"
+        fmax = job.settings.fmax
+        plot_relaxation(files["trajectory"], files["plot"], title=title, fmax=fmax)
     if job.report.as_json:
         print_json(summary)
     else:

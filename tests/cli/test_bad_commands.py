@@ -150,6 +150,7 @@ md water.xyz --steps many                            | 'many' is not a valid int
 md water.xyz --time "10 years"                       | not a time in fs, ps or ns
 md water.xyz --time "-1 ps"                          | not a time in fs, ps or ns
 md water.xyz --time "inf ps"                         | not a time in fs, ps or ns
+md water.xyz --time "0.0001 fs"                      | is less than a step
 md water.xyz --steps 5 --ensemble nvx                | 'nvx' is not one of
 md water.xyz --steps 5 --temperature nan             | --temperature nan
 md water.xyz --steps 5 --timestep 0                  | --timestep 0
@@ -157,6 +158,7 @@ md water.xyz --steps 5 --interval 1.5                | '1.5' is not a valid inte
 md water.xyz --steps 5 --seed x                      | 'x' is not
 md water.xyz --steps 5 --friction -1                 | --friction -1
 md water.xyz --steps 5 --pressure 1                  | has no effect on --ensemble
+md water.xyz --steps 5 -o water.xyz --overwrite      | is the INPUT
 md water.xyz --steps 5 -o last.foo                   | no known format
 md water.xyz --steps 5 -o last.cif                   | for crystals
 md many.xyz --steps 5                                | several structures

@@ -126,3 +126,9 @@ def test_several_structures_are_refused_with_a_hint(tdn, copper, files):
     assert "all.extxyz@-1" in outcome.err
     assert files() == ["all.extxyz", copper]
     assert tdn("md", "all.extxyz@1", "--steps", "1").code == 0
+
+
+def test_plot_is_drawn_and_of_a_finished_run_too(tdn, copper, files):
+    assert tdn("md", copper, "--steps", "4", "--interval", "2", "--plot").code == 0
+    assert "copper-md.png" in files()
+    assert tdn("md", copper, "--steps", "4", "--interval", "2", "--plot", "--resume").code == 0

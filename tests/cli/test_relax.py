@@ -1,9 +1,12 @@
 import json
+import time
 
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111
 from ase.io import read, write
+
+from tdncalc.workflows.traj_file import n_frames
 
 
 def lines(path):
@@ -207,3 +210,32 @@ def test_input_is_not_overwritten_while_it_is_read(tdn, several, folder):
     assert outcome.code == 1
     assert "relaxed.extxyz is an INPUT" in outcome.err
     assert read("relaxed.extxyz").get_chemical_formula() == "Cu"
+
+
+def test_plot_is_drawn_at_the_end_or_later(tdn, copper, files):
+    assert tdn("relax", copper, "--plot").code == 0
+    assert "copper-relax.png" in files()
+    assert tdn("relax", copper, "--output-dir", "later").code == 0
+    assert tdn("relax", copper, "--output-dir", "later", "--resume", "--plot").code == 0
+    assert tdn("relax", copper, "--plot").code == 1
+
+
+def test_plot_of_several_is_a_usage_error(tdn, several, files):
+    assert tdn("relax", *several, "--plot").code == 2
+    assert files() == sorted(several)
+
+
+def test_killed_relaxation_goes_on_to_the_same_end(start, tdn, copper, folder):
+    asked = ("relax", copper, "--fmax", "1e-4", "--cell", "full")
+    tdn(*asked, "--output-dir", "straight")
+    process = start(*asked, seconds=0.05)
+    end = time.monotonic() + 60
+    trajectory = folder / "copper-relax.traj"
+    while n_frames(trajectory) < 4:
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (folder / "copper-relaxed.extxyz").exists()
+    assert tdn(*asked, "--resume").code == 0
+    assert trajectory.read_bytes() == (folder / "straight/copper-relax.traj").read_bytes()
