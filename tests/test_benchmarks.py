@@ -92,6 +92,12 @@ def test_batches_without_data_are_g2_molecules():
     assert re.search(r"\| eager \| \d+ \| \d+ \|", text)
 
 
+@pytest.mark.slow
+def test_relaxations_end_where_those_of_scipy_do():
+    text = run("relax_minima.py", "--structures", "5")
+    assert "5 structures: 5 converged, 5 at SciPy's minimum within 1 meV" in text
+
+
 def test_waters_of_a_box_are_apart_and_whole(harness):
     atoms = harness["systems"].water_box(4, 4, 4)
     distances = atoms.get_all_distances(mic=True)

@@ -9,6 +9,7 @@ by 0.05 Å. Both minimize to the same limit in float64; the table has the differ
 import argparse
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
@@ -74,22 +75,28 @@ class Enthalpy:
         return energy + self.pressure * volume, gradient
 
 
-def cases(elements: tuple[str, ...], limit: int) -> list[Case]:
-    """Return crystals, then molecules."""
-    crystal = read("examples/benzene.cif")
+def crystals() -> list[Case]:
+    """Return benzene with cells of several sizes, under several pressures."""
+    crystal = read(Path(__file__).parent.parent / "benzene.cif")
     found = []
     for scale, cell, pressure in [(1, "full", 0), (0.95, "full", 1), (1.05, "isotropic", 0),
                                   (1, "isotropic", 2)]:  # fmt: skip
-        scaled = crystal.copy()
-        scaled.set_cell(scaled.cell.array * scale, scale_atoms=True)
-        found.append(Case(f"benzene crystal × {scale}, {pressure} GPa", scaled, cell, pressure))
+        atoms = crystal.copy()
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+        found.append(Case(f"benzene crystal × {scale}, {pressure} GPa", atoms, cell, pressure))
+    return found
+
+
+def molecules(elements: tuple[str, ...]) -> list[Case]:
+    """Return the closed-shell molecules of G2 that have four atoms or more."""
+    found = []
     for name in g2.names:
         atoms = molecule(name)
-        if set(atoms.symbols) <= set(elements) and not atoms.get_initial_magnetic_moments().any():
+        closed = not atoms.get_initial_magnetic_moments().any()
+        if len(atoms) >= 4 and closed and set(atoms.symbols) <= set(elements):
             atoms.rattle(0.05, seed=1)
-            if len(atoms) >= 4:
-                found.append(Case(name, atoms))
-    return found[:limit]
+            found.append(Case(name, atoms))
+    return found
 
 
 def main() -> None:
@@ -101,7 +108,8 @@ def main() -> None:
     calculator = TDNCalculator(dtype="float64")
     above, steps, evaluations, converged = [], [], [], 0
     began = time.process_time()
-    chosen = cases(calculator.potential.elements, options.structures)
+    cells = crystals() if options.structures > 10 else []
+    chosen = molecules(calculator.potential.elements)[: options.structures - len(cells)] + cells
     for case in chosen:
         settings = RelaxSettings(
             fmax=FMAX, optimizer=options.optimizer, cell=case.cell, pressure_GPa=case.pressure_GPa

@@ -2,6 +2,14 @@ import json
 
 import pytest
 
+from tdncalc.cli import preview
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(preview, "_MEASURING", 0.0)
+
+
 COMMANDS = [("energy",), ("relax",), ("md", "--time", "1 ps")]
 
 

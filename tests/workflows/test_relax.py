@@ -95,16 +95,6 @@ def test_fixed_cell_ignores_the_stress(morse):
     assert result.steps == 0
 
 
-def test_symmetry_is_kept():
-    spglib = pytest.importorskip("spglib")
-    settings = RelaxSettings(cell="full", fmax=0.01, fix_symmetry=True)
-    result = relax(bulk("Cu", a=3.4, cubic=True) * (2, 1, 1), calculator=EMT(), settings=settings)
-    atoms = result.atoms
-    found = spglib.get_spacegroup((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers))
-    assert found == "Fm-3m (225)"
-    assert atoms.constraints == []
-
-
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizers_agree(morse, copper, optimizer):
     settings = RelaxSettings(optimizer=optimizer, fmax=1e-3, cell="full")
