@@ -98,6 +98,14 @@ def test_relaxations_end_where_those_of_scipy_do():
     assert "5 structures: 5 converged, 5 at SciPy's minimum within 1 meV" in text
 
 
+@pytest.mark.slow
+def test_relaxing_together_is_compared():
+    text = run("relax_many.py", "--molecules", "4", "--sample", "2", "--fmax", "0.5")
+    assert "4 molecules (G2)" in text
+    assert re.search(r"one at a time +2 +\d+\.\d +2 ", text)
+    assert "2 of 2 minima within 1 meV and 0.01 Å" in text
+
+
 def test_waters_of_a_box_are_apart_and_whole(harness):
     atoms = harness["systems"].water_box(4, 4, 4)
     distances = atoms.get_all_distances(mic=True)

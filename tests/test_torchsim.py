@@ -68,5 +68,8 @@ def test_unknown_element_is_told(model):
 
 
 def test_torch_sim_relaxes_with_it(model, crystals):
-    relaxed = ts.optimize(system=crystals, model=model, optimizer=ts.optimizers.fire, max_steps=5)
+    with pytest.warns(UserWarning, match="max steps"):
+        relaxed = ts.optimize(
+            system=crystals, model=model, optimizer=ts.optimizers.fire, max_steps=5
+        )
     assert (relaxed.energy < model(state_of(crystals))["energy"]).all()
