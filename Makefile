@@ -22,6 +22,7 @@ demo: $(VENV)/.installed  ## relax a molecule and run molecular dynamics of it, 
 	$(BIN)/tdn relax examples/aspirin.xyz --output-dir $(DEMO)
 	$(BIN)/tdn md $(DEMO)/aspirin-relaxed.extxyz --output-dir $(DEMO) \
 	    --ensemble nvt-langevin --temperature 300 --time "0.5 ps" --interval 100 --seed 1
+	$(BIN)/tdn report $(DEMO) -o $(DEMO)/report.html
 	@echo; awk -F, '{ printf "%8s %8s %14s %13s %12s %13s\n", $$1, $$2, $$3, $$4, $$5, $$6 }' \
 	    $(DEMO)/aspirin-relaxed-md.csv
 	@echo; echo "Files in $(DEMO):"; ls -1sh $(DEMO)

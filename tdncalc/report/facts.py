@@ -66,9 +66,9 @@ def _of_many(run: Run) -> list[tuple[str, Any, str]]:
     steps = [record["steps"] for record in run.records if "steps" in record]
     seconds = [record["seconds"] for record in run.records if record.get("seconds")]
     return [
-        ("Structures", len(run.records), ""),
-        ("Converged", f"{sum(done)} of {len(done)}" if done else None, ""),
-        ("Atoms", sum(record.get("n_atoms", 0) for record in run.records), ""),
+        ("Structures", f"{len(run.records):,}", ""),
+        ("Converged", f"{sum(done):,} of {len(done):,}" if done else None, ""),
+        ("Atoms", f"{sum(record.get('n_atoms', 0) for record in run.records):,}", ""),
         ("Median steps", f"{median(steps):g}" if steps else None, ""),
         ("Time", f"{sum(seconds):.3g}" if seconds else None, "s"),
     ]

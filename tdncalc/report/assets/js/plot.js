@@ -15,7 +15,7 @@ function niceTicks(low, high, count) {
 class Plot {
   /**
    * @param spec title, unit, x {title, unit, values}, lines [{title, values, color}], log,
-   *   height, note; onpick(x) is called where the reader points and clicks
+   *   height, note, column {left, plots} shared by plots below each other; onpick(x) is called where the reader points and clicks
    */
   constructor(spec) {
     this.spec = spec;
@@ -104,10 +104,24 @@ class Plot {
     this.high = high + pad;
     this.x0 = x0;
     this.x1 = x1 > x0 ? x1 : x0 + 1;
-    this.left = Math.max(34, 10 + 6.4 * Math.max(...this.#yTicks().map(([, text]) => text.length)));
+    this.left = this.#leftMargin();
     this.toX = (v) => this.left + ((v - this.x0) / (this.x1 - this.x0)) * (width - this.left - MARGIN.right);
     const top = MARGIN.top, bottom = height - MARGIN.bottom;
     this.toY = (v) => bottom - (((log ? Math.log10(v) : v) - this.low) / (this.high - this.low)) * (bottom - top);
+  }
+
+  /** Room for the ticks; plots that stand in one column take the same. */
+  #leftMargin() {
+    const own = Math.max(34, 10 + 6.4 * Math.max(...this.#yTicks().map(([, text]) => text.length)));
+    const { column } = this.spec;
+    if (!column) return own;
+    const others = column.plots.filter((plot) => plot !== this);
+    column.plots = [...others, this];
+    if (own > column.left) {
+      column.left = own;
+      for (const plot of others) plot.draw();
+    }
+    return column.left;
   }
 
   #yTicks() {

@@ -63,13 +63,14 @@ function frameText(run, time, frame) {
 /** The plots of a run's series; of other runs their lines are laid over where they have the same. */
 function seriesPlots(run, onpick, others) {
   if (!run.series) return [];
+  const column = { left: 0, plots: [] };
   return run.series.lines.map((line) => {
     const lines = [{ title: run.name, values: line.values }];
     for (const other of others) {
       const same = other.series.lines.find((l) => l.key === line.key);
       if (same) lines.push({ title: other.name, values: same.values, x: abscissaIn(other, run.series.x.unit) });
     }
-    return new Plot({ key: line.key, title: line.title, unit: line.unit, log: line.log, x: run.series.x, lines, onpick });
+    return new Plot({ key: line.key, title: line.title, unit: line.unit, log: line.log, x: run.series.x, lines, onpick, column });
   });
 }
 

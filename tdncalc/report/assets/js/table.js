@@ -96,7 +96,7 @@ class StructureTable {
       return make("td", { class: "text" }, make("button", { type: "button", class: "name", text: value, "aria-pressed": String(row === this.chosen) }), formulaText(this.formulas[row]));
     }
     if (column.kind === "number") return make("td", { class: "number", text: figure(value, column.digits) });
-    if (column.kind === "flag") return make("td", {}, make("span", { class: `flag ${value === "converged" ? "good" : "bad"}`, text: value }));
+    if (column.kind === "flag") return make("td", { class: "text" }, make("span", { class: `flag ${value === "converged" ? "good" : "bad"}`, text: value }));
     return make("td", { class: "text", text: value });
   }
 

@@ -3,7 +3,8 @@
 function thumbnail(canvas, structure, elements) {
   const scale = Math.min(3, devicePixelRatio || 1);
   const width = (canvas.width = 72 * scale), height = (canvas.height = 52 * scale);
-  const context = canvas.getContext("2d");
+  // Drawn once and small: not worth the GPU.
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   const n = structure.numbers.length;
   const { center, axes } = principalAxes(structure.positions);
   const radii = structure.numbers.map((z) => elements[z].radius);
