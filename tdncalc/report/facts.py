@@ -22,6 +22,8 @@ def title(run: Run) -> str:
     """Say what kind of run it is."""
     if run.kind == "many" and run.paths.kind == "many":
         return "Relaxed structures"
+    if run.kind == "frames" and len(run.frames) == 1:
+        return "Structure"
     return _KINDS[run.kind]
 
 
@@ -76,7 +78,7 @@ def _of_many(run: Run) -> list[tuple[str, Any, str]]:
 
 def _of_frames(run: Run) -> list[tuple[str, Any, str]]:
     return [
-        ("Frames", len(run.frames), ""),
+        ("Frames", len(run.frames) if len(run.frames) > 1 else None, ""),
         ("Atoms", len(run.frames[0]) if run.frames else None, ""),
         ("Last energy", _fixed(_last(run, "potential_eV"), 4), "eV"),
         ("Largest force", _fixed(_last(run, "max_force"), 4), "eV/Å"),

@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.io import read, write
 
 from tdncalc.report import build_page, read_runs
@@ -170,6 +170,20 @@ def test_a_periodic_structure_has_its_cell_and_repeats(opened, folder):
     before = picture(page)
     page.get_by_label("Cells").select_option("2")
     assert (np.abs(picture(page) - before).max(axis=-1) > 0.1).mean() > 0.01
+
+
+def test_a_crystal_of_two_atoms_is_shown_repeated(opened, folder):
+    write("diamond.cif", bulk("C"))
+    page = opened("diamond.cif")
+    assert page.get_by_label("Cells").input_value() == "2"
+    assert page.locator(".kind").inner_text() == "Structure"
+
+
+def test_runs_with_nothing_in_common_open_with_the_first(opened, dynamics, structures):
+    page = opened(dynamics(), "relax.jsonl")
+    assert page.locator("h1").inner_text() == "ethanol-md"
+    page.get_by_role("button", name="Comparison").click()
+    assert page.locator("tbody tr").count() == 2
 
 
 def test_the_table_sorts_and_filters(opened, structures):

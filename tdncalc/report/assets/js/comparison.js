@@ -7,6 +7,12 @@ const COMPARED = [
   ["structures", "Structures", 0], ["converged", "Converged", 0], ["steps", "Median steps", 0], ["frames", "Frames", 0],
 ];
 
+/** Whether runs have more in common than a table: the same structures or quantities. */
+function comparable({ comparison, runs }) {
+  const titles = runs.filter((run) => run.series).map((run) => run.series.x.title);
+  return comparison.overlay.length > 0 || comparison.pairs !== null || new Set(titles).size < titles.length;
+}
+
 function comparisonView(data, stage) {
   const { comparison, runs } = data;
   const page = make("article", { class: "run" },

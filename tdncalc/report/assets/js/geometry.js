@@ -1,6 +1,7 @@
 // Vectors are arrays of three, cells flat arrays of nine with the cell vectors as rows.
 
 const BOND_REACH = 1.25; // of the sum of covalent radii
+const SMALL_CELL = 100; // atoms; in a larger cell nobody is bonded to two images of one atom
 const EXACT_ATOMS = 1000; // up to here every neighboring image is looked at
 
 function inverse(m) {
@@ -98,6 +99,7 @@ function bonded(positions, radii, i, j) {
  */
 function findMolecules(positions, radii, lattice) {
   const n = radii.length;
+  if (n <= SMALL_CELL && meetsItself(positions, radii, lattice)) return null;
   const fast = n > EXACT_ATOMS;
   const neighbors = Array.from({ length: n }, () => []);
   for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) {
@@ -123,6 +125,17 @@ function findMolecules(positions, radii, lattice) {
     molecules.push(links);
   }
   return molecules;
+}
+
+/** Whether an atom is bonded to two images of one atom, or to one of its own. */
+function meetsItself(positions, radii, lattice) {
+  for (let i = 0; i < radii.length; i++) for (let j = 0; j <= i; j++) {
+    const reach = BOND_REACH * (radii[i] + radii[j]);
+    const d = lattice.shortest(minus(at(positions, i), at(positions, j)));
+    const near = lattice.shifts.filter((s) => norm([d[0] + s[0], d[1] + s[1], d[2] + s[2]]) < reach);
+    if (near.length > 1) return true;
+  }
+  return false;
 }
 
 /** Positions as they are drawn in a periodic structure: whole molecules, or atoms in the cell. */

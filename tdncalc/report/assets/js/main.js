@@ -29,7 +29,7 @@ async function open() {
     if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey) current.key(event);
   });
   document.getElementById("footer").replaceChildren(...footer(data));
-  let shown = show(0);
+  let shown = show(data.comparison && !comparable(data) ? 1 : 0);
   startTheme(() => show(shown));
   stage.begin(await loadViewer());
   main.dataset.ready = "yes";

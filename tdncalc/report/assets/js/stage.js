@@ -161,7 +161,7 @@ class Stage {
     this.box = this.viewer.addShape({ color: css("--edge") });
     const corners = cornersOf(cell).map(([x, y, z]) => ({ x, y, z }));
     const corner = (a, b, c) => corners[4 * a + 2 * b + c];
-    const radius = 0.004 * Math.cbrt(Math.abs(dot(cross(cell.slice(0, 3), cell.slice(3, 6)), cell.slice(6, 9))));
+    const radius = 0.012 + 0.003 * Math.cbrt(Math.abs(dot(cross(cell.slice(0, 3), cell.slice(3, 6)), cell.slice(6, 9))));
     for (const [p, q] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
       for (const ends of [[[0, p, q], [1, p, q]], [[p, 0, q], [p, 1, q]], [[p, q, 0], [p, q, 1]]]) {
         this.box.addCylinder({ start: corner(...ends[0]), end: corner(...ends[1]), radius, fromCap: 2, toCap: 2 });
