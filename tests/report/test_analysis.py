@@ -28,6 +28,7 @@ def test_g_of_r_of_an_ideal_gas_is_one(gas):
     assert found.pair == "Ar–Ar"
     # 400 · 400 · 20 / 2 pairs in 2500 Å³: the shells beyond 3 Å hold over 5000 pairs each.
     assert found.values[found.r > 3] == pytest.approx(1.0, abs=0.04)
+    assert found.values.max() < 2  # nobody is a neighbor of itself
 
 
 def test_an_atom_in_its_own_cell_has_its_images_as_neighbors():
