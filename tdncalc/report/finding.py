@@ -1,5 +1,6 @@
 """From what a user types to the files of runs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from tdncalc.report.run import Kind, RunPaths
 from tdncalc.structures.formats import is_structure_file, stem
 
 _SUFFIXES: dict[str, Kind] = {"-md": "md", "-relax": "relax"}
+_REPLICA = re.compile(r"-\d+$")  # X-md-0 and so on, with one summary X-md.json
 # A run of one structure has a file that ends like this, the first that is there being shown.
 _OWN_FILES = (".traj", ".csv", ".json")
 _STREAM = ("relaxed.extxyz", "relax.jsonl")
@@ -25,9 +27,9 @@ def find_runs(spec: str) -> list[RunPaths]:
     if path.is_dir():
         return _of_folder(path)
     if path.is_file():
-        return [_of_file(path)]
+        return _of_file(path)
     stems = [path.name] if _kind(path.name) else [path.name + suffix for suffix in _SUFFIXES]
-    runs = [run for name in stems if (run := _of_stem(path.parent, name))]
+    runs = [run for name in stems for run in _of_stem(path.parent, name)]
     if not runs:
         raise StructureError(
             f"{spec}: no run; give a folder, or a file that 'tdn md', 'tdn relax' or 'tdn energy "
@@ -50,43 +52,49 @@ def _of_folder(folder: Path) -> list[RunPaths]:
 def _runs_in(folder: Path) -> Iterator[RunPaths]:
     files = [path for path in folder.iterdir() if path.suffix in _OWN_FILES]
     for name in sorted({path.stem for path in files if _kind(path.stem)}):
-        if (run := _of_stem(folder, name)) is not None:
-            yield run
+        yield from _of_stem(folder, name)
     for table in sorted(folder.glob("*.jsonl")):
         yield _of_stream(table)
 
 
-def _of_file(path: Path) -> RunPaths:
+def _of_file(path: Path) -> list[RunPaths]:
     """Find the run that a file belongs to; any other file is structures."""
     if path.suffix == ".jsonl":
-        return _of_stream(path)
+        return [_of_stream(path)]
     if path.name == _STREAM[0] and (table := path.with_name(_STREAM[1])).is_file():
-        return _of_stream(table)
+        return [_of_stream(table)]
     name = path.name.removesuffix(".previous")
     base, ending = Path(name).stem, Path(name).suffix
     if ending in (*_OWN_FILES, ".checkpoint") and _kind(base):
-        run = _of_stem(path.parent, base)
+        runs = _of_stem(path.parent, base)
     else:
-        run = _of_stem(path.parent, base.removesuffix("ed")) if base.endswith("-relaxed") else None
-    if run is None and ending in (".json", ".csv", ".checkpoint"):
+        runs = _of_stem(path.parent, base.removesuffix("ed")) if base.endswith("-relaxed") else []
+    if not runs and ending in (".json", ".csv", ".checkpoint"):
         raise StructureError(
             f"{path}: not of a run that can be shown; give its folder, trajectory, or "
             "X-md.json or X-relax.json"
         )
-    return run or _of_structures(path)
+    return runs or [_of_structures(path)]
 
 
-def _of_stem(folder: Path, name: str) -> RunPaths | None:
-    """Put together what ``X-md`` or ``X-relax`` left, None if nothing did."""
+def _of_stem(folder: Path, name: str) -> list[RunPaths]:
+    """Put together what ``X-md`` or ``X-relax`` left; of replicas, what each left."""
     trajectory, table, summary = (
         path if (path := folder / f"{name}{ending}").is_file() else None for ending in _OWN_FILES
     )
     kind = _kind(name)
     if kind is None or not (trajectory or table or summary):
-        return None
+        return []
+    common = folder / f"{_REPLICA.sub('', name)}.json"
+    if summary is None and common.is_file():
+        summary = common
+    elif trajectory is None and table is None:
+        replicas = sorted(p.stem for p in folder.glob("*.traj") if _REPLICA.sub("", p.stem) == name)
+        if replicas:
+            return [run for replica in replicas for run in _of_stem(folder, replica)]
     if trajectory is None and summary is not None:
         trajectory = _named_in(summary)
-    return RunPaths(kind, str(folder / name), trajectory, table, summary)
+    return [RunPaths(kind, str(folder / name), trajectory, table, summary)]
 
 
 def _named_in(summary: Path) -> Path | None:
@@ -111,4 +119,5 @@ def _of_structures(path: Path) -> RunPaths:
 
 
 def _kind(name: str) -> Kind | None:
+    name = _REPLICA.sub("", name)
     return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), None)

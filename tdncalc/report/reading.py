@@ -53,7 +53,7 @@ def _read(paths: RunPaths, max_frames: int) -> Run:
         notes.append("No trajectory was found, so that there is no structure to show.")
     if paths.kind == "frames" and _differ(frames):
         return _of_structures(paths, frames)
-    summary = read_summary(paths.summary) if paths.summary else {}
+    summary = _summary(paths)
     rows = _spread(len(frames), max_frames)
     if len(rows) < len(frames):
         notes.append(f"{len(rows)} of {len(frames)} frames are shown, evenly spaced.")
@@ -65,6 +65,16 @@ def _read(paths: RunPaths, max_frames: int) -> Run:
         columns = frame_columns(frames, paths.kind, summary)
     frames = [frames[row] for row in rows]
     return Run(paths, paths.kind, frames, rows, columns, summary=summary, notes=notes)
+
+
+def _summary(paths: RunPaths) -> dict[str, Any]:
+    """Read the summary; of one of several replicas with what is said of it."""
+    summary = read_summary(paths.summary) if paths.summary else {}
+    number = paths.name.rpartition("-")[2]
+    for replica in summary.pop("runs", []):
+        if number.isdecimal() and replica["replica"] == int(number):
+            summary |= replica
+    return summary
 
 
 def _read_many(paths: RunPaths) -> Run:

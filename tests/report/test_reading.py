@@ -47,6 +47,20 @@ def test_a_folder_is_every_run_in_it_and_each_is_read_once(dynamics, structures)
     ]
 
 
+@pytest.mark.parametrize("spec", ["x", "x-md", "x-md.json", "."])
+def test_replicas_are_runs_with_a_common_summary(spec, dynamics):
+    for number in range(3):
+        stem = dynamics("x", seed=number)
+        for ending in (".traj", ".csv"):
+            shutil.move(f"{stem}{ending}", f"{stem}-{number}{ending}")
+    told = [{"replica": number, "reason": f"reason {number}"} for number in range(3)]
+    Path("x-md.json").write_text(json.dumps({"input": "x.xyz", "runs": told}))
+    runs = read_runs([spec])
+    assert [Path(run.name).name for run in runs] == ["x-md-0", "x-md-1", "x-md-2"]
+    assert [run.summary for run in runs] == [{"input": "x.xyz", **one} for one in told]
+    assert len(read_runs(["x-md-1.csv"])) == 1
+
+
 def test_a_trajectory_elsewhere_is_found_by_the_summary(dynamics):
     dynamics("ethanol")
     Path("deep").mkdir()
