@@ -66,13 +66,11 @@ def _of_relaxation(run: Run) -> list[tuple[str, Any, str]]:
 def _of_many(run: Run) -> list[tuple[str, Any, str]]:
     done = [record["converged"] for record in run.records if "converged" in record]
     steps = [record["steps"] for record in run.records if "steps" in record]
-    seconds = [record["seconds"] for record in run.records if record.get("seconds")]
     return [
         ("Structures", f"{len(run.records):,}", ""),
         ("Converged", f"{sum(done):,} of {len(done):,}" if done else None, ""),
         ("Atoms", f"{sum(record.get('n_atoms', 0) for record in run.records):,}", ""),
         ("Median steps", f"{median(steps):g}" if steps else None, ""),
-        ("Time", f"{sum(seconds):.3g}" if seconds else None, "s"),
     ]
 
 

@@ -1,6 +1,7 @@
 """Many structures as a table: a column each quantity, a row each structure."""
 
 import math
+import os
 from collections import Counter
 from typing import Any
 
@@ -28,13 +29,20 @@ def listing(run: Run) -> dict[str, Any]:
     records = [dict(record) for record in run.records]
     if formulas:
         _add_relative(records, formulas)
-    names = [str(record.get("input", number)) for number, record in enumerate(records)]
+    names = _names(records)
     columns = [{"key": "name", "title": "Structure", "values": names, "kind": "text"}]
     columns += [_column(key, records) for key in _numeric(records)]
     if any("converged" in record for record in records):
         flags = [_outcome(record) for record in records]
         columns.append({"key": "converged", "title": "Outcome", "values": flags, "kind": "flag"})
     return {"columns": columns, "formulas": formulas or None}
+
+
+def _names(records: list[dict[str, Any]]) -> list[str]:
+    """Name structures without the folder that is common to all."""
+    names = [str(record.get("input", number)) for number, record in enumerate(records)]
+    common = os.path.commonprefix(names).rpartition("/")[0] if len(names) > 1 else ""
+    return [name[len(common) :].lstrip("/") for name in names] if common else names
 
 
 def _add_relative(records: list[dict[str, Any]], formulas: list[str]) -> None:

@@ -162,6 +162,14 @@ def test_the_table_has_a_column_for_every_number(structures, unpacking):
     assert "relaxed_bytes" not in columns
 
 
+def test_a_folder_common_to_all_structures_is_left_out_of_their_names(structures, unpacking):
+    table = Path("relax.jsonl")
+    table.write_text(table.read_text().replace('"input": "', '"input": "../set/C'))
+    data, _ = unpacking.data_of(page_of("relax.jsonl"))
+    names = data["runs"][0]["table"]["columns"][0]["values"]
+    assert names == ["CH2O.xyz", "CCH4.xyz", "CCH3CH2OH.xyz", "CCH3OCH3.xyz"]
+
+
 def test_two_runs_are_compared(dynamics, unpacking):
     first, second = dynamics("a"), dynamics("b")  # the same numbers: the same structures
     data, _ = unpacking.data_of(page_of(first, second))

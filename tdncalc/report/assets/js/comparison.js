@@ -16,7 +16,7 @@ function comparable({ comparison, runs }) {
 function comparisonView(data, stage) {
   const { comparison, runs } = data;
   const page = make("article", { class: "run" },
-    make("header", { class: "head" }, make("p", { class: "kind", text: "Comparison" }), make("h1", { text: runs.map((run) => run.name).join(" · ") })));
+    make("header", { class: "head" }, make("p", { class: "kind", text: "Comparison" }), make("h1", { text: runs.length > 3 ? `${runs.length} runs` : runs.map((run) => run.name).join(" · ") })));
   page.append(card(null, { class: "list" }, make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, runTable(comparison.rows, runs))));
   const layers = comparison.overlay.map(({ run, positions }) => ({ run, positions, numbers: runs[run].trajectory.numbers }));
   const overlay = layers.length ? new Overlay(data, stage, "Final structures, superposed", layers) : null;
