@@ -1,7 +1,6 @@
 """Many structures as a table: a column each quantity, a row each structure."""
 
 import math
-import os
 from collections import Counter
 from typing import Any
 
@@ -39,10 +38,10 @@ def listing(run: Run) -> dict[str, Any]:
 
 
 def _names(records: list[dict[str, Any]]) -> list[str]:
-    """Name structures without the folder that is common to all."""
+    """Name structures, without their folder if it is the same for all."""
     names = [str(record.get("input", number)) for number, record in enumerate(records)]
-    common = os.path.commonprefix(names).rpartition("/")[0] if len(names) > 1 else ""
-    return [name[len(common) :].lstrip("/") for name in names] if common else names
+    folders = {name.rpartition("/")[0] for name in names}
+    return [name.rpartition("/")[2] for name in names] if len(folders) == 1 else names
 
 
 def _add_relative(records: list[dict[str, Any]], formulas: list[str]) -> None:

@@ -50,6 +50,7 @@ def opened(chromium, folder):
         page.on("request", lambda request: requests.append(request.url))
         page.goto(target.as_uri())
         page.wait_for_selector("main[data-ready]", timeout=60_000)
+        drawn(page)
         requests[:] = [url for url in requests if url != target.as_uri()]
         return page
 
@@ -58,6 +59,11 @@ def opened(chromium, folder):
         context.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith("data:,")] == []
+
+
+def drawn(page):
+    """Wait until plots have their size."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def picture(page):
@@ -252,4 +258,5 @@ def test_narrow_pages_fit_and_follow_the_scheme(scheme, opened, dynamics):
     assert (before == "rgb(20, 22, 26)") == (scheme == "dark")
     page.locator("#theme").click()
     assert page.evaluate(back) != before
-    assert page.locator(".plot .line").count() > 4
+    drawn(page)
+    assert page.locator(".plots .line").count() == 4
