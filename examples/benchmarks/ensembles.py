@@ -31,7 +31,9 @@ RUNS = {
 }
 
 
-def frames_of(settings: MDSettings, calculator: TDNCalculator) -> tuple[list[MDFrame], int, float]:
+def frames_of(
+    settings: MDSettings, calculator: TDNCalculator
+) -> tuple[list[MDFrame], int, float | None]:
     """Return frames without the first fifth, the number of free momenta, and the drift."""
     name = "benzene.cif" if settings.constant_pressure else "ethanol.xyz"
     start = relax(read(EXAMPLES / name), calculator=calculator).atoms
@@ -40,7 +42,7 @@ def frames_of(settings: MDSettings, calculator: TDNCalculator) -> tuple[list[MDF
     frames = [step.frame for step in seen if step.frame is not None]
     last = frames[-1]
     free = round(2 * last.kinetic_eV / (units.kB * last.temperature_K))
-    return frames[len(frames) // 5 :], free, result.drift_meV_per_atom_per_ps or np.nan
+    return frames[len(frames) // 5 :], free, result.drift_meV_per_atom_per_ps
 
 
 def line(settings: MDSettings, calculator: TDNCalculator) -> str:
@@ -49,7 +51,8 @@ def line(settings: MDSettings, calculator: TDNCalculator) -> str:
     thermal = units.kB * KELVIN
     kinetic = np.array([frame.kinetic_eV for frame in frames])
     row = f"{kinetic.mean() / (free * thermal / 2):.3f} | "
-    row += f"{kinetic.var() / (free * thermal**2 / 2):.2f} | {drift:.4f} | "
+    row += f"{kinetic.var() / (free * thermal**2 / 2):.2f} | "
+    row += "– | " if drift is None else f"{drift:.4f} | "
     if not settings.constant_pressure:
         return row + "– | –"
     pressures = np.array([frame.pressure_GPa for frame in frames])

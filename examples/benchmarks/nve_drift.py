@@ -53,7 +53,7 @@ def main() -> None:
         for part in np.array_split(np.arange(len(total)), 4)
     ]
     print(
-        f"{atoms.symbols}: {len(atoms)} atoms, {time_ps[-1]:.1f} ps, "
+        f"{atoms.get_chemical_formula()}: {len(atoms)} atoms, {time_ps[-1]:.1f} ps, "
         f"mean temperature {result.temperature_K:.0f} K"
     )
     print(
