@@ -23,8 +23,8 @@ from ase.io import iread
 from scipy.stats import mannwhitneyu
 
 from tdncalc import Potential, load_model
+from tdncalc.training.calibration import judge
 from tdncalc.training.data import load_frames
-from tdncalc.training.novelty import judge
 
 # Lattice constants in Å of crystals that exist, and of simple cubic ones that do not.
 CRYSTALS = {

@@ -39,8 +39,8 @@ def calibrate_model(
     # Imported here: they are heavy.
     import torch
 
+    from tdncalc.training.calibration import calibrate
     from tdncalc.training.data import load_frames
-    from tdncalc.training.novelty import calibrate
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -18,6 +18,7 @@ from torch_geometric.loader import DataLoader
 from tdncalc.checkpoint import save_model
 from tdncalc.errors import CheckpointError, OutputError, TDNError
 from tdncalc.tdn import TDN
+from tdncalc.training.calibration import calibrate
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.curve import write_curve
 from tdncalc.training.data import (
@@ -26,7 +27,6 @@ from tdncalc.training.data import (
 )
 from tdncalc.training.finetuning import origin
 from tdncalc.training.levels import Levels
-from tdncalc.training.novelty import calibrate
 from tdncalc.training.optimizer import make_optimizer
 from tdncalc.training.preparation import check_known, load_data, make_network
 from tdncalc.training.processes import Processes, joined

@@ -6,8 +6,9 @@ import torch
 from ase.build import bulk
 
 from tdncalc.checkpoint import load_model, read_card, save_model
+from tdncalc.training.calibration import calibrate, judge
 from tdncalc.training.data import load_frames
-from tdncalc.training.novelty import _likeliest, _reduced, calibrate, fit_novelty, judge
+from tdncalc.training.novelty import _likeliest, _reduced, fit_novelty
 
 
 @pytest.fixture

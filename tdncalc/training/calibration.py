@@ -1,0 +1,87 @@
+"""Give a model its novelty, and measure what it is worth."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from tdncalc.checkpoint import add_novelty, find_device, load_model, load_network, read_card
+from tdncalc.potential import Potential
+from tdncalc.training.frames import Frames
+from tdncalc.training.novelty import fit_novelty
+
+__all__ = ["calibrate", "judge"]
+
+_CHUNK = 64
+
+
+def calibrate(
+    model: str | Path,
+    frames: Frames,
+    held_out: Frames | None,
+    *,
+    device: str = "auto",
+    observer: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Fit the novelty of a model and write it, with what the held-out structures say of it.
+
+    Parameters
+    ----------
+    model
+        Name or folder; its card gets the entry ``novelty``.
+    frames, held_out
+        The structures that the model was trained on, and others.
+    device
+        Where to evaluate.
+    observer
+        Called with the structures done and in all.
+
+    Returns
+    -------
+    dict
+        What is written into the card, see :func:`fit_novelty` and :func:`judge`.
+    """
+    # without the novelty that is there: it may be of earlier weights
+    place = find_device(device)
+    potential = Potential(load_network(model), read_card(model), device=place, dtype=torch.float32)
+    potential.settle(wait=True)
+    novelty, facts = fit_novelty(potential, frames, observer=observer)
+    add_novelty(model, novelty, facts)
+    if held_out is not None:
+        facts["held_out"] = judge(load_model(model, device=device), held_out)
+        add_novelty(model, novelty, facts)
+    return facts
+
+
+def judge(potential: Potential, frames: Frames) -> dict[str, Any]:
+    """Tell how well the novelty of a model ranks its errors on labeled structures.
+
+    Returns
+    -------
+    dict
+        ``structures``; ``above_1``, the fraction of them with a novelty above 1; and Spearman's
+        rank correlation between novelty and error: ``spearman`` of the structures with their mean
+        absolute force error, ``spearman_atoms`` of the atoms with the length of theirs.
+    """
+    novelties, errors, lengths = [], [], []
+    for start in range(0, len(frames), _CHUNK):
+        chosen = range(start, min(start + _CHUNK, len(frames)))
+        wanted = ("forces", "novelty")
+        results = potential.evaluate([frames.atoms(i) for i in chosen], properties=wanted)
+        for index, result in zip(chosen, results, strict=True):
+            part = slice(frames.starts[index], frames.starts[index + 1])
+            error = np.asarray(result["forces"]) - frames.forces[part]
+            novelties.append(np.asarray(result["novelties"]))
+            errors.append(np.abs(error).mean())
+            lengths.append(np.linalg.norm(error, axis=1))
+    largest = np.array([part.max() for part in novelties])
+    ranked = spearmanr(largest, errors), spearmanr(np.hstack(novelties), np.hstack(lengths))
+    return {
+        "structures": len(frames),
+        "above_1": float((largest > 1).mean()),
+        "spearman": float(ranked[0].statistic),
+        "spearman_atoms": float(ranked[1].statistic),
+    }
