@@ -16,6 +16,7 @@ from tdncalc.cli.progress import Progress
 from tdncalc.errors import OptionError
 from tdncalc.structures import Source
 from tdncalc.workflows.md import MDFiles, MDResult, MDSettings, MDStep
+from tdncalc.workflows.md_checkpoint import previous
 
 if TYPE_CHECKING:
     from tdncalc.calculator import TDNCalculator
@@ -68,7 +69,8 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
         raise OptionError("--output takes one run; leave it out, or --replicas")
     source, files = replicas.source, replicas.files()
     summary = replicas.output.output_dir / f"{source.name}-md.json"
-    resumes = replicas.resume and any(one.checkpoint.exists() for one in files)
+    checkpoints = [path for one in files for path in (one.checkpoint, previous(one.checkpoint))]
+    resumes = replicas.resume and any(path.exists() for path in checkpoints)
     paths = [path for one in files for path in one.paths()]
     check_free([*paths, summary], replicas.output, replace=resumes)
     model = session.begin(options)

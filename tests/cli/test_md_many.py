@@ -23,6 +23,13 @@ def test_replicas_have_files_of_their_own_and_are_resumed(run, water, folder, fi
     ]
 
 
+def test_replicas_killed_while_checkpoints_are_renamed_are_resumed(run, water, folder):
+    run(water, "--steps", "4", "--replicas", "2")
+    for path in folder.glob("*.checkpoint"):
+        path.rename(f"{path}.previous")
+    assert run(water, "--steps", "8", "--replicas", "2", "--resume").code == 0
+
+
 def test_replica_that_a_guard_stops_is_told(run, water):
     outcome = run(water, "--steps", "4", "--replicas", "2", "--min-distance", "3")
     assert outcome.code == 4
