@@ -158,7 +158,7 @@ md water.xyz --steps 5 --interval 1.5                | '1.5' is not a valid inte
 md water.xyz --steps 5 --seed x                      | 'x' is not
 md water.xyz --steps 5 --friction -1                 | --friction -1
 md water.xyz --steps 5 --pressure 1                  | has no effect on --ensemble
-md water.xyz --steps 5 -o water.xyz --overwrite      | is the INPUT
+md water.xyz --steps 5 -o water.xyz --overwrite      | is an INPUT
 md water.xyz --steps 5 -o last.foo                   | no known format
 md water.xyz --steps 5 -o last.cif                   | for crystals
 md many.xyz --steps 5                                | several structures
