@@ -40,7 +40,7 @@ def test_words_choose_atoms(spec, indices):
         ("-1", "is neither"),
         ("5", "atoms 5 are not among 0-4"),
         ("0-9", "atoms 0-9 are not among 0-4"),
-        ("3-1", "atoms 3-1 are not among 0-4"),
+        ("3-1", "the range 3-1 runs backwards; write 1-3"),
         ("Au", "no atom of the structure is there"),
         ("z<-5", "no atom of the structure is there"),
     ],
