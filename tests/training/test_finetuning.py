@@ -16,7 +16,7 @@ from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.data import load_frames
 from tdncalc.training.evaluate import evaluate
-from tdncalc.training.finetuning import extend, interaction_energies, start_from
+from tdncalc.training.finetuning import deepen, extend, interaction_energies, start_from
 from tdncalc.training.loop import train
 from tdncalc.training.preparation import make_network
 
@@ -39,6 +39,26 @@ def test_a_new_element_begins_as_the_mean_of_the_known(network: TDN) -> None:
     assert torch.allclose(weights[:, 2], weights[:, :2].mean(1))
     radii = wider.repulsion.radii
     assert wider.repulsion.shortest[2, 2] == pytest.approx(float(2 * radii[2]))
+
+
+def test_a_deeper_network_computes_the_same_and_its_new_layers_learn(network: TDN) -> None:
+    deeper = deepen(network, 4)
+    elements = torch.tensor([0, 1, 0])
+    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    vectors = torch.tensor([[0, 0, 2.5], [0, 0, -2.5], [2.4, 0, 0], [-2.4, 0, 0]])
+    energies = deeper(elements, edges, vectors)
+    assert torch.equal(energies, network(elements, edges, vectors))
+    energies.sum().backward()
+    for layer in (1, 2):
+        gradient = deeper.interactions[layer].product.linear.weight.grad
+        assert gradient is not None
+        assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("n_layers", [1, 2.5, "3"])
+def test_layers_are_only_added(network: TDN, n_layers: object) -> None:
+    with pytest.raises(ConfigError, match="must be 2 or more"):
+        deepen(network, n_layers)  # type: ignore[arg-type]
 
 
 def labeled(symbols: str, seed: int, theory: float) -> Atoms:
