@@ -35,6 +35,8 @@ class Part:
         Part of the training structures to validate on.
     group
         Neighboring frames that are held out together.
+    tested
+        Part to test on, of a set that marks none as test.
     """
 
     source: str
@@ -43,6 +45,7 @@ class Part:
     test: dict[str, str]
     valid: float = 0.1
     group: int = 1
+    tested: float = 0.0
 
 
 _MLEARN = ("Li", "Ni", "Cu", "Mo", "Si", "Ge")
@@ -73,6 +76,10 @@ SETS = {
             {"test": "test_eth_meth"},
         ),
     ],
+    # frames of one trajectory: blocks of it stay together, and those that are tested are no others
+    "water": [
+        Part("water/deepmd_pbe0_water.extxyz.xz", "water", "", {}, valid=0.1, group=10, tested=0.2)
+    ],
     "rmd17": [
         Part(f"rmd17/{name}.extxyz.xz", f"rmd17-{name}", "train_01", {"test": "test_01"}, 0.05)
         for name in _RMD17
@@ -100,8 +107,11 @@ def split(part: Part, folder: Path) -> dict[str, list[str]]:
     by_split = defaultdict(list)
     for frame in frames_of(folder / part.source):
         by_split[_value(frame, "split")].append(frame)
-    train, valid = hold_out(by_split[part.train], part.valid, part.group)
+    train = by_split[part.train]
     tests = {ending: by_split[other] for ending, other in part.test.items()}
+    if part.tested:
+        train, tests["test"] = hold_out(train, part.tested, part.group)
+    train, valid = hold_out(train, part.valid, part.group)
     return {"train": train, "valid": valid, **tests}
 
 
