@@ -28,6 +28,7 @@ __all__ = [
     "Kernels",
     "Reference",
     "coupling_key",
+    "find_kernels",
     "gather_product",
     "gather_product_backward",
     "gather_product_double_backward",
@@ -129,12 +130,12 @@ class Reference:
         target: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See :class:`Kernels`."""
-        operands, edges = [s, harmonics, weights], (source, target)
+        operands = [s, harmonics, weights]
         totals = [torch.zeros_like(x) for x in (a, *operands)]
         for place, cotangent in enumerate(cotangents):
-            changed = [*operands[:place], cotangent, *operands[place + 1 :]]
-            gathered = self.forward(*changed, *edges)
-            gradients = list(self.backward(a, *changed, *edges))
+            x, y, w = operands[:place] + [cotangent] + operands[place + 1 :]  # noqa: RUF005
+            gathered = self.forward(x, y, w, source, target)
+            gradients = list(self.backward(a, x, y, w, source, target))
             gradients[place] = torch.zeros_like(gradients[place])
             totals = [x + y for x, y in zip(totals, [gathered, *gradients], strict=True)]
         return totals[0], totals[1], totals[2], totals[3]
@@ -171,18 +172,20 @@ def register_kernels(device_type: str, factory: Factory) -> None:
     and number of channels; it returns None where it has no kernels.
     """
     _FACTORIES[device_type] = factory
-    _find.cache_clear()
+    find_kernels.cache_clear()
 
 
 @lru_cache(maxsize=64)
-def _find(key: str, device_type: str, dtype: torch.dtype, channels: int) -> Kernels:
+def find_kernels(key: str, device_type: str, channels: int) -> Kernels | None:
+    """Return the kernels of a coupling for a type of device and number of channels, if any."""
     factory = _FACTORIES.get(device_type)
-    found = factory(_COUPLINGS[key], channels) if factory and dtype == torch.float32 else None
-    return found or Reference(_COUPLINGS[key])
+    return factory(_COUPLINGS[key], channels) if factory else None
 
 
 def _kernels(key: str, s: Tensor) -> Kernels:
-    return _find(key, s.device.type, s.dtype, s.shape[2])
+    if s.dtype == torch.float32 and (found := find_kernels(key, s.device.type, s.shape[2])):
+        return found
+    return Reference(_COUPLINGS[key])
 
 
 @torch.library.custom_op("tdncalc::gather_product", mutates_args=())

@@ -37,10 +37,13 @@ class Build:
         Where it is, or will be.
     headers
         The generated sources by name.
+    source
+        What is compiled with them.
     """
 
     library: Path
     headers: Mapping[str, str]
+    source: Path
 
     def ready(self) -> bool:
         """Tell whether the library can be loaded."""
@@ -89,7 +92,8 @@ class Build:
             (work / name).write_text(text)
         self._mark.touch()
         made = work / "kernel.so"
-        command = [*compiler, *_FLAGS, f"-I{work}", str(_SOURCES / "kernel.cpp"), "-o", str(made)]
+        command = [*compiler, *_FLAGS, f"-I{work}", f"-I{_SOURCES}", str(self.source)]
+        command += ["-o", str(made)]
         # a shell in the background: it outlives this process, and nobody has to wait for it
         script = (
             f"(if {shlex.join(command)} >{_quoted(work / 'log')} 2>&1;"
@@ -100,14 +104,15 @@ class Build:
         subprocess.run(["nice", "sh", "-c", script], check=True, start_new_session=True)
 
 
-def find_build(headers: Mapping[str, str]) -> Build:
+def find_build(headers: Mapping[str, str], source: Path = _SOURCES / "kernel.cpp") -> Build:
     """Return the build of a kernel on this machine, named by all that it depends on."""
     digest = hashlib.sha256("\n".join([*_FLAGS, _machine()]).encode())
-    for source in sorted([*_SOURCES.glob("*.h"), *_SOURCES.glob("*.cpp")]):
-        digest.update(source.read_bytes())
+    for file in [*sorted(_SOURCES.glob("*.h")), source]:
+        digest.update(file.read_bytes())
     for name in sorted(headers):
         digest.update(headers[name].encode())
-    return Build(cache_folder() / f"kernel-{digest.hexdigest()[:24]}.so", headers)
+    library = cache_folder() / f"{source.stem}-{digest.hexdigest()[:24]}.so"
+    return Build(library, headers, source)
 
 
 def cache_folder() -> Path:

@@ -10,7 +10,7 @@ from torch import Tensor
 from tdncalc.nn.spherical import degree_slice
 from tdncalc.tdn import TDN
 
-__all__ = ["network_header", "sizes_header"]
+__all__ = ["coupling_header", "network_header", "scaled", "sizes_header"]
 
 _ZERO = 1e-12
 
@@ -45,15 +45,22 @@ def network_header(network: TDN) -> str:
     tensor = network.coupling.tensor.double()
     functions = [
         *_harmonics(network.harmonics.l_max, tensor),
-        *_edge_product(_scaled(tensor, l_max, l_max)),
+        *_edge_product(scaled(tensor, l_max, l_max)),
         "template <int OUT> struct Product;",
     ]
     for degree in sorted({0, l_max}):
-        functions += _node_product(degree, _scaled(tensor, l_max, degree))
+        functions += _node_product(degree, scaled(tensor, l_max, degree))
     return "\n".join(["#pragma once", *functions, ""])
 
 
-def _scaled(tensor: Tensor, l_max: int, l_out: int) -> Tensor:
+def coupling_header(tensor: Tensor) -> str:
+    """Return the header of one edge product alone, of a tensor (D_in, D_edge, D_out)."""
+    sizes = zip(("D_IN", "D_EDGE", "D_OUT"), tensor.shape, strict=True)
+    lines = [f"constexpr int {name} = {value};" for name, value in sizes]
+    return "\n".join(["#pragma once", *lines, *_edge_product(tensor), ""])
+
+
+def scaled(tensor: Tensor, l_max: int, l_out: int) -> Tensor:
     """Return the tensor of a product (D, D, D_out), normalized as :class:`TensorProduct`'s."""
     size, size_out = (l_max + 1) ** 2, (l_out + 1) ** 2
     part = tensor[:size, :size, :size_out]
@@ -82,7 +89,7 @@ def _sums(name: str, groups: dict[int, list[str]], size: int, assign: str = "=")
 def _harmonics(l_max: int, tensor: Tensor) -> list[str]:
     """Degree by degree from the one below, as :class:`SphericalHarmonics` does."""
     forward = ["y[0] = fill(1.0f);"]
-    forward += [f"y[{1 + x}] = {3**0.5:.9g}f * u[{x}];" for x in range(3)]
+    forward += [f"y[{1 + x}] = {3**0.5:.8e}f * u[{x}];" for x in range(3)]
     backward: list[str] = []
     for degree in range(2, l_max + 1):
         low, high = degree_slice(degree - 1).start, degree_slice(degree).start
@@ -91,13 +98,13 @@ def _harmonics(l_max: int, tensor: Tensor) -> list[str]:
         groups: dict[int, list[str]] = defaultdict(list)
         steps: list[str] = []
         for i, j, k, value in _terms(block):
-            factor = f"{value:.9g}f"
+            factor = f"{value:.8e}f"
             groups[k].append(f"{factor} * y[{low + i}] * y[{1 + j}]")
             steps.append(f"b[{low + i}] += {factor} * b[{high + k}] * y[{1 + j}];")
             steps.append(f"b[{1 + j}] += {factor} * b[{high + k}] * y[{low + i}];")
         forward += [f"y[{high + k}] = {' + '.join(terms)};" for k, terms in groups.items()]
         backward = steps + backward
-    backward += [f"u[{x}] = {3**0.5:.9g}f * b[{1 + x}];" for x in range(3)]
+    backward += [f"u[{x}] = {3**0.5:.8e}f * b[{1 + x}];" for x in range(3)]
     return [
         *_function("harmonics(const V* u, V* y)", forward),
         *_function("harmonics_back(const V* y, V* b, V* u)", backward),
@@ -106,11 +113,11 @@ def _harmonics(l_max: int, tensor: Tensor) -> list[str]:
 
 def _edge_product(tensor: Tensor) -> list[str]:
     """One matrix per edge, its entries that can differ from zero in a row."""
-    size = tensor.shape[0]
+    size_in, _, size_out = tensor.shape
     entries: dict[tuple[int, int], list[str]] = defaultdict(list)
     by_harmonics: list[str] = []
     for i, j, k, value in _terms(tensor):
-        entries[k, i].append(f"{value:.9g}f * y[{j}]")
+        entries[k, i].append(f"{value:.8e}f * y[{j}]")
     matrix = [f"t[{n}] = {' + '.join(terms)};" for n, terms in enumerate(entries.values())]
     rows: dict[int, list[str]] = defaultdict(list)
     columns: dict[int, list[str]] = defaultdict(list)
@@ -121,14 +128,14 @@ def _edge_product(tensor: Tensor) -> list[str]:
     for i, j, k, value in _terms(tensor):
         pairs[i, k].append((j, value))
     for (i, k), terms in pairs.items():
-        body = " ".join(f"y[{j}] += {value:.9g}f * p;" for j, value in terms)
+        body = " ".join(f"y[{j}] += {value:.8e}f * p;" for j, value in terms)
         by_harmonics.append(f"{{ const V p = x[{i}] * z[{k}]; {body} }}")
     return [
         f"constexpr int N_COUPLINGS = {len(entries)};",
         *_function("coupling_matrix(const V* y, V* t)", matrix),
-        *_function("couple(const float* t, int e, const V* x, V* z)", _sums("z", rows, size)),
+        *_function("couple(const float* t, int e, const V* x, V* z)", _sums("z", rows, size_out)),
         *_function(
-            "couple_back(const float* t, int e, const V* z, V* x)", _sums("x", columns, size)
+            "couple_back(const float* t, int e, const V* z, V* x)", _sums("x", columns, size_in)
         ),
         *_function("couple_back_harmonics(const V* z, const V* x, V* y)", by_harmonics),
     ]
@@ -154,7 +161,7 @@ def _node_product(degree: int, tensor: Tensor) -> list[str]:
 def _product(tensor: Tensor, other: str) -> list[str]:
     lines = [f"z[{k}] = V{{}};" for k in range(tensor.shape[2])]
     for (i, j), terms in _by_pair(tensor).items():
-        sums = " ".join(f"z[{k}] += {value:.9g}f * p;" for k, value in terms)
+        sums = " ".join(f"z[{k}] += {value:.8e}f * p;" for k, value in terms)
         lines.append(f"{{ const V p = x[{i}] * {other}[{j}]; {sums} }}")
     return lines
 
@@ -162,7 +169,7 @@ def _product(tensor: Tensor, other: str) -> list[str]:
 def _product_back(tensor: Tensor, other: str) -> list[str]:
     lines = []
     for (i, j), terms in _by_pair(tensor).items():
-        total = " + ".join(f"{value:.9g}f * z[{k}]" for k, value in terms)
+        total = " + ".join(f"{value:.8e}f * z[{k}]" for k, value in terms)
         lines.append(
             f"{{ const V p = {total}; x_back[{i}] += p * {other}[{j}];"
             f" {other}_back[{j}] += p * x[{i}]; }}"

@@ -1,5 +1,6 @@
 """The default layer: message passing and products of node features, all by one tensor product."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,11 @@ from tdncalc.nn.radial import RadialWeights
 from tdncalc.nn.spherical import degrees
 from tdncalc.nn.tensor_product import Evaluation, TensorProduct
 
-__all__ = ["Edges", "Interaction", "LayerSizes", "Message", "NodeProduct"]
+__all__ = ["Edges", "Gather", "Interaction", "LayerSizes", "Message", "NodeProduct"]
+
+# From features sent (N, D_in, C), harmonics (E, D), weights (E, L+1, C), source and target (E,) to
+# what each atom gathers, (N, D, C).
+Gather = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,15 @@ class Message(nn.Module):
 
     with one radial weight per channel and output degree, and :math:`\bar n` the average number of
     neighbors in the training set.
+
+    Attributes
+    ----------
+    gather
+        An operator that couples, weights, sums and scales in place of plain tensors, if set.
     """
 
     degree: Tensor
+    gather: Gather | None = None
 
     def __init__(self, coupling: Coupling, sizes: LayerSizes, evaluation: Evaluation) -> None:
         super().__init__()
@@ -120,17 +131,25 @@ class Message(nn.Module):
 
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
         """Gather x (N, D_in, C) along the edges into (N, D, C)."""
-        sent = self.down(x).index_select(0, edges.source)  # (E, D_in, C_e)
         weights = self.radial(
             edges.basis, edges.source_elements, edges.target_elements, edges.falloff
         ).unflatten(1, (self.l_edge + 1, -1))  # (E, L+1, C_e)
-        if self.scalars_only:
-            coupled = edges.harmonics[:, :, None] * (weights * sent).index_select(1, self.degree)
-        else:
-            coupled = self.couple(sent, edges.harmonics) * weights.index_select(1, self.degree)
-        gathered = coupled.new_zeros(x.shape[0], *coupled.shape[1:])
-        mixed: Tensor = self.up(gathered.index_add(0, edges.target, coupled) * self.scale)
+        gather = self.gather or self._gather
+        gathered = gather(self.down(x), edges.harmonics, weights, edges.source, edges.target)
+        mixed: Tensor = self.up(gathered)
         return mixed
+
+    def _gather(
+        self, sent: Tensor, harmonics: Tensor, weights: Tensor, source: Tensor, target: Tensor
+    ) -> Tensor:
+        n_atoms, sent = len(sent), sent.index_select(0, source)  # (E, D_in, C_e)
+        if self.scalars_only:
+            coupled = harmonics[:, :, None] * (weights * sent).index_select(1, self.degree)
+        else:
+            coupled = self.couple(sent, harmonics) * weights.index_select(1, self.degree)
+        gathered = coupled.new_zeros(n_atoms, *coupled.shape[1:])
+        scaled: Tensor = gathered.index_add(0, target, coupled) * self.scale
+        return scaled  # (N, D, C_e)
 
 
 class NodeProduct(nn.Module):

@@ -12,7 +12,9 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 
 from tdncalc.architectures import Network, traits
 from tdncalc.errors import ConfigError
+from tdncalc.fused.fusing import fuse
 from tdncalc.published.network import PublishedTDN
+from tdncalc.tdn import TDN
 from tdncalc.training.levels import Levels
 
 __all__ = ["Batch", "LossWeights", "StepResult", "make_step"]
@@ -119,9 +121,12 @@ def make_step(
     The parameters are those of the network and then, if given, those of the levels of several sets.
     The balance (2,) multiplies the errors of energies and of forces, beside their weights.
 
-    The compiled one traces loss and gradients together once, with symbolic sizes, and gives the
-    graph to inductor: batches of any size run without recompilation. Eager is its reference.
+    The compiled one gathers messages by kernels of their own, traces loss and gradients together
+    once, with symbolic sizes, and gives the graph to inductor: batches of any size run without
+    recompilation. Eager is its reference.
     """
+    if compiled and isinstance(network, TDN):
+        network = fuse(network)
     outputs = _Outputs(network, levels)
     if outputs.direct and weights.stress:
         raise ConfigError("direct forces have no stress; remove stress_weight")

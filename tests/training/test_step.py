@@ -87,6 +87,8 @@ def test_the_virial_is_that_of_the_potential(
 def test_the_compiled_step_equals_the_eager_one_at_every_size(
     network: TDN, batches: list[Batch]
 ) -> None:
+    config = replace(network.config, channels=8, edge_channels=8)
+    network = TDN(config, network.coupling).float()
     levels = Levels(np.array([[False, False], [True, True]]))
     eager = make_step(network, WEIGHTS, compiled=False, levels=levels)
     compiled = make_step(network, WEIGHTS, compiled=True, levels=levels)
