@@ -1,6 +1,6 @@
 """Throughput of a training step, eager and compiled, for the network of the bundled model.
 
-Batches of 16 random clusters; one thread; the two take turns. Compiling takes a minute or two.
+Batches of 16 random clusters; one thread; the two take turns. The kernel is compiled once.
 
     python training_step.py [--repeats 20]
 """

@@ -27,8 +27,8 @@ struct Scratch {
 constexpr int components(int degree) { return (degree + 1) * (degree + 1); }
 
 // Powers of VL channels of one atom: power n + 1 is power[n], the last has degree OUT only.
-template <int OUT>
-INLINE void make_powers(const V a[D], V power[CORRELATION][D]) {
+template <int OUT, class T>
+INLINE void make_powers(const T a[D], T power[CORRELATION][D]) {
 #pragma GCC unroll 32
     for (int d = 0; d < D; ++d) power[0][d] = a[d];
     if constexpr (CORRELATION == 2) Product<OUT>::square(a, power[1]);
@@ -41,9 +41,9 @@ INLINE void make_powers(const V a[D], V power[CORRELATION][D]) {
 }
 
 // Derivative by a, given those by the powers, which are used up.
-template <int OUT>
-INLINE void make_powers_back(const V a[D], const V power[CORRELATION][D], V back[CORRELATION][D],
-                             V a_back[D]) {
+template <int OUT, class T>
+INLINE void make_powers_back(const T a[D], const T power[CORRELATION][D], T back[CORRELATION][D],
+                             T a_back[D]) {
 #pragma GCC unroll 32
     for (int d = 0; d < D; ++d) a_back[d] = back[0][d];
     if constexpr (CORRELATION == 2) Product<OUT>::square_back(a, back[1], a_back);

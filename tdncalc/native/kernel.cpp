@@ -307,9 +307,9 @@ Model* tdn_model(const float* weights, int64_t n_weights, const float* pairs, co
                  float wall, float saturation, double cutoff, float origin, float step,
                  int n_intervals) {
     auto model = std::make_unique<Model>();
-    if (int64_t(bind(*model, nullptr)) != n_weights) return nullptr;
+    if (int64_t(bind<const float*>(model->layers, nullptr)) != n_weights) return nullptr;
     model->packed.assign(weights, weights + n_weights);
-    bind(*model, model->packed.data());
+    bind<const float*>(model->layers, model->packed.data());
     for (int p = 0; p < N_ELEMENTS * N_ELEMENTS; ++p)
         model->pairs[p] = {pairs[4 * p], pairs[4 * p + 1], pairs[4 * p + 2], pairs[4 * p + 3]};
     std::copy_n(screening, 8, model->screening);

@@ -7,10 +7,14 @@
 #include "vectors.h"
 
 // One layer, as pointers into the packed weights. "back" is a transposed matrix.
-struct Layer {
-    const float *down, *down_back, *up, *up_back, *powers, *linear, *linear_back, *residual;
-    const float *inner, *inner_back, *outer, *outer_back;  // outer: scalars and gates side by side
-    const float *read_linear, *read_inner, *read_inner_back, *read_outer;
+template <class P>
+struct LayerOf {
+    P down, down_back, up, up_back, powers, linear, linear_back, residual;
+    P inner, inner_back, outer, outer_back;  // outer: scalars and gates side by side
+    P read_linear, read_inner, read_inner_back, read_outer;
+};
+
+struct Layer : LayerOf<const float*> {
     const float* radial[N_ELEMENTS * N_ELEMENTS];  // by source · N_ELEMENTS + target
 };
 
@@ -37,15 +41,16 @@ constexpr int out_degree(int layer) { return layer == N_LAYERS - 1 ? 0 : L; }
 constexpr int PASSED = N_LAYERS > 2 ? D : 1;
 
 // Point the layers into the packed weights; returns how many there must be.
-static size_t bind(Model& model, const float* base) {
-    const float* at = base;
+template <class P, class AnyLayer>
+static size_t bind(AnyLayer* layers, P base) {
+    P at = base;
     auto next = [&](size_t n) {
-        const float* start = at;
+        P start = at;
         at += n;
         return start;
     };
     for (int t = 0; t < N_LAYERS; ++t) {
-        Layer& layer = model.layers[t];
+        AnyLayer& layer = layers[t];
         const int degrees = out_degree(t) + 1;
         layer.down = next(t ? (L + 1) * C * CE : 0);
         layer.down_back = next(t ? (L + 1) * C * CE : 0);

@@ -17,8 +17,8 @@ _ZERO = 1e-12
 Term = tuple[int, int, int, float]
 
 
-def sizes_header(network: TDN) -> str:
-    """Return the header of the network's sizes."""
+def sizes_header(network: TDN, *, training: bool = False) -> str:
+    """Return the header of the network's sizes; in training hidden units fill vectors as well."""
     config = network.config
     sizes = {
         "L": config.l_max,
@@ -27,10 +27,12 @@ def sizes_header(network: TDN) -> str:
         "N_LAYERS": config.n_layers,
         "N_ELEMENTS": len(config.elements),
         "CORRELATION": config.correlation,
+        "K": config.n_radial,
+        "HR": config.hidden,
     }
     lines = [f"constexpr int {name} = {value};" for name, value in sizes.items()]
     # what the preprocessor chooses the length of vectors by
-    divisor = math.gcd(config.channels, config.edge_channels)
+    divisor = math.gcd(config.channels, config.edge_channels, config.hidden if training else 0)
     return "\n".join(["#pragma once", f"#define TDN_CHANNELS {divisor}", *lines, ""])
 
 
@@ -73,7 +75,9 @@ def _terms(tensor: Tensor) -> Iterator[Term]:
 
 
 def _function(signature: str, lines: Iterable[str]) -> list[str]:
-    return [f"INLINE void {signature} {{", *(f"    {line}" for line in lines), "}"]
+    """Return a function of vectors V or, where its signature says T, of any numbers."""
+    template = ["template <class T>"] if "T*" in signature else []
+    return [*template, f"INLINE void {signature} {{", *(f"    {line}" for line in lines), "}"]
 
 
 def _sums(name: str, groups: dict[int, list[str]], size: int, assign: str = "=") -> list[str]:
@@ -88,7 +92,7 @@ def _sums(name: str, groups: dict[int, list[str]], size: int, assign: str = "=")
 
 def _harmonics(l_max: int, tensor: Tensor) -> list[str]:
     """Degree by degree from the one below, as :class:`SphericalHarmonics` does."""
-    forward = ["y[0] = fill(1.0f);"]
+    forward = ["y[0] = T{} + 1.0f;"]
     forward += [f"y[{1 + x}] = {3**0.5:.8e}f * u[{x}];" for x in range(3)]
     backward: list[str] = []
     for degree in range(2, l_max + 1):
@@ -106,7 +110,7 @@ def _harmonics(l_max: int, tensor: Tensor) -> list[str]:
         backward = steps + backward
     backward += [f"u[{x}] = {3**0.5:.8e}f * b[{1 + x}];" for x in range(3)]
     return [
-        *_function("harmonics(const V* u, V* y)", forward),
+        *_function("harmonics(const T* u, T* y)", forward),
         *_function("harmonics_back(const V* y, V* b, V* u)", backward),
     ]
 
@@ -147,22 +151,22 @@ def _node_product(degree: int, tensor: Tensor) -> list[str]:
     square = square - torch.diag_embed(torch.diagonal(square, dim1=1, dim2=2) / 2)
     square = square.permute(1, 2, 0)  # each pair of components once
     body = [
-        *_function("times(const V* x, const V* y, V* z)", _product(tensor, "y")),
+        *_function("times(const T* x, const T* y, T* z)", _product(tensor, "y")),
         *_function(
-            "times_back(const V* x, const V* y, const V* z, V* x_back, V* y_back)",
+            "times_back(const T* x, const T* y, const T* z, T* x_back, T* y_back)",
             _product_back(tensor, "y"),
         ),
-        *_function("square(const V* x, V* z)", _product(square, "x")),
-        *_function("square_back(const V* x, const V* z, V* x_back)", _product_back(square, "x")),
+        *_function("square(const T* x, T* z)", _product(square, "x")),
+        *_function("square_back(const T* x, const T* z, T* x_back)", _product_back(square, "x")),
     ]
     return [f"template <> struct Product<{degree}> {{", *body, "};"]
 
 
 def _product(tensor: Tensor, other: str) -> list[str]:
-    lines = [f"z[{k}] = V{{}};" for k in range(tensor.shape[2])]
+    lines = [f"z[{k}] = T{{}};" for k in range(tensor.shape[2])]
     for (i, j), terms in _by_pair(tensor).items():
         sums = " ".join(f"z[{k}] += {value:.8e}f * p;" for k, value in terms)
-        lines.append(f"{{ const V p = x[{i}] * {other}[{j}]; {sums} }}")
+        lines.append(f"{{ const T p = x[{i}] * {other}[{j}]; {sums} }}")
     return lines
 
 
@@ -171,7 +175,7 @@ def _product_back(tensor: Tensor, other: str) -> list[str]:
     for (i, j), terms in _by_pair(tensor).items():
         total = " + ".join(f"{value:.8e}f * z[{k}]" for k, value in terms)
         lines.append(
-            f"{{ const V p = {total}; x_back[{i}] += p * {other}[{j}];"
+            f"{{ const T p = {total}; x_back[{i}] += p * {other}[{j}];"
             f" {other}_back[{j}] += p * x[{i}]; }}"
         )
     return lines

@@ -14,7 +14,13 @@ from tdncalc.nn.interaction import Interaction
 from tdncalc.nn.radial import envelope
 from tdncalc.tdn import SATURATION, TDN, Readout
 
-__all__ = ["RadialTables", "pack_weights", "pair_constants"]
+__all__ = [
+    "RadialTables",
+    "layer_weights",
+    "pack_weights",
+    "pair_constants",
+    "radial_weights",
+]
 
 _STEP = 0.0075  # √Å; a longer one costs digits of the radial weights, a shorter one memory
 _PLACES = 0.5 * torch.cos(torch.pi * torch.arange(6, dtype=torch.float64) / 5)
@@ -23,6 +29,12 @@ _FROM_VALUES = torch.linalg.inv(torch.linalg.vander(_PLACES))  # to coefficients
 
 def pack_weights(network: TDN) -> NDArray[np.float32]:
     """Return the weights of all layers in the order in which the kernel binds them."""
+    parts = [part.detach().double().flatten().numpy() for part in layer_weights(network)]
+    return np.concatenate(parts).astype("f4")
+
+
+def layer_weights(network: TDN) -> list[Tensor]:
+    """Return what `pack_weights` packs; gradients pass through all but the transposed ones."""
     parts: list[Tensor] = []
     for layer in range(network.config.n_layers):
         interaction = _interaction(network, layer)
@@ -30,7 +42,17 @@ def pack_weights(network: TDN) -> NDArray[np.float32]:
             parts += _with_transpose(interaction.message.down.weight)
         parts += _layer(interaction)
         parts += _readout(cast(Readout, network.readouts[layer]), network.config.energy_scale)
-    return np.concatenate([part.detach().double().flatten().numpy() for part in parts]).astype("f4")
+    return parts
+
+
+def radial_weights(network: TDN) -> list[Tensor]:
+    """Return those of the radial networks, and what atoms of each element send first, in order."""
+    parts: list[Tensor] = []
+    for layer in range(network.config.n_layers):
+        radial = _interaction(network, layer).message.radial
+        parts += [radial.basis, radial.source, radial.target, *_with_transpose(radial.out)]
+    first = _interaction(network, 0).message.down
+    return [*parts, first(network.embedding)]
 
 
 def _interaction(network: TDN, layer: int) -> Interaction:
@@ -57,7 +79,7 @@ def _readout(readout: Readout, scale: float) -> list[Tensor]:
 
 
 def _with_transpose(matrices: Tensor) -> list[Tensor]:
-    return [matrices, matrices.transpose(-1, -2)]
+    return [matrices, matrices.detach().transpose(-1, -2)]
 
 
 def pair_constants(network: TDN) -> NDArray[np.float32]:

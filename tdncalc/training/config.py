@@ -89,7 +89,8 @@ class OptimizerConfig:
     validate_every, checkpoint_seconds
         Steps between validations; seconds between checkpoints.
     compiled, threads
-        Compile the step with inductor; CPU threads of the run.
+        Learn by a kernel compiled for the network, or else a step that inductor compiles, in place
+        of plain PyTorch; CPU threads of the run.
     """
 
     steps: int

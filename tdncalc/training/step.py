@@ -13,6 +13,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 from tdncalc.architectures import Network, traits
 from tdncalc.errors import ConfigError
 from tdncalc.fused.fusing import fuse
+from tdncalc.native.training import TrainedNetwork, training_kernel
 from tdncalc.published.network import PublishedTDN
 from tdncalc.tdn import TDN
 from tdncalc.training.levels import Levels
@@ -121,13 +122,14 @@ def make_step(
     The parameters are those of the network and then, if given, those of the levels of several sets.
     The balance (2,) multiplies the errors of energies and of forces, beside their weights.
 
-    The compiled one gathers messages by kernels of their own, traces loss and gradients together
-    once, with symbolic sizes, and gives the graph to inductor: batches of any size run without
-    recompilation. Eager is its reference.
+    The compiled one is the kernel of :mod:`tdncalc.native.training`. Where that cannot be, loss and
+    gradients are traced together once, with symbolic sizes, and inductor compiles the graph:
+    batches of any size run without recompilation. Eager is the reference of both.
     """
-    if compiled and isinstance(network, TDN):
+    kernel = training_kernel(network) if compiled and isinstance(network, TDN) else None
+    if kernel is None and compiled and isinstance(network, TDN):
         network = fuse(network)
-    outputs = _Outputs(network, levels)
+    outputs = _Outputs(kernel or network, levels)
     if outputs.direct and weights.stress:
         raise ConfigError("direct forces have no stress; remove stress_weight")
     names = [name for name, _ in outputs.named_parameters()]
@@ -139,7 +141,7 @@ def make_step(
         gradients = torch.autograd.grad(loss, parameters)
         return [loss.detach(), *(error.detach() for error in errors), *gradients]
 
-    run = _Compiled(step) if compiled else step
+    run = _Compiled(step) if compiled and kernel is None else step
 
     def call(parameters: Sequence[Tensor], batch: Batch, balance: Tensor) -> StepResult:
         loss, *rest = run(list(parameters), batch.tensors(), balance)
@@ -149,27 +151,38 @@ def make_step(
 
 
 class _Outputs(nn.Module):
-    """What the loss asks of a network: energies (N,) in eV, and forces where it has its own."""
+    """What the loss asks of a network.
 
-    def __init__(self, network: Network, levels: Levels | None) -> None:
+    Energies (N,) in eV; forces where it has its own; else the derivative of all energies by the
+    edge vectors, (E, 3) in eV/Å.
+    """
+
+    def __init__(self, network: Network | TrainedNetwork, levels: Levels | None) -> None:
         super().__init__()
         self.network = network
         self.levels = levels
-        self.direct, self.per_atom = traits(network.config)
+        config = network.network.config if isinstance(network, TrainedNetwork) else network.config
+        self.direct, self.per_atom = traits(config)
 
-    def forward(self, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        vectors = batch.vectors.detach().requires_grad_(True)
         arguments = (batch.elements, batch.edge_index, vectors)
-        if self.direct:
+        forces = gradient = None
+        if isinstance(self.network, TrainedNetwork):
+            energies, gradient = self.network(*arguments)
+        elif self.direct:
             assert isinstance(self.network, PublishedTDN)
             energies, forces = self.network.energies_and_forces(*arguments)
         else:
-            energies, forces = self.network(*arguments), None
+            energies = self.network(*arguments)
         if self.per_atom:
             energies = energies * batch.n_atoms.index_select(0, batch.structure)
+        if forces is None and gradient is None:
+            (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
         if self.levels is not None:
             level = batch.level.index_select(0, batch.structure)
             energies = energies + self.levels(level, batch.elements)
-        return energies, forces
+        return energies, forces, gradient
 
 
 def _loss(
@@ -180,11 +193,9 @@ def _loss(
     balance: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss and the mean absolute errors of energy per atom, force components and virial."""
-    vectors = batch.vectors.detach().requires_grad_(True)
-    energies, forces = torch.func.functional_call(outputs, parameters, (batch, vectors))
+    energies, forces, gradient = torch.func.functional_call(outputs, parameters, (batch,))
     source, target = batch.edge_index
     if forces is None:
-        (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)  # (E, 3)
         forces = (
             torch.zeros_like(batch.forces)
             .index_add(0, target, gradient)
@@ -198,7 +209,7 @@ def _loss(
     loss = loss + balance[1] * weights.forces * _huber(_norm(force_error), delta).mean()
     virial_error = torch.zeros_like(loss)
     if weights.stress:
-        by_edge = vectors[:, :, None] * gradient[:, None, :]
+        by_edge = batch.vectors[:, :, None] * gradient[:, None, :]
         owner = batch.structure.index_select(0, target)
         strain = torch.zeros_like(batch.strain_gradient).index_add(0, owner, by_edge)
         strain_error = (strain - batch.strain_gradient) / batch.n_atoms[:, None, None]

@@ -83,11 +83,14 @@ def test_the_virial_is_that_of_the_potential(
     assert float(result.virial_error) < 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "channels",
+    [pytest.param(6, marks=pytest.mark.slow, id="inductor"), pytest.param(8, id="kernel")],
+)
 def test_the_compiled_step_equals_the_eager_one_at_every_size(
-    network: TDN, batches: list[Batch]
+    network: TDN, batches: list[Batch], channels: int
 ) -> None:
-    config = replace(network.config, channels=8, edge_channels=8)
+    config = replace(network.config, channels=channels, edge_channels=channels)
     network = TDN(config, network.coupling).float()
     levels = Levels(np.array([[False, False], [True, True]]))
     eager = make_step(network, WEIGHTS, compiled=False, levels=levels)
@@ -97,5 +100,6 @@ def test_the_compiled_step_equals_the_eager_one_at_every_size(
         batch = replace(plain, level=torch.arange(len(plain.level)) % (1 + index % 2))
         one, other = eager(values, batch, weight), compiled(values, batch, weight)
         assert float(other.loss) == pytest.approx(float(one.loss), rel=1e-5)
+        assert float(other.virial_error) == pytest.approx(float(one.virial_error), rel=1e-4)
         for a, b in zip(one.gradients, other.gradients, strict=True):
             assert (a - b).norm() <= 1e-4 * a.norm() + 1e-7
