@@ -37,6 +37,9 @@ class Part:
         Neighboring frames that are held out together.
     tested
         Part to test on, of a set that marks none as test.
+    exchanged
+        Pattern of the ``config_type`` of frames whose stress has yz and xz exchanged; it is put
+        right.
     """
 
     source: str
@@ -46,15 +49,22 @@ class Part:
     valid: float = 0.1
     group: int = 1
     tested: float = 0.0
+    exchanged: str = ""
 
 
-_MLEARN = ("Li", "Ni", "Cu", "Mo", "Si", "Ge")
+# Where σyz and σxz of mlearn are exchanged: a crystal sheared in the plane of y and z has a stress
+# there in Li, and in the strained crystals of Si and Ge, and in the plane of x and z in the others.
+_ALL, _THERMAL = r".", r"^(?!.*Elastic)"
+_MLEARN = {"Li": "", "Ni": _ALL, "Cu": _ALL, "Mo": _ALL, "Si": _THERMAL, "Ge": _THERMAL}
 _RMD17 = ("aspirin", "azobenzene", "benzene", "ethanol", "malonaldehyde")
 _RMD17 += ("naphthalene", "paracetamol", "salicylic", "toluene", "uracil")
 _TEST = {"test": "test"}
 SETS = {
     "metals": [
-        *(Part(f"mlearn/{e}.extxyz.xz", f"mlearn-{e}", "train", _TEST, group=8) for e in _MLEARN),
+        *(
+            Part(f"mlearn/{e}.extxyz.xz", f"mlearn-{e}", "train", _TEST, group=8, exchanged=kinds)
+            for e, kinds in _MLEARN.items()
+        ),
         Part("MoNbTaW/MoNbTaW.extxyz.xz", "MoNbTaW", "train", _TEST, group=8),
     ],
     "acac": [
@@ -106,6 +116,8 @@ def split(part: Part, folder: Path) -> dict[str, list[str]]:
     """Return the frames of a set, as text, by the ending of the file they belong to."""
     by_split = defaultdict(list)
     for frame in frames_of(folder / part.source):
+        if part.exchanged and re.search(part.exchanged, _value(frame, "config_type")):
+            frame = exchange_shear(frame)
         by_split[_value(frame, "split")].append(frame)
     train = by_split[part.train]
     tests = {ending: by_split[other] for ending, other in part.test.items()}
@@ -137,6 +149,17 @@ def hold_out(frames: list[str], fraction: float, group: int) -> tuple[list[str],
         [frame for index, frame in enumerate(frames) if index not in chosen],
         [frame for index, frame in enumerate(frames) if index in chosen],
     )
+
+
+def exchange_shear(frame: str) -> str:
+    """Return the text of a frame with yz and xz of its stress exchanged."""
+    count, comment, atoms = frame.split("\n", 2)
+
+    def exchanged(found: re.Match[str]) -> str:
+        xx, xy, xz, _, yy, yz, _, _, zz = found[1].split()
+        return f'stress="{" ".join((xx, xy, yz, xy, yy, xz, yz, xz, zz))}"'
+
+    return "\n".join((count, re.sub(r'stress="([^"]*)"', exchanged, comment), atoms))
 
 
 def frames_of(path: Path) -> Iterator[str]:

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import write
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
 
 from tdncalc.training.config import load_config
 from tdncalc.training.data import load_frames
@@ -58,6 +60,25 @@ def test_no_structure_is_in_two_parts_and_groups_stay_together(
     assert 10 < len(places["valid"]) < 32
     kept = [text for text in parts["train"] if "config_type=crystal" in text.split("\n")[1]]
     assert kept
+
+
+def test_exchanged_shear_stress_is_put_right_in_the_kinds_named(tmp_path: Path) -> None:
+    splitting = script("split_data")
+    frames = [bulk("Cu"), bulk("Cu")]
+    for atoms, kind in zip(frames, ("Elastic", "AIMD"), strict=True):
+        atoms.info |= {"config_type": kind, "split": "train"}
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, stress=[1, 2, 3, 4, 5, 6])
+    write(tmp_path / "all.extxyz", frames)
+    (tmp_path / "x.xz").write_bytes(lzma.compress((tmp_path / "all.extxyz").read_bytes()))
+    part = splitting.Part("x.xz", "x", "train", {}, 0.9, exchanged=r"^(?!.*Elastic)")
+    parts = splitting.split(part, tmp_path)
+    (tmp_path / "again.extxyz").write_text("".join(parts["train"] + parts["valid"]))
+    stress = {
+        atoms.info["config_type"]: atoms.get_stress()
+        for atoms in read(tmp_path / "again.extxyz", ":")
+    }
+    assert stress["Elastic"] == pytest.approx([1, 2, 3, 4, 5, 6])
+    assert stress["AIMD"] == pytest.approx([1, 2, 3, 5, 4, 6])
 
 
 def test_a_sample_has_a_share_of_every_kind(tmp_path: Path, data_folder: Path) -> None:
