@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.io import read
-from harness.drugs import bonds, drugs
+from harness.molecules import bonds, drugs
 
 from tdncalc import MDFiles, MDResult, MDSettings, TDNCalculator, relax, run_md
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.io import read
-from harness.drugs import drugs
+from harness.molecules import drugs
 from matplotlib.figure import Figure
 
 from tdncalc import MDSettings, TDNCalculator, relax, run_md
