@@ -83,7 +83,7 @@ def test_settling_ends_at_the_minimum_of_its_calculator():
     from harness.minima import curvature, settle
 
     atoms = Atoms("Ar3", [(0, 0, 0), (1.2, 0, 0), (0.5, 1.0, 0.1)])
-    minimum, _ = settle(atoms, LennardJones(rc=50), LennardJones(rc=50))
+    minimum = settle(atoms, LennardJones(rc=50), LennardJones(rc=50))
     sides = minimum.get_all_distances()[np.triu_indices(3, 1)]
     assert sides == pytest.approx(2 ** (1 / 6), abs=1e-4)
     assert np.abs(minimum.get_forces()).max() < 0.002

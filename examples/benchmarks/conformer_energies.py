@@ -45,10 +45,10 @@ def compare(smiles: str, starts: list[Atoms], model: TDNCalculator, kept: Kept) 
     true: list[Atoms] = []
     ours: list[Atoms] = []
     for start in starts:
-        end = kept("GFN2 minimum", start, lambda start=start: settle(start, gfn2, model)[0])
+        end = kept("GFN2 minimum", start, lambda start=start: settle(start, gfn2, model))
         if all(best_rmsd(end, other) > SAME for other in true):
             true.append(end)
-            ours.append(settle(start, model, model)[0])
+            ours.append(settle(start, model, model))
     relaxed, reference = (
         np.array([atoms.get_potential_energy() for atoms in minima]) for minima in (ours, true)
     )

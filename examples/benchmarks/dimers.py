@@ -40,7 +40,7 @@ def minimum(
     found, first = arrangements(MONOMERS[one], MONOMERS[other], STARTS)
     ends: list[Atoms] = []
     for start in found[:MOST]:
-        ends.append(kept("GFN2 minimum", start, lambda start=start: settle(start, gfn2, model)[0]))
+        ends.append(kept("GFN2 minimum", start, lambda start=start: settle(start, gfn2, model)))
         if len(ends) >= which + TRIED and len(distinct(ends)) > which:
             return distinct(ends)[which], first
     raise LookupError(f"{one}-{other}: {len(distinct(ends))} minima of {MOST} relaxations")

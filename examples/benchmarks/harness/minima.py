@@ -44,9 +44,7 @@ def curvature(atoms: Atoms, calculator: Calculator, step: float = 0.01) -> np.nd
     return (rows + rows.T) / 2
 
 
-def settle(
-    atoms: Atoms, calculator: Calculator, guide: Calculator, fmax: float = FMAX
-) -> tuple[Atoms, int]:
+def settle(atoms: Atoms, calculator: Calculator, guide: Calculator, fmax: float = FMAX) -> Atoms:
     """Relax with the optimizer of the package, then on to a tight limit.
 
     Parameters
@@ -62,8 +60,8 @@ def settle(
 
     Returns
     -------
-    tuple[Atoms, int]
-        The minimum with its energy and forces, and the steps to 0.05 eV/Å.
+    Atoms
+        The minimum with its energy and forces.
     """
     first = relax(atoms, calculator=calculator, settings=RelaxSettings(fmax=0.05, steps=1000))
     end = first.atoms.copy()
@@ -72,7 +70,7 @@ def settle(
     optimizer = BFGS(end, logfile=None)
     optimizer.H0 = (modes * np.maximum(np.abs(stiffness), _SOFT)) @ modes.T
     optimizer.run(fmax=fmax, steps=500)
-    return frozen(end), first.steps
+    return frozen(end)
 
 
 class Kept:
