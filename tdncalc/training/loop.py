@@ -133,7 +133,8 @@ class _Run:
         levels = Levels(self.level_fit.free).to(device) if len(names) > 1 else None
         trained = [network, levels] if levels else [network]
         self.parameters = [p for module in trained for p in module.parameters()]
-        optimizer = make_optimizer(trained, self.options.method)
+        fast = self.options.compiled and device.type == "cpu"
+        optimizer = make_optimizer(trained, self.options.method, compiled=fast)
         average = [p.detach().clone() for p in self.parameters]
         self.state = RunState(network, average, optimizer, levels)
         weights = self._loss_weights()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tdncalc.errors import ConfigError
+from tdncalc.native.orthogonal import Iterations, compiled_iterations
 
 __all__ = ["Muon", "Optimizers", "make_optimizer"]
 
@@ -31,10 +32,15 @@ class Muon(torch.optim.Optimizer):
         Matrices, or stacks of them, (…, n_in, n_out).
     momentum
         Memory of the gradient.
+    iterate
+        The Newton-Schulz iterations.
     """
 
-    def __init__(self, params: Iterable[Tensor], *, momentum: float = 0.95) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], *, momentum: float = 0.95, iterate: Iterations | None = None
+    ) -> None:
         super().__init__(params, {"lr": 0.0, "momentum": momentum})
+        self._iterate = iterate or _iterate
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -44,7 +50,7 @@ class Muon(torch.optim.Optimizer):
             for matrix in group["params"]:
                 kept = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
                 kept.lerp_(matrix.grad, 1 - memory)
-                direction = _orthogonal(matrix.grad.lerp(kept, memory))
+                direction = _orthogonal(matrix.grad.lerp(kept, memory), self._iterate)
                 n_in, n_out = matrix.shape[-2:]
                 matrix.add_(direction, alpha=-group["lr"] * max(1.0, n_in / n_out) ** 0.5)
 
@@ -72,8 +78,13 @@ class Optimizers:
             optimizer.load_state_dict(state[name])
 
 
-def make_optimizer(modules: Iterable[nn.Module], method: str) -> Optimizers:
-    """Return the optimizer of the modules' parameters; ConfigError for an unknown method."""
+def make_optimizer(
+    modules: Iterable[nn.Module], method: str, *, compiled: bool = False
+) -> Optimizers:
+    """Return the optimizer of the modules' parameters; ConfigError for an unknown method.
+
+    The compiled one is as the other, only faster: parameters have to be on the CPU and in float32.
+    """
     if method not in get_args(Method):
         allowed = ", ".join(get_args(Method))
         raise ConfigError(f"optimizer: method {method!r} is not known; allowed: {allowed}")
@@ -84,7 +95,8 @@ def make_optimizer(modules: Iterable[nn.Module], method: str) -> Optimizers:
     adam = torch.optim.Adam(rest, lr=0.0, betas=(0.9, 0.99), amsgrad=True)
     parts: dict[str, tuple[torch.optim.Optimizer, float]] = {"adam": (adam, 1.0)}
     if matrices:
-        parts["muon"] = (Muon(matrices), _MUON_RATE)
+        iterate = compiled_iterations() if compiled else None
+        parts["muon"] = (Muon(matrices, iterate=iterate), _MUON_RATE)
     return Optimizers(parts)
 
 
@@ -93,13 +105,18 @@ def _mixes_channels(name: str, parameter: Tensor) -> bool:
     return is_matrix and name.rpartition(".")[2] not in _TABLES
 
 
-def _orthogonal(matrices: Tensor) -> Tensor:
+def _orthogonal(matrices: Tensor, iterate: Iterations) -> Tensor:
     """Return about U Vᵀ of each matrix U S Vᵀ; singular values end between 0.7 and 1.2."""
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x = matrices if wide else matrices.mT
     x = x / (x.square().sum((-2, -1), keepdim=True).sqrt() + 1e-12)
-    a, b, c = _NEWTON_SCHULZ
-    for _ in range(5):
+    x = iterate(x, _NEWTON_SCHULZ, 5)
+    return x if wide else x.mT
+
+
+def _iterate(x: Tensor, coefficients: tuple[float, float, float], iterations: int) -> Tensor:
+    a, b, c = coefficients
+    for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x if wide else x.mT
+    return x
