@@ -119,6 +119,18 @@ def free_part(stress: np.ndarray, mode: CellMode) -> np.ndarray:
     return stress
 
 
+def free_strain(mode: CellMode, n_atoms: int) -> np.ndarray | None:
+    """Return the projector (9, 9) to the strains that a cell mode moves, over their length in Å.
+
+    It takes a gradient by a strain to that by what an optimizer sees of it; None for a fixed cell.
+    """
+    if mode == "fixed":
+        return None
+    basis = np.eye(9).reshape(9, 3, 3)
+    parts = [free_part((one + one.T) / 2, mode).ravel() for one in basis]
+    return np.asarray(np.stack(parts) / (STRAIN_LENGTH * np.sqrt(n_atoms)))
+
+
 def require_movable_cell(atoms: Atoms, mode: CellMode) -> None:
     """Raise an OptionError unless the cell can move so and the calculator has a stress."""
     if mode != "xy":

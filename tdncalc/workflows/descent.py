@@ -1,33 +1,33 @@
-"""ASE's optimizers, one step at a time, and kept from climbing."""
+"""Optimizers, one step at a time, and kept from climbing."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from ase.optimize import BFGS, FIRE, LBFGS
+from ase.constraints import FixAtoms
+from ase.optimize import BFGS, FIRE
 
+from tdncalc.workflows.cell_modes import free_strain
+from tdncalc.workflows.internals import Frame
+from tdncalc.workflows.lbfgs import ManyLBFGS
 from tdncalc.workflows.relax_settings import OptimizerName
+from tdncalc.workflows.rows import Rows
+from tdncalc.workflows.uphill import MOST_TRIALS, RISE, shorter
 
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.filters import Filter
     from ase.optimize.optimize import Optimizer
 
-_CLASSES: dict[OptimizerName, Callable[..., Optimizer]] = {
-    "lbfgs": LBFGS,
-    "bfgs": BFGS,
-    "fire": FIRE,
-}
-_NEWTON: tuple[OptimizerName, ...] = ("lbfgs", "bfgs")
-# A rise that rounding in a float32 model cannot explain.
-RISE = 1e-3  # eV
-# Shortened this often, a step is a thousandth of what it was: then the energy does not follow the
-# forces (direct forces, a jump of the potential), and the place is taken as it is.
-MOST_TRIALS = 5
+    from tdncalc.workflows.cell_modes import Problem
+
+_CLASSES: dict[OptimizerName, Callable[..., Optimizer]] = {"bfgs": BFGS, "fire": FIRE}
+# SciPy warns of an error of 1e-13 in the logarithm of a strain.
+_LOGARITHM = "logm result may be inaccurate"
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,60 @@ class _Place:
     enthalpy: float
 
 
-def shorter(slope: np.ndarray, bend: np.ndarray) -> np.ndarray:
-    """Return what part of steps to take that went uphill.
+class Descent(Protocol):
+    """Steps that go down."""
 
-    Parameters
-    ----------
-    slope, bend
-        Of the energy along each step, as slope t + bend t² at its part t, eV.
-    """
-    curved = np.where(bend > 0, bend, 1.0)
-    return np.where(bend > 0, np.clip(-slope / (2 * curved), 0.1, 0.5), 0.25)
+    def takes(self, enthalpy: float) -> bool:
+        """Tell whether a place of that enthalpy, eV, is one to go on from."""
+
+    def step(self, enthalpy: float) -> None:
+        """Take one step from where the target is, given its enthalpy in eV."""
 
 
-class Descent:
-    """Steps of an ASE optimizer that go down.
+def descent(problem: Problem) -> Descent:
+    """Return the way down that the settings of a problem name."""
+    if problem.settings.optimizer == "lbfgs":
+        return _OneOfMany(problem)
+    return _ByASE(problem.target, problem.settings.optimizer)
 
-    Quasi-Newton steps come without a line search, and climb where the curvature is negative. A
-    place that lies above the one before it is not taken: the step to it is shortened, to where a
-    parabola through both energies and the slope has its minimum (J. Nocedal and S. J. Wright,
-    *Numerical Optimization*, 2nd ed., Eq. 3.58). LBFGS forgets what it has learned where the
-    curvature along a step is negative; BFGS uses the modulus of its curvatures. FIRE turns
-    downhill by itself.
+
+class _OneOfMany:
+    """L-BFGS of many structures with one."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._optimizer = ManyLBFGS(lambda _: self._frame())
+        self._place = problem.target.__ase_optimizable__()  # type: ignore[no-untyped-call]
+        self._rows = Rows(np.array([self._place.ndofs() // 3]))
+
+    def takes(self, enthalpy: float) -> bool:
+        """Tell whether a place of that enthalpy, eV, is one to go on from."""
+        return bool(self._optimizer.takes(np.array([enthalpy]))[0])
+
+    def step(self, enthalpy: float) -> None:
+        """Take one step from where the target is, given its enthalpy in eV."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _LOGARITHM, RuntimeWarning)
+            x = self._place.get_x().reshape(-1, 3)
+            gradient = self._place.get_gradient().reshape(-1, 3)
+            step = self._optimizer.step(self._rows, x, gradient, np.array([enthalpy]))
+            self._place.set_x((x + step).ravel())
+
+    def _frame(self) -> Frame:
+        atoms = self._problem.atoms
+        fixed = np.zeros(len(atoms), dtype=bool)
+        for constraint in atoms.constraints:
+            if type(constraint) is FixAtoms:
+                fixed[constraint.index] = True
+        strain = free_strain(self._problem.settings.cell, len(atoms))
+        return Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, fixed, strain)
+
+
+class _ByASE:
+    """Steps of ASE's BFGS or FIRE that go down.
+
+    BFGS comes without a line search, and may climb. A place that lies above the one before it is
+    not taken: the step to it is shortened. FIRE turns downhill by itself.
 
     Parameters
     ----------
@@ -78,15 +111,14 @@ class Descent:
 
     def takes(self, enthalpy: float) -> bool:
         """Tell whether a place of that enthalpy, eV, is one to go on from."""
-        if self._taken is None or self._name not in _NEWTON:
+        if self._taken is None or self._name != "bfgs":
             return True
         return enthalpy <= self._taken.enthalpy + RISE or self._trials == MOST_TRIALS
 
     def step(self, enthalpy: float) -> None:
         """Take one step from where the target is, given its enthalpy in eV."""
         with warnings.catch_warnings():
-            # SciPy warns of an error of 1e-13 in the logarithm of a strain.
-            warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
+            warnings.filterwarnings("ignore", _LOGARITHM, RuntimeWarning)
             if self.takes(enthalpy):
                 self._take(enthalpy)
                 self._optimizer.step()
@@ -98,10 +130,9 @@ class Descent:
         before, forced = self._taken, self._trials == MOST_TRIALS
         self._taken = _Place(place.get_x(), place.get_gradient(), enthalpy)
         self._trials = 0
-        if before is None or self._name not in _NEWTON:
+        if before is None or self._name != "bfgs":
             return
-        moved, changed = self._taken.x - before.x, self._taken.gradient - before.gradient
-        if forced or (self._name == "lbfgs" and moved @ changed <= 0):
+        if forced:
             self._optimizer = self._fresh()
 
     def _shorten(self, enthalpy: float) -> None:

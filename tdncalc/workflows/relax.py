@@ -12,7 +12,7 @@ from ase import units
 from tdncalc import structures
 from tdncalc.errors import StructureError
 from tdncalc.workflows.cell_modes import Problem, pose
-from tdncalc.workflows.descent import Descent
+from tdncalc.workflows.descent import descent
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxStep
 from tdncalc.workflows.relax_trajectory import RelaxTrajectory
 from tdncalc.workflows.relax_watch import Watch
@@ -113,7 +113,7 @@ def _descend(
 ) -> tuple[RelaxStep, str]:
     """Step until something ends it; leave the last good structure in the problem's atoms."""
     atoms, calculator = problem.atoms, problem.atoms.calc
-    descent = Descent(problem.target, problem.settings.optimizer)
+    way = descent(problem)
     watch = Watch(problem)
     step = 0
     while True:
@@ -126,7 +126,7 @@ def _descend(
                 raise
             return watch.back(), str(error)
         record.require_same_model(step, now.energy, len(atoms))
-        taken = descent.takes(problem.enthalpy(now))
+        taken = way.takes(problem.enthalpy(now))
         failure = watch.failure(now) or (watch.runaway(now) if taken else None)
         if failure is not None:
             return watch.back() if watch.has_good else now, failure
@@ -140,7 +140,7 @@ def _descend(
         reason = _end(problem, now, watch, stop)
         if reason is not None:
             return watch.best(now), reason
-        descent.step(problem.enthalpy(now))
+        way.step(problem.enthalpy(now))
         step += 1
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tdncalc.workflows.descent import RISE
 from tdncalc.workflows.guards import closest_pair, novel
+from tdncalc.workflows.uphill import RISE
 
 if TYPE_CHECKING:
     from ase import Atoms

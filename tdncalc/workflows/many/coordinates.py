@@ -10,8 +10,8 @@ from ase import units
 
 from tdncalc.moving_batch import State
 from tdncalc.workflows.cell_modes import STRAIN_LENGTH, free_part
-from tdncalc.workflows.many.rows import Bools, Floats, Rows
 from tdncalc.workflows.relax_settings import RelaxSettings
+from tdncalc.workflows.rows import Bools, Floats, Rows
 
 
 class Coordinates(Protocol):

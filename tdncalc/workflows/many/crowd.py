@@ -12,16 +12,18 @@ from ase import Atoms
 from tdncalc import structures
 from tdncalc.errors import TDNError
 from tdncalc.geometry.graph import edge_vectors
-from tdncalc.moving_batch import MovingBatch
+from tdncalc.moving_batch import MovingBatch, State
 from tdncalc.potential import Potential
+from tdncalc.workflows.cell_modes import free_strain
+from tdncalc.workflows.internals import Frame
+from tdncalc.workflows.lbfgs import ManyLBFGS
 from tdncalc.workflows.many.coordinates import Atomic, AtomicAndCell, Coordinates
 from tdncalc.workflows.many.fire import ManyFIRE
-from tdncalc.workflows.many.lbfgs import ManyLBFGS
 from tdncalc.workflows.many.measured import Measured
 from tdncalc.workflows.many.relaxing import Relaxing
-from tdncalc.workflows.many.rows import Rows
 from tdncalc.workflows.many.watch import ManyWatch, Step
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings
+from tdncalc.workflows.rows import Rows
 from tdncalc.workflows.tangles import perhaps_tangled, untangle
 
 # Part of the batch that may be idle before it is made anew, which costs about as much.
@@ -47,7 +49,8 @@ class Crowd:
         self._coordinates: Coordinates = (
             Atomic() if settings.cell == "fixed" else AtomicAndCell(settings)
         )
-        self._optimizer = ManyLBFGS() if settings.optimizer == "lbfgs" else ManyFIRE()
+        self._optimizer = ManyLBFGS(self._frame) if settings.optimizer == "lbfgs" else ManyFIRE()
+        self._state: State
         self._relaxing: list[Relaxing] = []
         self._new: list[Relaxing] = []
         self._atoms = Rows(np.empty(0, dtype=np.int64))
@@ -92,6 +95,7 @@ class Crowd:
         self._change()
         positions, cells = self._coordinates.place()
         state, faults = self._batch.compute(positions, cells, stress=self._strained)
+        self._state = state
         free = np.where(self._fixed[:, None], 0.0, state.forces)
         measured = Measured.of(state, self._atoms.longest(free), self._settings)
         now = Step(state, measured, np.array([one.steps for one in self._relaxing]))
@@ -111,6 +115,15 @@ class Crowd:
     def fmax(self) -> float:
         """The largest force of those that are being relaxed at the last step, eV/Å."""
         return self._fmax
+
+    def _frame(self, place: int) -> Frame:
+        """Return a structure as it is at this step."""
+        own = slice(start := self._atoms.starts[place], start + self._atoms.counts[place])
+        atoms, state = self._relaxing[place].atoms, self._state
+        strain = free_strain(self._settings.cell, len(atoms))
+        fixed = self._fixed[own]
+        positions, cell = state.positions[own], state.cells[place]
+        return Frame(atoms.numbers, positions, cell, atoms.pbc, fixed, strain)
 
     def _room(self) -> int:
         return self._batch.budget - self._taken

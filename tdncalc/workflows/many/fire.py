@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tdncalc.workflows.many.rows import Bools, Floats, Rows
+from tdncalc.workflows.rows import Bools, Floats, Rows
 
 _MAX_STEP = 0.2  # Å, of all atoms together
 _DT, _MAX_DT, _GROW, _SHRINK = 0.1, 1.0, 1.1, 0.5
@@ -29,7 +29,7 @@ class ManyFIRE:
         return np.ones(len(energy), dtype=bool)
 
     def step(self, rows: Rows, x: Floats, gradient: Floats, energy: Floats) -> Floats:
-        """Return the step to take, as :meth:`tdncalc.workflows.many.lbfgs.ManyLBFGS.step`."""
+        """Return the step to take, as :meth:`tdncalc.workflows.lbfgs.ManyLBFGS.step`."""
         known = len(self._dt)
         self._welcome(len(x), len(energy))
         self._turn(rows, -gradient, known)

@@ -9,8 +9,8 @@ from ase import units
 
 from tdncalc.moving_batch import State
 from tdncalc.workflows.many.coordinates import free_parts
-from tdncalc.workflows.many.rows import Bools, Floats
 from tdncalc.workflows.relax_settings import RelaxSettings
+from tdncalc.workflows.rows import Bools, Floats
 
 
 @dataclass(frozen=True)

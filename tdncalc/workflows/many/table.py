@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from tdncalc.potential import Potential
-    from tdncalc.workflows.many.rows import Floats
+    from tdncalc.workflows.rows import Floats
 
 
 class Table:

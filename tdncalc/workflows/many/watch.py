@@ -9,10 +9,8 @@ import numpy as np
 from ase import Atoms
 
 from tdncalc.moving_batch import State
-from tdncalc.workflows.descent import RISE
 from tdncalc.workflows.guards import closest_pair
 from tdncalc.workflows.many.measured import Measured
-from tdncalc.workflows.many.rows import Bools, Floats, Rows
 from tdncalc.workflows.relax_settings import RelaxSettings
 from tdncalc.workflows.relax_watch import (
     BEGAN,
@@ -29,6 +27,8 @@ from tdncalc.workflows.relax_watch import (
     exploded,
     fallen,
 )
+from tdncalc.workflows.rows import Bools, Floats, Rows
+from tdncalc.workflows.uphill import RISE
 
 
 @dataclass(frozen=True)

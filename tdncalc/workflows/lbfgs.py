@@ -1,17 +1,21 @@
-"""L-BFGS of many structures at once, each on the path that it takes alone."""
+"""L-BFGS of one or many structures at once, each on the path that it takes alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tdncalc.workflows.descent import MOST_TRIALS, RISE, shorter
-from tdncalc.workflows.many.rows import Bools, Floats, Rows
+from tdncalc.workflows.internals import Frame
+from tdncalc.workflows.model_hessian import Solve, inverse_hessians
+from tdncalc.workflows.rows import Bools, Floats, Rows
+from tdncalc.workflows.uphill import MOST_TRIALS, RISE, shorter
 
-_MEMORY = 100  # pairs of steps and gradients
-_INVERSE_CURVATURE = 1 / 70.0  # Å²/eV, of what nothing is known about yet
+_MEMORY = 20  # pairs of steps and gradients; 10 and 100 need as many steps
 _MAX_STEP = 0.2  # Å, of any atom
+# The model Hessian is made anew when an atom has moved so far.
+_FAR = 0.2  # Å
 
 
 @dataclass
@@ -28,16 +32,29 @@ class _Pair:
 
 
 class ManyLBFGS:
-    """Steps of L-BFGS with the choices of ASE's, for structures that come and go.
+    """Steps of L-BFGS that go down, for structures that come and go.
 
-    As :class:`tdncalc.workflows.descent.Descent` a structure forgets its pairs where the curvature
-    is negative, and shortens a step that went uphill. Two-loop recursion: J. Nocedal, Math. Comput.
-    35, 773 (1980). The structures are in the order in which they came, so that those that have an
-    old pair are the first ones, and no row is multiplied in vain.
+    It begins with the inverse of a model's Hessian (:mod:`tdncalc.workflows.model_hessian`), made
+    anew as a structure moves; the pairs of steps and changes of the gradient are kept. Two-loop
+    recursion: J. Nocedal, Math. Comput. 35, 773 (1980). A structure forgets its pairs where the
+    curvature is negative. A place that lies above the one before it is not taken: the step to it is
+    shortened.
+
+    The structures are in the order in which they came, so that those that have an old pair are the
+    first ones, and no row is multiplied in vain.
+
+    Parameters
+    ----------
+    frame
+        Gives a structure as it is now, by its place in that order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, frame: Callable[[int], Frame]) -> None:
+        self._frame = frame
         self._pairs: list[_Pair] = []
+        # What multiplies by the inverse of each model Hessian, and where all were when it was made.
+        self._solves: list[Solve] = []
+        self._modelled = np.empty((0, 3))
         # Where each structure was when it last took a step that was no shortening of another.
         self._x = np.empty((0, 3))
         self._gradient = np.empty((0, 3))
@@ -72,6 +89,7 @@ class ManyLBFGS:
             if not taken.all():
                 backward[:known] = self._backward(rows, x[:known], energy[:n])
         self._go_on(rows, x, gradient, energy, taken)
+        self._model(rows, x)
         step = -self._solve(rows, gradient)
         scale = _MAX_STEP / np.maximum(rows.longest(step), _MAX_STEP)
         by_row = np.repeat(taken, rows.counts)[:, None]
@@ -88,6 +106,8 @@ class ManyLBFGS:
         self._drop_unused()
         known = by_row[: np.searchsorted(by_row, len(self._x))]
         self._x, self._gradient = self._x[known], self._gradient[known]
+        self._modelled = self._modelled[known]
+        self._solves = [solve for solve, keep in zip(self._solves, kept, strict=False) if keep]
         outer = structures[: np.searchsorted(structures, len(self._energy))]
         self._energy, self._trials = self._energy[outer], self._trials[outer]
 
@@ -99,6 +119,9 @@ class ManyLBFGS:
         if misled.any():
             for pair in self._pairs:
                 pair.inverse[misled[: len(pair.inverse)]] = 0.0
+            # Idle ones, which do not move, need no new model.
+            lost = np.repeat(misled & (curvature != 0), rows.counts[: len(taken)])
+            self._modelled[lost] = np.inf
         believed = taken & ~misled
         inverse = np.where(believed, 1.0 / np.where(believed, curvature, 1.0), 0.0)
         self._pairs.append(_Pair(s, y, inverse))
@@ -125,6 +148,19 @@ class ManyLBFGS:
         self._energy = np.concatenate([np.where(taken[:n], energy[:n], self._energy), energy[n:]])
         self._trials = trials
 
+    def _model(self, rows: Rows, x: Floats) -> None:
+        """Make the model Hessians of structures that are new or have moved far."""
+        n_known = len(self._solves)
+        modelled = np.concatenate([self._modelled, x[len(self._modelled) :]])
+        moved = np.abs(x - modelled).max(axis=1)
+        far = np.maximum.reduceat(moved, rows.starts) > _FAR
+        known = np.flatnonzero(far[:n_known])
+        solves = inverse_hessians([self._frame(i) for i in [*known, *range(n_known, len(far))]])
+        for place, solve in zip(known, solves, strict=False):
+            self._solves[place] = solve
+        self._solves += solves[len(known) :]
+        self._modelled = np.where(np.repeat(far, rows.counts)[:, None], x, modelled)
+
     def _drop_unused(self) -> None:
         unused = 0
         while unused < len(self._pairs) and not self._pairs[unused].inverse.any():
@@ -140,7 +176,8 @@ class ManyLBFGS:
             weight = pair.inverse * rows.dot(pair.s, inner, len(pair.inverse))
             inner -= rows.spread(weight) * pair.y
             weights.append(weight)
-        z *= _INVERSE_CURVATURE
+        for solve, start, count in zip(self._solves, rows.starts, rows.counts, strict=True):
+            z[start : start + count] = solve(z[start : start + count])
         for pair in self._pairs:
             inner = z[: len(pair.s)]
             weight = weights.pop() - pair.inverse * rows.dot(pair.y, inner, len(pair.inverse))

@@ -1,0 +1,255 @@
+"""Stretches, bends and torsions of structures, how stiff they are, and how positions move them.
+
+The stiffness is a function of distances alone, so that no bonds and no atom types are needed: R.
+Lindh, A. Bernhardsson, G. Karlström and P.-Å. Malmqvist, Chem. Phys. Lett. 241, 423 (1995). With
+ρ = exp(α (r₀² - r²)) of each bond, α and r₀ by the rows of the periodic table, a stretch has the
+force constant 0.45 ρ (Hartree/Bohr²), a bend 0.15 ρρ' and a torsion 0.005 ρρ'ρ'' (Hartree). Here
+torsions are four times as stiff, which measures better, and the products of ρ are shifted so that
+they vanish at a small value, not at infinity, and none appears with a jump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from ase import units
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+
+from tdncalc.errors import StructureError
+from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.workflows.rows import Bools, Floats
+
+Ints = NDArray[np.int64]
+
+_ALPHA = np.array([[1.0, 0.3949, 0.3949], [0.3949, 0.28, 0.28], [0.3949, 0.28, 0.28]])  # 1/Bohr²
+_R0 = np.array([[1.35, 2.10, 2.53], [2.10, 2.87, 3.40], [2.53, 3.40, 3.40]])  # Bohr
+_STRETCH = 0.45 * units.Hartree / units.Bohr**2  # eV/Å²
+_BEND = 0.15 * units.Hartree  # eV
+_TORSION = 0.02 * units.Hartree  # eV
+_LEAST_STRETCH, _LEAST_BEND = 1e-3, 0.05  # of ρ and of products of it
+_MOST = 1.5  # ρ of a triple bond; more is a clash, or no chemistry
+_SHORTEST = 0.05  # Å
+_CUTOFF = 6.1 * units.Bohr  # where ρ is _LEAST_STRETCH at the latest
+# Cosines between which a bend changes from one angle to two components that a line has.
+_BENT, _LINEAR = -0.9, -0.98
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A structure as an optimizer sees it.
+
+    Attributes
+    ----------
+    numbers, positions, cell, pbc
+        Of the structure, (N,), (N, 3), (3, 3) and (3,).
+    fixed
+        Mask (N,) of the atoms that stay.
+    strain
+        Projector (9, 9) to the strains that are free, over the length in Å that they are multiplied
+        by; None if the cell stays. Three rows after those of the atoms are the strain.
+    """
+
+    numbers: Ints
+    positions: Floats
+    cell: Floats
+    pbc: Bools
+    fixed: Bools
+    strain: Floats | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of its coordinates."""
+        return len(self.numbers) + (0 if self.strain is None else 3)
+
+
+@dataclass(frozen=True)
+class _Bonds:
+    """Directed pairs of atoms, sorted by `i`: rows i and j (E,), vectors (E, 3) from i to j, ρ."""
+
+    i: Ints
+    j: Ints
+    vectors: Floats
+    rho: Floats
+
+    @cached_property
+    def lengths(self) -> Floats:
+        """Of the vectors, (E, 1); no bond is shorter than that of atoms in each other."""
+        squares = np.einsum("ex,ex->e", self.vectors, self.vectors)
+        return np.asarray(np.sqrt(np.maximum(squares, _SHORTEST**2))[:, None])
+
+
+@dataclass(frozen=True)
+class _Coordinates:
+    """M internal coordinates: bonds (M, V), gradients by their vectors (M, V, 3), stiffness."""
+
+    bonds: Ints
+    gradients: Floats
+    stiffness: Floats
+
+
+def internals(frames: Sequence[Frame]) -> tuple[csr_array, Floats]:
+    """Return how rows of coordinates move the internal ones, and how stiff these are.
+
+    Parameters
+    ----------
+    frames
+        Structures; their rows follow each other.
+
+    Returns
+    -------
+    gradients
+        (M, 3 R), of each internal coordinate by the R rows.
+    stiffness
+        (M,) in eV/Å² or eV.
+    """
+    bonds = _bonds(frames)
+    found = [_stretches(bonds), *_bends(bonds), _torsions(bonds)]
+    counts = np.cumsum([0] + [len(part.bonds) for part in found])
+    rows, columns, values = [], [], []
+    for start, part in zip(counts, found, strict=False):
+        for row, column, value in _entries(part, bonds, frames):
+            rows.append(start + row)
+            columns.append(column)
+            values.append(value)
+    shape = (counts[-1], 3 * sum(frame.n_rows for frame in frames))
+    where = (np.concatenate(rows), np.concatenate(columns))
+    gradients = coo_array((np.concatenate(values), where), shape).tocsr()
+    return gradients, np.concatenate([part.stiffness for part in found])
+
+
+def _bonds(frames: Sequence[Frame]) -> _Bonds:
+    parts, start = [], 0
+    for frame in frames:
+        try:
+            (j, i), shifts = neighbor_list(frame.positions, frame.cell, frame.pbc, _CUTOFF)
+        except StructureError:
+            # Atoms that flew far apart have no bonds.
+            i = j = np.empty(0, dtype=np.int64)
+            shifts = np.empty((0, 3), dtype=np.int64)
+        vectors = frame.positions[j] + shifts @ frame.cell - frame.positions[i]
+        period = np.searchsorted([3, 11], frame.numbers, side="right")
+        pair = period[i], period[j]
+        squares = np.einsum("ex,ex->e", vectors, vectors) / units.Bohr**2
+        rho = np.minimum(np.exp(_ALPHA[pair] * (_R0[pair] ** 2 - squares)), _MOST)
+        near = rho > _LEAST_STRETCH
+        parts.append((start + i[near], start + j[near], vectors[near], rho[near]))
+        start += frame.n_rows
+    return _Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _stretches(bonds: _Bonds) -> _Coordinates:
+    # Of both directions of a pair, also of an atom and its image, each counts half.
+    once = np.flatnonzero(bonds.i < bonds.j)
+    images = np.flatnonzero(bonds.i == bonds.j)
+    chosen = np.concatenate([once, images])
+    share = np.repeat([1.0, 0.5], [len(once), len(images)])
+    stiffness = share * _STRETCH * (bonds.rho[chosen] - _LEAST_STRETCH)
+    along = bonds.vectors[chosen] / bonds.lengths[chosen]
+    return _Coordinates(chosen[:, None], along[:, None], stiffness)
+
+
+def _bends(bonds: _Bonds) -> list[_Coordinates]:
+    """Return angles, and for those that are nearly straight the components of u + u' also.
+
+    An angle of 180° has no gradient; the sum of the unit vectors to both neighbors has.
+    """
+    strong = np.flatnonzero(bonds.rho > _LEAST_BEND)
+    a, b = (strong[one] for one in _pairs_within(bonds.i[strong]))
+    weight = bonds.rho[a] * bonds.rho[b] - _LEAST_BEND
+    a, b, weight = a[weight > 0], b[weight > 0], weight[weight > 0]
+    lengths = bonds.lengths
+    unit = bonds.vectors / lengths
+    cosine = np.einsum("mx,mx->m", unit[a], unit[b])[:, None]
+    sine = np.sqrt(np.maximum(1 - cosine**2, 1e-3))
+    bent = np.clip((cosine[:, 0] - _LINEAR) / (_BENT - _LINEAR), 0, 1)
+    by_a = (cosine * unit[a] - unit[b]) / (sine * lengths[a])
+    by_b = (cosine * unit[b] - unit[a]) / (sine * lengths[b])
+    pairs, stiffness = np.stack([a, b], axis=1), _BEND * weight
+    found = [_Coordinates(pairs, np.stack([by_a, by_b], axis=1), bent * stiffness)]
+    line = bent < 1
+    for axis in np.eye(3) if line.any() else ():
+        both = [(axis - unit[e] * unit[e, :] @ axis[:, None]) / lengths[e] for e in (a, b)]
+        gradients = np.stack(both, axis=1)[line]
+        found.append(_Coordinates(pairs[line], gradients, ((1 - bent) * stiffness)[line]))
+    return found
+
+
+def _torsions(bonds: _Bonds) -> _Coordinates:
+    """Return torsions k-i-j-l about each bond i-j; F, G, H of A. Blondel and M. Karplus.
+
+    J. Comput. Chem. 17, 1132 (1996). A torsion with three atoms in a line has no gradient: its
+    stiffness goes with the squared sines of both angles.
+    """
+    strong = np.flatnonzero(bonds.rho > _LEAST_BEND)
+    i, j = bonds.i[strong], bonds.j[strong]
+    first = np.searchsorted(i, np.arange(i.max(initial=-1) + 2))
+    count = np.diff(first)
+    middle = np.flatnonzero(i < j)
+    total = count[i[middle]] * count[j[middle]]
+    place = np.arange(total.sum()) - np.repeat(np.cumsum(total) - total, total)
+    middle = np.repeat(middle, total)
+    k = first[i[middle]] + place // np.maximum(count[j[middle]], 1)
+    l = first[j[middle]] + place % np.maximum(count[j[middle]], 1)  # noqa: E741
+    k, middle, l = strong[k], strong[middle], strong[l]  # noqa: E741
+    weight = bonds.rho[k] * bonds.rho[middle] * bonds.rho[l] - _LEAST_BEND
+    ends = (bonds.j[k] != bonds.j[middle]) & (bonds.j[l] != bonds.i[middle])
+    chosen = (weight > 0) & ends & (bonds.j[k] != bonds.j[l])
+    k, middle, l = k[chosen], middle[chosen], l[chosen]  # noqa: E741
+    return _about(bonds, np.stack([k, middle, l], axis=1), _TORSION * weight[chosen])
+
+
+def _about(bonds: _Bonds, chain: Ints, stiffness: Floats) -> _Coordinates:
+    """Return the torsions of bonds (M, 3): from i to k, from i to j, and from j to l."""
+    to_k, middle, to_l = (bonds.vectors[chain[:, place]] for place in range(3))
+    a, b = np.cross(middle, to_k), np.cross(to_l, middle)
+    k_long, length, l_long = (bonds.lengths[chain[:, place]] for place in range(3))
+    a2, b2 = (np.einsum("mx,mx->m", v, v)[:, None] for v in (a, b))
+    sines = a2 * b2 / (k_long * length**2 * l_long) ** 2
+    a2, b2 = np.maximum(a2, 1e-6), np.maximum(b2, 1e-6)
+    by_k, by_l = a * length / a2, b * length / b2
+    by_middle = -(to_k * middle).sum(axis=1)[:, None] * a / (a2 * length)
+    by_middle -= (to_l * middle).sum(axis=1)[:, None] * b / (b2 * length)
+    gradients = np.stack([by_k, by_middle, by_l], axis=1)
+    return _Coordinates(chain, gradients, stiffness * sines[:, 0])
+
+
+def _pairs_within(groups: Ints) -> tuple[Ints, Ints]:
+    """Return the places (P,) and (P,) of every two members of a group, given sorted groups."""
+    after = np.searchsorted(groups, groups, side="right") - np.arange(len(groups)) - 1
+    first = np.repeat(np.arange(len(groups)), after)
+    offset = np.arange(len(first)) - np.repeat(np.cumsum(after) - after, after)
+    return first, first + 1 + offset
+
+
+def _entries(
+    part: _Coordinates, bonds: _Bonds, frames: Sequence[Frame]
+) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """Give places and values of the gradients by rows of coordinates; some places come twice."""
+    fixed = np.concatenate([np.pad(f.fixed, (0, f.n_rows - len(f.fixed))) for f in frames])
+    which = np.arange(len(part.bonds))[:, None]
+    xyz = np.arange(3)
+    for bond, gradient in zip(part.bonds.T, part.gradients.transpose(1, 0, 2), strict=True):
+        for ends, sign in ((bonds.j, 1.0), (bonds.i, -1.0)):
+            row = ends[bond]
+            values = np.where(fixed[row, None], 0.0, sign * gradient)
+            columns = 3 * row[:, None] + xyz
+            yield np.repeat(which, 3), columns.ravel(), values.ravel()
+    if frames[0].strain is not None:
+        yield _by_strain(part, bonds, frames)
+
+
+def _by_strain(
+    part: _Coordinates, bonds: _Bonds, frames: Sequence[Frame]
+) -> tuple[Ints, Ints, Floats]:
+    """Return the gradients by the strain U, with which bonds d change by U d."""
+    counts = [frame.n_rows for frame in frames]
+    owner = np.repeat(np.arange(len(frames)), counts)[bonds.i[part.bonds[:, 0]]]
+    projectors = np.stack([frame.strain for frame in frames if frame.strain is not None])
+    torque = np.einsum("mva,mvb->mab", part.gradients, bonds.vectors[part.bonds])
+    values = np.einsum("mp,mpq->mq", torque.reshape(-1, 9), projectors[owner])
+    columns = (3 * (np.cumsum(counts) - 3))[owner, None] + np.arange(9)
+    return np.repeat(np.arange(len(owner)), 9), columns.ravel(), values.ravel()
