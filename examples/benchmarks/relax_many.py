@@ -1,8 +1,9 @@
 """Relax drug-like molecules together or one at a time: time, and whether the minima are the same.
 
 The molecules, 20 to 50 atoms each, are thermal structures of the test and validation sets of the
-bundled model if the environment variable TDNCALC_DATA names the folder with gfn2/, else the larger
-ones of ASE's G2 set, shaken. One at a time is measured on some of them, spread over all.
+bundled model if the environment variable TDNCALC_DATA names the folder with gfn2/, else the
+larger ones of ASE's G2 set, shaken. One at a time is measured on some, spread over all: by `relax`
+and by ASE's own LBFGS with the same calculator, as in a script.
 
     TDNCALC_DATA=<folder of the data> python relax_many.py [--molecules 1000] [--sample 60]
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from ase.optimize import LBFGS
 from batches import data_molecules, g2_molecules
 from harness.report import machine
 
@@ -53,6 +55,33 @@ def together(
     return [result for _, result in sorted(results.items()) if result is not None]
 
 
+def with_ase(
+    molecules: list[Atoms], calculator: TDNCalculator, settings: RelaxSettings
+) -> list[RelaxResult]:
+    """Relax one after another with ASE's LBFGS."""
+    results = []
+    for given in molecules:
+        began, atoms = time.perf_counter(), given.copy()
+        atoms.calc = calculator
+        optimizer = LBFGS(atoms, logfile=None)
+        converged = bool(optimizer.run(fmax=settings.fmax, steps=settings.steps))
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        results.append(
+            RelaxResult(
+                structure=atoms,
+                atoms=atoms,
+                converged=converged,
+                reason="converged" if converged else "not converged",
+                steps=optimizer.nsteps,
+                energy=float(energy),
+                fmax=float(np.linalg.norm(forces, axis=1).max()),
+                stress_GPa=None,
+                seconds=time.perf_counter() - began,
+            )
+        )
+    return results
+
+
 def timed(run: Callable[[], list[RelaxResult]]) -> tuple[list[RelaxResult], list[float]]:
     """Return the results, and the seconds of processor and of wall time that they took."""
     cpu, wall = time.process_time(), time.perf_counter()
@@ -69,6 +98,15 @@ def compare(many: list[RelaxResult], alone: list[RelaxResult]) -> str:
     return (
         f"{same.sum()} of {len(pairs)} minima within 1 meV and 0.01 Å; largest differences "
         f"{energies.max() * 1e3:.2g} meV, {moved.max():.2g} Å"
+    )
+
+
+def lower(ours: list[RelaxResult], theirs: list[RelaxResult]) -> str:
+    """Say how the energies compare with those of another optimizer."""
+    differences = 1e3 * np.array([a.energy - b.energy for a, b in zip(ours, theirs, strict=True)])
+    return (
+        f"mean {differences.mean():+.1f} meV, {(differences < -1).sum()} lower and "
+        f"{(differences > 1).sum()} higher by more than 1 meV"
     )
 
 
@@ -92,6 +130,8 @@ def main() -> None:
     def one_at_a_time() -> list[RelaxResult]:
         return [relax(molecules[i], calculator=calculator, settings=settings) for i in places]
 
+    chosen = [molecules[i] for i in places]
+    by_ase, by_ase_s = timed(lambda: with_ase(chosen, calculator, settings))
     alone, alone_s = timed(one_at_a_time)
     many, many_s = timed(lambda: together(molecules, calculator, settings))
     print(machine())
@@ -101,15 +141,22 @@ def main() -> None:
         f"{calculator.evaluation}, {options.threads} thread(s)"
     )
     print(f"{'':>14} molecules   steps  converged  CPU ms each  wall ms each")
-    for name, results, seconds in (("one at a time", alone, alone_s), ("together", many, many_s)):
+    for name, results, seconds in (
+        ("ASE's LBFGS", by_ase, by_ase_s),
+        ("one at a time", alone, alone_s),
+        ("together", many, many_s),
+    ):
         steps = np.mean([result.steps for result in results])
         converged = sum(result.converged for result in results)
         cpu, wall = (1e3 * s / len(results) for s in seconds)
         print(f"{name:>14} {len(results):9d} {steps:7.1f} {converged:10d} {cpu:12.1f} {wall:13.1f}")
     # The sample may have more steps or atoms than the rest.
-    work = [sum((r.steps + 1) * len(r.atoms) for r in results) for results in (alone, many)]
-    ratios = [(a / work[0]) / (m / work[1]) for a, m in zip(alone_s, many_s, strict=True)]
-    print(f"for as much work: CPU time / {ratios[0]:.2f}, wall time / {ratios[1]:.2f}")
+    sampled = [many[i] for i in places]
+    work = [sum((r.steps + 1) * len(r.atoms) for r in results) for results in (sampled, many)]
+    for name, seconds in (("ASE's LBFGS", by_ase_s), ("one at a time", alone_s)):
+        ratios = [(a / work[0]) / (m / work[1]) for a, m in zip(seconds, many_s, strict=True)]
+        print(f"together against {name}: CPU time / {ratios[0]:.2f}, wall time / {ratios[1]:.2f}")
+    print(f"energies against {len(by_ase)} of ASE's: {lower(alone, by_ase)}")
     print(compare([many[i] for i in places], alone))
 
 

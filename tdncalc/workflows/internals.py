@@ -31,7 +31,7 @@ _STRETCH = 0.45 * units.Hartree / units.Bohr**2  # eV/Å²
 _BEND = 0.15 * units.Hartree  # eV
 _TORSION = 0.02 * units.Hartree  # eV
 _LEAST_STRETCH, _LEAST_BEND = 1e-3, 0.05  # of ρ and of products of it
-_MOST = 1.5  # ρ of a triple bond; more is a clash, or no chemistry
+_MOST = 3.0  # ρ of N₂; more is a clash, or no chemistry
 _SHORTEST = 0.05  # Å
 _CUTOFF = 6.1 * units.Bohr  # where ρ is _LEAST_STRETCH at the latest
 # Cosines between which a bend changes from one angle to two components that a line has.
@@ -74,6 +74,11 @@ class _Bonds:
     j: Ints
     vectors: Floats
     rho: Floats
+
+    @cached_property
+    def single(self) -> Floats:
+        """ρ that is no larger than that of a single bond: short bonds do not bend less."""
+        return np.minimum(self.rho, 1.0)
 
     @cached_property
     def lengths(self) -> Floats:
@@ -159,7 +164,7 @@ def _bends(bonds: _Bonds) -> list[_Coordinates]:
     """
     strong = np.flatnonzero(bonds.rho > _LEAST_BEND)
     a, b = (strong[one] for one in _pairs_within(bonds.i[strong]))
-    weight = bonds.rho[a] * bonds.rho[b] - _LEAST_BEND
+    weight = bonds.single[a] * bonds.single[b] - _LEAST_BEND
     a, b, weight = a[weight > 0], b[weight > 0], weight[weight > 0]
     lengths = bonds.lengths
     unit = bonds.vectors / lengths
@@ -195,7 +200,7 @@ def _torsions(bonds: _Bonds) -> _Coordinates:
     k = first[i[middle]] + place // np.maximum(count[j[middle]], 1)
     l = first[j[middle]] + place % np.maximum(count[j[middle]], 1)  # noqa: E741
     k, middle, l = strong[k], strong[middle], strong[l]  # noqa: E741
-    weight = bonds.rho[k] * bonds.rho[middle] * bonds.rho[l] - _LEAST_BEND
+    weight = bonds.single[k] * bonds.single[middle] * bonds.single[l] - _LEAST_BEND
     ends = (bonds.j[k] != bonds.j[middle]) & (bonds.j[l] != bonds.i[middle])
     chosen = (weight > 0) & ends & (bonds.j[k] != bonds.j[l])
     k, middle, l = k[chosen], middle[chosen], l[chosen]  # noqa: E741

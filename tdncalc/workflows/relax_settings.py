@@ -34,7 +34,8 @@ class RelaxSettings:
     steps
         Most steps to take.
     optimizer
-        ASE's LBFGS, FIRE or BFGS; the quasi-Newton ones are kept from climbing.
+        L-BFGS that begins with the inverse Hessian of a model force field, which takes the fewest
+        steps, or ASE's FIRE or BFGS; the quasi-Newton ones are kept from climbing.
     cell
         What of the cell moves: nothing; all of it; its volume; its shape at constant volume; or
         the strain in the xy plane (slabs).
