@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # PyTorch evaluates unless a test asks for a kernel: no test depends on what is compiled already.
 os.environ["TDNCALC_EVALUATION"] = "eager"
+# Kernels for GPUs run without one: before anything imports Triton.
+os.environ["TRITON_INTERPRET"] = "1"
 
 ELEMENTS = ("H", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Cu", "Br", "I", "Pt")
 
