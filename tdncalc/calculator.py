@@ -130,7 +130,7 @@ class TDNCalculator(Calculator):
         if "stress" in properties and rank < 3:
             raise PropertyNotImplementedError("stress needs a cell with three independent vectors")
         gradient = "forces" in properties or "stress" in properties
-        graph = self._graph(self.atoms, exact=self.potential.choice.kernel() is None)
+        graph = self._graph(self.atoms, exact=not self.potential.choice.takes_pairs())
         results = self.potential.compute(graph, forces=gradient, stress=gradient and rank == 3)
         if results.shortest is not None and results.shortest < SAME_POINT:
             check_apart(self.atoms)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tdncalc.batches import edge_budget, is_shortage, too_large
 from tdncalc.errors import StructureError, TDNError
-from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors
+from tdncalc.geometry.graph import AtomicGraph, batch_graphs, within
 from tdncalc.moving_member import Member
 from tdncalc.potential import Potential
 from tdncalc.results import Results, voigt
@@ -190,18 +190,11 @@ class MovingBatch:
     def _evaluate(self, graph: AtomicGraph, stress: bool) -> tuple[Results, float]:
         """Evaluate a graph that lists more than the edges; give the smallest distance too."""
         potential = self.potential
-        if potential.choice.kernel() is not None:
-            results = potential.compute(graph, stress=stress)
-            if results.shortest is not None:
-                return results, results.shortest
-        graph = graph.to(potential.device)
-        lengths = torch.linalg.vector_norm(edge_vectors(graph), dim=1)
-        near = lengths < potential.cutoff
-        graph = replace(
-            graph, edge_index=graph.edge_index[:, near], edge_shift=graph.edge_shift[near]
-        )
-        shortest = float(lengths.min()) if len(lengths) else potential.cutoff
-        return potential.compute(graph, stress=stress), shortest
+        if not potential.choice.takes_pairs():
+            graph = within(graph.to(potential.device), potential.cutoff)
+        results = potential.compute(graph, stress=stress)
+        shortest = results.shortest
+        return results, potential.cutoff if shortest is None else shortest
 
     def _store(self, state: State, part: slice, atoms: slice, results: Results) -> None:
         assert results.forces is not None

@@ -55,6 +55,8 @@ class Novelty:
 
     def of(self, descriptors: Tensor, elements: Tensor) -> Tensor:
         """Return the novelty of atoms, (N,) float64, given features (N, F) and elements (N,)."""
+        if descriptors.is_cuda:
+            return self.of_any(descriptors, elements)
         novelties = descriptors.new_zeros(len(elements), dtype=torch.float64)
         for element in torch.unique(elements).tolist():
             atoms = (elements == element).nonzero()[:, 0]
@@ -62,6 +64,17 @@ class Novelty:
             place = place @ self.axes[element].to(place) - self.offsets[element].to(place)
             squares = place.square().sum(1) + self.floors[element].to(place)
             novelties = novelties.index_copy(0, atoms, squares.sqrt())
+        return novelties
+
+    def of_any(self, descriptors: Tensor, elements: Tensor) -> Tensor:
+        """Return the same as :meth:`of` without asking which elements there are.
+
+        More is computed, but nothing waits for a GPU.
+        """
+        axes = self.axes.double().transpose(0, 1).flatten(1)  # (F, n_elements · RANK)
+        places = (descriptors.double() @ axes).unflatten(1, self.offsets.shape) - self.offsets
+        squares = places.square().sum(2) + self.floors  # (N, n_elements)
+        novelties: Tensor = squares.gather(1, elements[:, None])[:, 0].sqrt()
         return novelties
 
     def to(self, device: torch.device) -> "Novelty":

@@ -1,7 +1,6 @@
 """From the energy of a network to forces, stress and second derivatives, in batches."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,7 +8,10 @@ from torch import Tensor
 
 from tdncalc.architectures import Network, traits
 from tdncalc.batches import backing_off, edge_budget, in_batches
+from tdncalc.derivatives import forces_of, jacobian, strain_gradient, sum_by
 from tdncalc.errors import OptionError
+from tdncalc.fused.gpu_choice import GPUChoice
+from tdncalc.fused.repeated import Repeated
 from tdncalc.geometry.graph import AtomicGraph, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.native.choice import Choice, Evaluation
@@ -19,6 +21,7 @@ from tdncalc.published.network import PublishedTDN
 from tdncalc.results import PROPERTIES, Properties, Results, split_results
 from tdncalc.structures import check, check_elements, to_atoms
 from tdncalc.structures.pyg import is_pyg, split_pyg
+from tdncalc.tdn import TDN
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
     from tdncalc.structures import AnyStructure
 
 __all__ = ["Potential"]
-
-_HESSIAN_EDGES = 50_000  # edges times rows of a Hessian at once
 
 
 class Potential:
@@ -50,7 +51,8 @@ class Potential:
     dtype
         The network's precision; positions, sums and results are float64 always.
     evaluation
-        ``auto``, ``eager`` or ``compiled``, see :class:`tdncalc.native.choice.Choice`.
+        ``auto``, ``eager`` or ``compiled``, see :class:`tdncalc.native.choice.Choice` and, on a
+        GPU, :class:`tdncalc.fused.gpu_choice.GPUChoice`.
     novelty
         What measures how unlike the training set a structure is; None leaves it out.
     """
@@ -77,7 +79,8 @@ class Potential:
         self.dtype = dtype
         self.novelty = None if novelty is None else novelty.to(device)
         self._distance = None if novelty is None else novelty.tables()
-        self.choice = Choice(self.network, evaluation, device, dtype)
+        choose = GPUChoice if device.type == "cuda" else Choice
+        self.choice = choose(self.network, evaluation, device, dtype)
 
     @property
     def evaluation(self) -> str:
@@ -103,31 +106,46 @@ class Potential:
         """
         if (kernel := self.choice.kernel()) is not None:
             return self._compiled(kernel, graph, forces, stress, descriptors)
+        if isinstance(self.choice, GPUChoice) and self.choice.fused is not None:
+            return self._fused(self.choice.fused, self.choice.repeated, graph, forces, stress)
         graph = graph.to(self.device)
-        exact = edge_vectors(graph)  # (E, 3) float64
-        vectors = exact.detach().to(self.dtype).requires_grad_(forces or stress)
-        elements = self.network.element_indices(graph.numbers)
         if self.direct_forces:
-            return self._direct(graph, elements, vectors, forces)
+            return self._direct(graph, forces)
+        return _results(self._found(self.network, graph, edge_vectors(graph), forces, stress))
+
+    def _fused(
+        self, network: TDN, repeated: Repeated, graph: AtomicGraph, forces: bool, stress: bool
+    ) -> Results:
+        def evaluate(moved: AtomicGraph, offsets: Tensor) -> dict[str, Tensor]:
+            return self._found(network, moved, edge_vectors(moved) + offsets, forces, stress)
+
+        return _results(repeated.compute(evaluate, graph, f"forces {forces}, stress {stress}"))
+
+    def _found(
+        self, network: Network, graph: AtomicGraph, exact: Tensor, forces: bool, stress: bool
+    ) -> dict[str, Tensor]:
+        """Evaluate a network at edge vectors (E, 3) float64; fields of the results by name."""
+        vectors = exact.detach().to(self.dtype).requires_grad_(forces or stress)
+        elements = network.element_indices(graph.numbers)
         with torch.set_grad_enabled(vectors.requires_grad):
-            interaction, features = self._forward(graph, elements, vectors)  # (N,), (N, F)
+            interaction, features = self._forward(network, graph, elements, vectors)  # (N,), (N, F)
         energies = interaction.detach() + self.reference_energies[elements]
-        energy = _sum_by(energies, graph.batch, graph.n_structures)
-        found = Results(
-            energies,
-            energy,
-            descriptors=features,
-            novelties=None if self.novelty is None else self.novelty.of(features, elements),
-        )
+        lengths = torch.linalg.vector_norm(exact, dim=1)
+        found = {
+            "energies": energies,
+            "energy": sum_by(energies, graph.batch, graph.n_structures),
+            "descriptors": features,
+            "shortest": torch.cat([lengths, lengths.new_full((1,), self.cutoff)]).amin(),
+        }
+        if self.novelty is not None:
+            found["novelties"] = self.novelty.of(features, elements)
         if not vectors.requires_grad:
             return found
         (gradient,) = torch.autograd.grad(interaction, vectors, torch.ones_like(interaction))
-        gradient = gradient.double()  # (E, 3)
-        return replace(
-            found,
-            forces=_forces(graph, gradient),
-            strain_gradient=_strain_gradient(graph, exact, gradient) if stress else None,
-        )
+        found["forces"] = forces_of(graph, gradient.double())
+        if stress:
+            found["strain_gradient"] = strain_gradient(graph, exact, gradient.double())
+        return found
 
     def _compiled(
         self,
@@ -149,7 +167,7 @@ class Potential:
         energies = found.energies + self.reference_energies[elements]
         return Results(
             energies,
-            _sum_by(energies, graph.batch, graph.n_structures),
+            sum_by(energies, graph.batch, graph.n_structures),
             forces=found.forces,
             strain_gradient=found.strain_gradient,
             shortest=found.shortest,
@@ -162,12 +180,10 @@ class Potential:
         return self._total(graph, self.network(elements, graph.edge_index, vectors).double())
 
     def _forward(
-        self, graph: AtomicGraph, elements: Tensor, vectors: Tensor
+        self, network: Network, graph: AtomicGraph, elements: Tensor, vectors: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return what :meth:`_interaction` does, and the features of each atom, (N, F)."""
-        energies, features = self.network.energies_and_descriptors(
-            elements, graph.edge_index, vectors
-        )
+        energies, features = network.energies_and_descriptors(elements, graph.edge_index, vectors)
         return self._total(graph, energies.double()), features.detach()
 
     def _total(self, graph: AtomicGraph, energies: Tensor) -> Tensor:
@@ -176,15 +192,15 @@ class Potential:
             return energies
         return energies * torch.bincount(graph.batch)[graph.batch]
 
-    def _direct(
-        self, graph: AtomicGraph, elements: Tensor, vectors: Tensor, forces: bool
-    ) -> Results:
+    def _direct(self, graph: AtomicGraph, forces: bool) -> Results:
         """Evaluate a graph with the network's own forces, which are no derivatives."""
         assert isinstance(self.network, PublishedTDN)
+        elements = self.network.element_indices(graph.numbers)
+        vectors = edge_vectors(graph).to(self.dtype)
         with torch.no_grad():
             parts = self.network.energies_and_forces(elements, graph.edge_index, vectors)
         energies = self._total(graph, parts[0].double()) + self.reference_energies[elements]
-        energy = _sum_by(energies, graph.batch, graph.n_structures)
+        energy = sum_by(energies, graph.batch, graph.n_structures)
         return Results(energies, energy, forces=parts[1].double() if forces else None)
 
     def hessian(self, graph: AtomicGraph) -> Tensor:
@@ -202,7 +218,7 @@ class Potential:
             energy = self._interaction(graph, elements, vectors).sum()
             (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
             gradient = gradient.flatten()
-        hessian = _jacobian(gradient, positions, graph.edge_index.shape[1])
+        hessian = jacobian(gradient, positions, graph.edge_index.shape[1])
         return (hessian + hessian.T) / 2
 
     def descriptors(self, graph: AtomicGraph) -> Tensor:
@@ -268,34 +284,11 @@ class Potential:
         return [one for part in parts for one in backing_off(compute, part)]
 
 
+def _results(found: dict[str, Tensor]) -> Results:
+    shortest = float(found.pop("shortest"))
+    return Results(shortest=shortest, **found)
+
+
 def _check_properties(properties: Collection[str]) -> None:
     if unknown := [name for name in properties if name not in PROPERTIES]:
         raise OptionError(f"unknown property {unknown[0]!r}; allowed: {', '.join(PROPERTIES)}")
-
-
-def _jacobian(values: Tensor, positions: Tensor, n_edges: int) -> Tensor:
-    """Return the derivatives of n values by the positions (N, 3), (n, 3N)."""
-    # as many rows of the result at once as a batch may have edges
-    directions = torch.eye(len(values), dtype=values.dtype, device=values.device)
-    rows = [
-        torch.autograd.grad(values, positions, part, retain_graph=True, is_grads_batched=True)[0]
-        for part in directions.split(max(1, _HESSIAN_EDGES // max(1, n_edges)))
-    ]
-    return torch.cat(rows).flatten(1)
-
-
-def _sum_by(values: Tensor, groups: Tensor, n_groups: int) -> Tensor:
-    return values.new_zeros(n_groups, *values.shape[1:]).index_add(0, groups, values)
-
-
-def _forces(graph: AtomicGraph, gradient: Tensor) -> Tensor:
-    """Return forces (N, 3), given the gradient of the energy by the edge vectors (E, 3)."""
-    source, target = graph.edge_index
-    zeros = torch.zeros_like(graph.positions)
-    return zeros.index_add(0, target, gradient).index_add(0, source, -gradient)
-
-
-def _strain_gradient(graph: AtomicGraph, vectors: Tensor, gradient: Tensor) -> Tensor:
-    """Return ∂E/∂ε (B, 3, 3), given edge vectors and the gradient of the energy by them (E, 3)."""
-    by_edge = vectors[:, :, None] * gradient[:, None, :]  # (E, 3, 3)
-    return _sum_by(by_edge, graph.batch[graph.edge_index[1]], graph.n_structures)

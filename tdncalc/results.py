@@ -36,7 +36,7 @@ class Results:
     strain_gradient
         ∂E/∂ε in eV under r → r(1 + ε), (B, 3, 3); divided by |det cell| it is the stress.
     shortest
-        Smallest distance between two atoms in Å, where a compiled kernel measured it.
+        Smallest distance between two atoms in Å, or the cutoff, where it was measured.
     descriptors
         Invariant features of each atom, (N, F), if asked for.
     novelties

@@ -45,6 +45,16 @@ def test_novelty_is_the_distance_of_the_features(folder):
     assert calculator.results["novelty"] == calculator.results["novelties"].max()
 
 
+def test_novelty_without_waiting_is_the_same():
+    novelty = some_novelty(5, 7)
+    generator = torch.Generator().manual_seed(4)
+    features = torch.randn(30, 7, generator=generator)
+    elements = torch.randint(0, 5, (30,), generator=generator)
+    torch.testing.assert_close(
+        novelty.of_any(features, elements), novelty.of(features, elements), rtol=1e-6, atol=0
+    )
+
+
 def test_novelty_comes_with_forces_and_by_name(folder):
     calculator = TDNCalculator(folder, device="cpu")
     atoms = structure("aspirin")

@@ -3,7 +3,7 @@ import pytest
 import torch
 from ase import Atoms
 
-import tdncalc.potential
+import tdncalc.derivatives
 from tests.central_differences import STENCIL, STEP, derivatives, shifted, strained
 from tests.structures import NAMES, structure
 
@@ -107,7 +107,7 @@ def test_hessian_is_minus_the_derivative_of_the_forces(potential, name):
 def test_hessian_does_not_depend_on_how_many_rows_fit(potential, monkeypatch):
     graph = potential.graph(structure("water"))
     whole = potential.hessian(graph)
-    monkeypatch.setattr(tdncalc.potential, "_HESSIAN_EDGES", 1)
+    monkeypatch.setattr(tdncalc.derivatives, "_HESSIAN_EDGES", 1)
     torch.testing.assert_close(potential.hessian(graph), whole, rtol=1e-12, atol=1e-12)
 
 

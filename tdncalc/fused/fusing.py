@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tdncalc.fused.cpu import cpu_kernels, start_build
 from tdncalc.fused.operator import coupling_key, find_kernels, gather_product, register_kernels
+from tdncalc.fused.triton_choice import triton_kernels
 from tdncalc.native.source import scaled
 from tdncalc.nn.interaction import Interaction
 from tdncalc.tdn import TDN
@@ -20,6 +21,7 @@ __all__ = ["fuse"]
 logger = logging.getLogger(__name__)
 
 register_kernels("cpu", cpu_kernels)
+register_kernels("cuda", triton_kernels)
 
 
 def fuse(network: TDN) -> TDN:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["AtomicGraph", "batch_graphs", "edge_vectors", "make_graph", "moved_graph"]
+__all__ = ["AtomicGraph", "batch_graphs", "edge_vectors", "make_graph", "moved_graph", "within"]
 
 
 @dataclass(frozen=True)
@@ -106,3 +106,9 @@ def edge_vectors(graph: AtomicGraph) -> Tensor:
     cells = graph.cell[graph.batch[target]]  # (E, 3, 3)
     shifts = torch.einsum("ea,eab->eb", graph.edge_shift, cells)
     return graph.positions[source] + shifts - graph.positions[target]
+
+
+def within(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
+    """Leave out the edges that are not shorter than a cutoff in Å."""
+    near = torch.linalg.vector_norm(edge_vectors(graph), dim=1) < cutoff
+    return replace(graph, edge_index=graph.edge_index[:, near], edge_shift=graph.edge_shift[near])

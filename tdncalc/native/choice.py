@@ -11,7 +11,7 @@ from tdncalc.native.build import find_build
 from tdncalc.native.network import NativeNetwork, headers, unsupported
 from tdncalc.tdn import TDN
 
-__all__ = ["Choice", "Evaluation"]
+__all__ = ["Choice", "Evaluation", "meant"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +51,7 @@ class Choice:
     def __init__(
         self, network: object, wanted: Evaluation, device: torch.device, dtype: torch.dtype
     ) -> None:
-        if wanted == "auto":
-            wanted = os.environ.get(_VARIABLE, "auto")  # type: ignore[assignment]
-        if wanted not in get_args(Evaluation):
-            allowed = ", ".join(get_args(Evaluation))
-            raise OptionError(f"evaluation {wanted!r} is not known; allowed: {allowed}")
+        wanted = meant(wanted)
         self._kernel: NativeNetwork | None = None
         self._network: TDN | None = None
         self._announced = False
@@ -93,6 +89,10 @@ class Choice:
                 logger.info("PyTorch evaluates while the kernel is being compiled")
         return self._kernel
 
+    def takes_pairs(self) -> bool:
+        """Tell whether graphs may list pairs beyond the cutoff at little cost."""
+        return self.kernel() is not None
+
     def settle(self, *, wait: bool = True) -> bool:
         """Decide now and for good, and tell whether the kernel evaluates.
 
@@ -116,6 +116,16 @@ class Choice:
     def _give_up(self, reason: str) -> None:
         logger.info("PyTorch evaluates: %s", reason)
         self._network, self.reason = None, reason
+
+
+def meant(wanted: Evaluation) -> Evaluation:
+    """Return what an evaluation stands for on this machine; an OptionError if it is not known."""
+    if wanted == "auto":
+        wanted = os.environ.get(_VARIABLE, "auto")  # type: ignore[assignment]
+    if wanted not in get_args(Evaluation):
+        allowed = ", ".join(get_args(Evaluation))
+        raise OptionError(f"evaluation {wanted!r} is not known; allowed: {allowed}")
+    return wanted
 
 
 def _obstacle(network: object, wanted: str, device: torch.device, dtype: torch.dtype) -> str | None:

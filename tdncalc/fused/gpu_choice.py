@@ -1,0 +1,102 @@
+"""Which evaluation of a network runs on a GPU: plain PyTorch, or kernels for the messages."""
+
+import logging
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+
+from tdncalc.errors import OptionError
+from tdncalc.fused.fusing import fuse
+from tdncalc.fused.repeated import Repeated
+from tdncalc.native.choice import Evaluation, meant
+from tdncalc.native.network import unsupported
+from tdncalc.tdn import TDN
+
+__all__ = ["GPUChoice"]
+
+logger = logging.getLogger(__name__)
+
+
+class GPUChoice:
+    """The evaluation of one network on a GPU.
+
+    With ``auto`` Triton's kernels gather the messages where they can, and steps with the same list
+    of neighbors are recorded. TDNCALC_EVALUATION says what ``auto`` means, if it is set.
+
+    Parameters
+    ----------
+    network
+        The network, on the GPU.
+    wanted
+        ``auto``; ``eager``: PyTorch always; ``compiled``: the kernels or an error.
+    device, dtype
+        Where and how precisely the network is evaluated.
+
+    Raises
+    ------
+    OptionError
+        ``compiled`` is wanted but impossible, or ``wanted`` is none of the three.
+
+    Attributes
+    ----------
+    reason
+        Why PyTorch evaluates, if it does.
+    fused
+        The network with its kernels, if these evaluate.
+    repeated
+        What evaluates it.
+    """
+
+    def __init__(
+        self, network: object, wanted: Evaluation, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        wanted = meant(wanted)
+        self._given = network, wanted, device, dtype
+        self.fused: TDN | None = None
+        self.reason = _obstacle(network, wanted, dtype)
+        if self.reason is None:
+            assert isinstance(network, TDN)
+            fused = fuse(network)
+            self.fused = None if fused is network else fused
+            self.repeated = Repeated(network.config.cutoff, device)
+            self.reason = "Triton's kernels are not possible" if fused is network else None
+        if wanted == "compiled" and self.reason is not None:
+            raise OptionError(f"evaluation 'compiled' is not possible: {self.reason}")
+        logger.info(
+            "Triton's kernels gather messages" if self.fused else "PyTorch evaluates: %s",
+            *([] if self.fused else [self.reason]),
+        )
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Leave the kernels out of copies and pickles, which find their own."""
+        return self._given
+
+    def __setstate__(self, given: tuple[Any, ...]) -> None:
+        self.__init__(*given)  # type: ignore[misc]
+
+    def name(self) -> Literal["eager", "compiled"]:
+        """Tell what evaluates."""
+        return "eager" if self.fused is None else "compiled"
+
+    def kernel(self) -> None:
+        """Return None: no kernel evaluates the whole network."""
+        return
+
+    def takes_pairs(self) -> bool:
+        """Tell whether graphs may list pairs beyond the cutoff at little cost."""
+        return self.fused is not None
+
+    def settle(self, *, wait: bool = True) -> bool:
+        """Tell whether kernels evaluate; that was decided at once."""
+        return self.fused is not None
+
+
+def _obstacle(network: object, wanted: str, dtype: torch.dtype) -> str | None:
+    if wanted == "eager":
+        return "it was asked for"
+    if dtype != torch.float32:
+        return "the kernels compute in float32"
+    if find_spec("triton") is None:
+        return "there is no Triton; install it"
+    return unsupported(network)

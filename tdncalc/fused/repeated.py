@@ -1,0 +1,109 @@
+"""Evaluations on a GPU: recorded where the same edges come again, as in molecular dynamics."""
+
+import logging
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from tdncalc.batches import is_shortage
+from tdncalc.fused.padding import fits, pad_edges, room
+from tdncalc.fused.recording import (
+    MOVING,
+    Evaluate,
+    Found,
+    Recorder,
+    Recording,
+    cuda_graph,
+)
+from tdncalc.geometry.graph import AtomicGraph, within
+
+__all__ = ["Repeated"]
+
+logger = logging.getLogger(__name__)
+
+# Above, the GPU is busy with the edges and not with the launches that a recording saves, and pairs
+# beyond the cutoff, which a recording computes too, are better left out.
+_MOST_EDGES = 200_000
+
+
+class Repeated:
+    """Evaluates graphs that may list pairs beyond the cutoff.
+
+    When the same list of pairs comes a second time, what the GPU does is recorded, for a few more
+    pairs than there are, and replayed from then on, also with other lists. It is recorded anew when
+    the number of atoms, structures or results changes, or that of pairs by much.
+
+    Parameters
+    ----------
+    cutoff
+        Å.
+    device
+        The GPU.
+    record
+        What records.
+    """
+
+    def __init__(self, cutoff: float, device: torch.device, record: Recorder = cuda_graph) -> None:
+        self.cutoff, self.device = cutoff, device
+        self._record: Recorder | None = record
+        self._recording: Recording | None = None
+        self._recorded: tuple[str, int, int] | tuple[()] = ()
+        self._listed: Tensor | None = None
+        self._pairs: AtomicGraph | None = None
+
+    def compute(self, evaluate: Evaluate, graph: AtomicGraph, results: str) -> Found:
+        """Evaluate a graph, with a name for what is evaluated."""
+        known = graph.edge_index is self._listed
+        size = (results, len(graph.numbers), graph.n_structures)
+        if self._record is not None and graph.edge_index.shape[1] <= _MOST_EDGES:
+            if self._usable(graph, size):
+                return self._replayed(graph, known=known)
+            if known and (found := self._recorded_now(evaluate, graph, size)) is not None:
+                return found
+        return self._once(evaluate, graph, known=known)
+
+    def _usable(self, graph: AtomicGraph, size: tuple[str, int, int]) -> bool:
+        recording, n_edges = self._recording, graph.edge_index.shape[1]
+        return recording is not None and size == self._recorded and fits(n_edges, recording.n_edges)
+
+    def _replayed(self, graph: AtomicGraph, *, known: bool) -> Found:
+        assert self._recording is not None
+        if not known:
+            padded = self._padded(graph, self._recording.n_edges)
+            self._recording.list_edges(*padded)
+            self._listed, self._pairs = graph.edge_index, None
+        return self._recording.compute(graph)
+
+    def _recorded_now(
+        self, evaluate: Evaluate, graph: AtomicGraph, size: tuple[str, int, int]
+    ) -> Found | None:
+        assert self._record is not None
+        self._recording = None  # its memory is free before another is made
+        try:
+            padded = self._padded(graph, room(graph.edge_index.shape[1]))
+            self._recording = Recording(evaluate, *padded, self._record)
+        except Exception as error:
+            if is_shortage(error):
+                raise
+            logger.info("steps are not recorded: %s", error)
+            self._record = None
+            return None
+        self._recorded = size
+        logger.info(
+            "steps of %d atoms are recorded, with room for %d pairs",
+            size[1],
+            self._recording.n_edges,
+        )
+        return self._recording.compute(graph)
+
+    def _once(self, evaluate: Evaluate, graph: AtomicGraph, *, known: bool) -> Found:
+        """Evaluate without the pairs beyond the cutoff."""
+        if not known or self._pairs is None:
+            self._listed, self._pairs = graph.edge_index, graph.to(self.device)
+        moved = {name: getattr(graph, name).to(self.device) for name in MOVING}
+        edges = within(replace(self._pairs, **moved), self.cutoff)
+        return evaluate(edges, edges.positions.new_zeros(()))
+
+    def _padded(self, graph: AtomicGraph, n_edges: int) -> tuple[AtomicGraph, Tensor]:
+        return pad_edges(graph.to(self.device), n_edges, 2 * self.cutoff)

@@ -1,0 +1,177 @@
+"""What evaluates on a GPU, with the CPU in its place."""
+
+import copy
+import logging
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+
+from tdncalc.errors import OptionError, StructureError
+from tdncalc.fused import fusing, gpu_choice
+from tdncalc.fused.checked import CheckedKernels
+from tdncalc.fused.gpu_choice import GPUChoice
+from tdncalc.fused.operator import register_kernels
+from tdncalc.fused.recording import cuda_graph
+from tdncalc.fused.triton_choice import triton_kernels
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def without_builds(monkeypatch):
+    """Let nothing be compiled for the CPU."""
+    monkeypatch.setattr(fusing, "start_build", lambda *_: None)
+
+
+@pytest.fixture
+def triton_on_cpu(without_builds):
+    pytest.importorskip("triton")
+    register_kernels("cpu", triton_kernels)
+    yield
+    register_kernels("cpu", fusing.cpu_kernels)
+
+
+def on_gpu(network, make_potential):
+    """Return a potential in float32 as it is on a GPU."""
+    made = make_potential(torch.float32, network, evaluation="eager")
+    made.choice = GPUChoice(made.network, "compiled", CPU, torch.float32)
+    made.choice.repeated._record = lambda function: function
+    return made
+
+
+SMALL = {"l_max": 1, "cutoff": 4.0}  # few edges: the interpreter is slow
+
+
+@pytest.fixture
+def fused(triton_on_cpu, make_network, make_potential):
+    return on_gpu(make_network(**SMALL), make_potential)
+
+
+def water():
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def silicon():
+    atoms = bulk("Si", "fcc", a=5.4)
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.02), scale_atoms=True)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("atoms", "settings"),
+    [
+        (water(), SMALL),
+        (silicon(), SMALL),
+        pytest.param(water(), {}, marks=pytest.mark.slow),
+    ],
+    ids=["molecule", "crystal", "L=2"],
+)
+def test_whole_network_is_the_same_at_rounding(
+    triton_on_cpu, make_network, make_potential, atoms, settings
+):
+    exact, rounded = (
+        make_potential(dtype, make_network(**settings), evaluation="eager")
+        for dtype in (torch.float64, torch.float32)
+    )
+    fused = on_gpu(make_network(**settings), make_potential)
+    graph = exact.graph(atoms)
+    found = [fused.compute(graph, stress=True) for _ in range(2)]  # the second one is recorded
+    exact, rounded = (one.compute(graph, stress=True) for one in (exact, rounded))
+    for results in found:
+        assert results.shortest == exact.shortest
+        for name in ("energies", "forces", "strain_gradient"):
+            right = getattr(exact, name)
+            limit = 4e-6 * max(1.0, float(right.abs().max()))
+            limit += 4 * float((getattr(rounded, name) - right).abs().max())
+            assert float((getattr(results, name) - right).abs().max()) < limit
+
+
+def test_calculator_hands_over_pairs_and_sees_atoms_in_one_place(
+    fused, make_calculator, make_network, make_potential
+):
+    calculator, plain = make_calculator("float32"), make_calculator("float32")
+    calculator.potential = fused
+    plain.potential = make_potential(torch.float32, make_network(**SMALL), evaluation="eager")
+    atoms = molecule("H2")
+    np.testing.assert_allclose(
+        calculator.get_forces(atoms), plain.get_forces(atoms), rtol=0, atol=1e-4
+    )
+    assert calculator._listed is not None
+    atoms.positions[1] = atoms.positions[0]
+    with pytest.raises(StructureError, match="at one point"):
+        calculator.get_forces(atoms)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_find_their_own_kernels(fused, copied):
+    other = copied(fused)
+    assert other.choice.fused is not None
+    assert other.choice.fused is not fused.choice.fused
+    graph = fused.graph(molecule("H2"))
+    torch.testing.assert_close(other.compute(graph).energy, fused.compute(graph).energy)
+
+
+def test_choice_of_kernels_is_told(triton_on_cpu, make_network, caplog):
+    with caplog.at_level(logging.INFO):
+        choice = GPUChoice(make_network().float(), "compiled", CPU, torch.float32)
+    assert "Triton's kernels gather messages" in caplog.text
+    assert (choice.name(), choice.kernel(), choice.settle(wait=True)) == ("compiled", None, True)
+
+
+def test_kernels_check_themselves(triton_on_cpu, make_network):
+    coupling = fusing._coupling(make_network(), 1)
+    assert isinstance(triton_kernels(coupling, 8), CheckedKernels)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "dtype", "reason"),
+    [
+        ("eager", torch.float32, "it was asked for"),
+        ("compiled", torch.float64, "the kernels compute in float32"),
+        ("auto", torch.float32, "it was asked for"),  # the tests' TDNCALC_EVALUATION
+    ],
+)
+def test_reason_for_pytorch_is_told(make_network, wanted, dtype, reason):
+    arguments = make_network().to(dtype), wanted, CPU, dtype
+    if wanted == "compiled":
+        with pytest.raises(OptionError, match=f"'compiled' is not possible: {reason}"):
+            GPUChoice(*arguments)
+    else:
+        choice = GPUChoice(*arguments)
+        assert (choice.name(), choice.reason, choice.takes_pairs()) == ("eager", reason, False)
+
+
+def test_machine_without_triton_evaluates_by_pytorch(make_network, monkeypatch):
+    monkeypatch.delenv("TDNCALC_EVALUATION")
+    monkeypatch.setattr(gpu_choice, "find_spec", lambda name: None)
+    choice = GPUChoice(make_network().float(), "auto", CPU, torch.float32)
+    assert (choice.name(), choice.reason) == ("eager", "there is no Triton; install it")
+
+
+def test_network_without_kernels_evaluates_by_pytorch(make_network, monkeypatch, without_builds):
+    monkeypatch.delenv("TDNCALC_EVALUATION")
+    monkeypatch.setattr(gpu_choice, "find_spec", lambda name: object())
+    register_kernels("cpu", lambda coupling, channels: None)
+    try:
+        choice = GPUChoice(make_network().float(), "auto", CPU, torch.float32)
+    finally:
+        register_kernels("cpu", fusing.cpu_kernels)
+    assert (choice.name(), choice.reason) == ("eager", "Triton's kernels are not possible")
+
+
+def test_degrees_above_three_have_no_kernels():
+    assert triton_kernels(torch.ones(25, 25, 25), 8) is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here it works")
+def test_nothing_is_recorded_without_a_gpu(fused):
+    fused.choice.repeated._record = cuda_graph
+    graph = fused.graph(molecule("H2"))
+    first, second = fused.compute(graph), fused.compute(graph)
+    assert torch.equal(first.forces, second.forces)
+    assert fused.choice.repeated._record is None
