@@ -46,8 +46,9 @@ class TDNCalculator(Calculator):
         Å; the neighbor list is made this much larger than the cutoff, and kept until an atom has
         moved more than half of it. It changes the speed only.
     evaluation
-        ``auto``: a compiled kernel as soon as there is one, on a CPU in float32; ``eager``:
-        PyTorch; ``compiled``: the kernel, compiled now if need be. They agree to rounding.
+        ``auto``: in float32 a compiled kernel as soon as there is one, on a GPU Triton's;
+        ``eager``: PyTorch; ``compiled``: the kernel, compiled now if need be. They agree to
+        rounding.
     product
         How tensor products are evaluated, as :func:`tdncalc.checkpoint.load_model`.
 

@@ -77,8 +77,8 @@ def load_model(
         How the tensor products are evaluated, other than the card says: ``dense``, ``cp`` or
         ``cg``; of a published network also ``exact-dense`` and ``exact-cp``.
     evaluation
-        ``auto``: a compiled kernel as soon as there is one, on a CPU in float32; ``eager``:
-        PyTorch; ``compiled``: the kernel, compiled now if need be.
+        ``auto``: in float32 a compiled kernel as soon as there is one, on a GPU Triton's;
+        ``eager``: PyTorch; ``compiled``: the kernel, compiled now if need be.
 
     Warns
     -----

@@ -119,7 +119,8 @@ class Potential:
         def evaluate(moved: AtomicGraph, offsets: Tensor) -> dict[str, Tensor]:
             return self._found(network, moved, edge_vectors(moved) + offsets, forces, stress)
 
-        return _results(repeated.compute(evaluate, graph, f"forces {forces}, stress {stress}"))
+        wanted = "stress" if stress else "forces" if forces else ""
+        return _results(repeated.compute(evaluate, graph, wanted))
 
     def _found(
         self, network: Network, graph: AtomicGraph, exact: Tensor, forces: bool, stress: bool

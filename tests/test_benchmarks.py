@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
 
@@ -194,3 +195,27 @@ def test_novelty_ranks_and_separates(tmp_path):
     assert "test.extxyz: 4 structures, 0.0% above 1" in text
     row = next(line for line in text.splitlines() if line.startswith("| covalent"))
     assert float(row.split("|")[5]) > 0.9
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here it measures")
+def test_step_on_a_gpu_says_what_it_needs():
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "cuda_step.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("this needs an NVIDIA GPU, a CUDA build of PyTorch")
+
+
+def test_bytes_of_a_gathering_are_those_of_its_tensors(harness):
+    from cuda_step import Sizes
+
+    sizes = Sizes(n_atoms=5, n_edges=7, d_in=9, d_out=9, channels=4)
+    s = a = torch.zeros(5, 9, 4)
+    harmonics, weights, row = torch.zeros(7, 9), torch.zeros(7, 3, 4), torch.zeros(7)
+    starts = torch.zeros(5)
+    forward = [s, harmonics, weights, a, row, row, starts]
+    assert sizes.forward() == sum(4 * x.numel() for x in forward)
+    once = [harmonics, weights]
+    backward = [a, s, *once, *once, row, row, starts]  # by target
+    backward += [a, *once, s, row, row, starts]  # by source
+    assert sizes.backward() == sum(4 * x.numel() for x in backward)

@@ -43,7 +43,7 @@ def fuse(network: TDN) -> TDN:
     fused = copy.deepcopy(network)
     for interaction, key in zip(fused.interactions, keys, strict=True):
         cast(Interaction, interaction).message.gather = partial(gather_product, coupling=key)
-    logger.info("messages are gathered by a kernel for training")
+    logger.info("messages are gathered by a kernel")
     return fused
 
 

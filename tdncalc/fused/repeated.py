@@ -1,12 +1,14 @@
 """Evaluations on a GPU: recorded where the same edges come again, as in molecular dynamics."""
 
 import logging
+import threading
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from tdncalc.batches import is_shortage
+from tdncalc.fused.device import on_device
 from tdncalc.fused.padding import fits, pad_edges, room
 from tdncalc.fused.recording import (
     MOVING,
@@ -42,21 +44,31 @@ class Repeated:
         The GPU.
     record
         What records.
+
+    Attributes
+    ----------
+    record
+        What records; None where that turned out to be impossible.
     """
 
     def __init__(self, cutoff: float, device: torch.device, record: Recorder = cuda_graph) -> None:
         self.cutoff, self.device = cutoff, device
-        self._record: Recorder | None = record
+        self.record: Recorder | None = record
+        self._lock = threading.Lock()
         self._recording: Recording | None = None
         self._recorded: tuple[str, int, int] | tuple[()] = ()
         self._listed: Tensor | None = None
         self._pairs: AtomicGraph | None = None
 
     def compute(self, evaluate: Evaluate, graph: AtomicGraph, results: str) -> Found:
-        """Evaluate a graph, with a name for what is evaluated."""
+        """Evaluate a graph, with a name for what is evaluated; without one it is not recorded."""
+        with self._lock, on_device(self.device):  # a recording is one memory
+            return self._compute(evaluate, graph, results)
+
+    def _compute(self, evaluate: Evaluate, graph: AtomicGraph, results: str) -> Found:
         known = graph.edge_index is self._listed
         size = (results, len(graph.numbers), graph.n_structures)
-        if self._record is not None and graph.edge_index.shape[1] <= _MOST_EDGES:
+        if results and self.record is not None and graph.edge_index.shape[1] <= _MOST_EDGES:
             if self._usable(graph, size):
                 return self._replayed(graph, known=known)
             if known and (found := self._recorded_now(evaluate, graph, size)) is not None:
@@ -78,16 +90,16 @@ class Repeated:
     def _recorded_now(
         self, evaluate: Evaluate, graph: AtomicGraph, size: tuple[str, int, int]
     ) -> Found | None:
-        assert self._record is not None
+        assert self.record is not None
         self._recording = None  # its memory is free before another is made
         try:
             padded = self._padded(graph, room(graph.edge_index.shape[1]))
-            self._recording = Recording(evaluate, *padded, self._record)
+            self._recording = Recording(evaluate, *padded, self.record)
         except Exception as error:
             if is_shortage(error):
                 raise
             logger.info("steps are not recorded: %s", error)
-            self._record = None
+            self.record = None
             return None
         self._recorded = size
         logger.info(

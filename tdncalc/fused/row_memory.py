@@ -9,7 +9,7 @@ from tdncalc.fused.rows import Rows, make_rows
 
 __all__ = ["remember_rows", "remembered_rows"]
 
-_KEPT = 8
+_KEPT = 4  # of two lists of edges
 
 _Key = tuple[int, int, int, int]
 # the tensors are kept with their rows, so that no other ones can take their place in memory

@@ -1,13 +1,13 @@
 """The operators of message passing by Triton kernels."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tdncalc.fused import triton_kernels as kernels
+from tdncalc.fused.device import on_device
 from tdncalc.fused.row_memory import remembered_rows
 from tdncalc.fused.rows import Rows
 from tdncalc.fused.terms import Terms
@@ -103,7 +103,7 @@ class TritonKernels:
         """Run a kernel for each of N atoms and block of channels; ``like`` is (N, …)."""
         given = [x.tensors() if isinstance(x, Rows) else x for x in arguments]
         options = {"M": self._coupling, "C": self._channels, "BLOCK": block, "num_warps": 1}
-        with _on_device(like.device):
+        with on_device(like.device):
             kernel[(len(like), _n_blocks(self._channels, block))](*given, **options)
 
 
@@ -113,7 +113,3 @@ def _n_blocks(channels: int, block: int) -> int:
 
 def _total(parts: Tensor) -> Tensor:
     return parts[0] if len(parts) == 1 else parts.sum(0)
-
-
-def _on_device(device: torch.device) -> AbstractContextManager[object]:
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -38,7 +38,7 @@ def on_gpu(network, make_potential):
     """Return a potential in float32 as it is on a GPU."""
     made = make_potential(torch.float32, network, evaluation="eager")
     made.choice = GPUChoice(made.network, "compiled", CPU, torch.float32)
-    made.choice.repeated._record = lambda function: function
+    made.choice.repeated.record = lambda function: function
     return made
 
 
@@ -170,8 +170,8 @@ def test_degrees_above_three_have_no_kernels():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here it works")
 def test_nothing_is_recorded_without_a_gpu(fused):
-    fused.choice.repeated._record = cuda_graph
+    fused.choice.repeated.record = cuda_graph
     graph = fused.graph(molecule("H2"))
     first, second = fused.compute(graph), fused.compute(graph)
     assert torch.equal(first.forces, second.forces)
-    assert fused.choice.repeated._record is None
+    assert fused.choice.repeated.record is None

@@ -40,12 +40,12 @@ def compute(potential, recorder):
     """Evaluate a graph as on a GPU, with the network as it is."""
     repeated = Repeated(potential.cutoff, torch.device("cpu"), recorder)
 
-    def compute(graph):
+    def compute(graph, results="all"):
         def evaluate(moved, offsets):
             vectors = edge_vectors(moved) + offsets
             return potential._found(potential.network, moved, vectors, True, True)
 
-        return repeated.compute(evaluate, graph, "all")
+        return repeated.compute(evaluate, graph, results)
 
     return compute
 
@@ -128,6 +128,13 @@ def test_structures_that_come_once_are_not_recorded(potential, compute, recorder
     for name in ("CH4", "NH3", "H2O"):
         graph = pairs(molecule(name), potential.cutoff)
         assert_right(potential, compute(graph), graph)
+    assert recorder.made == 0
+
+
+def test_energies_alone_are_not_recorded(potential, compute, recorder):
+    graph = pairs(molecule("CH4"), potential.cutoff + 1)
+    for _ in range(3):
+        assert_right(potential, compute(graph, results=""), graph)
     assert recorder.made == 0
 
 
