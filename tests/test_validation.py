@@ -62,6 +62,23 @@ def test_mirror_images_are_not_superposed():
     assert rmsd(positions, positions[:, [1, 2, 0]]) == pytest.approx(0, abs=1e-6)
 
 
+def test_displacement_is_split_into_soft_and_stiff_vibrations():
+    from harness.superposition import soft_part
+
+    methane, random = molecule("CH4"), np.random.default_rng(0).normal(size=(15, 9))
+    inner = np.linalg.qr(np.hstack([rigid_motions(methane), random]))[0][:, 6:]
+    hessian = inner @ np.diag(np.arange(1.0, 10.0)) @ inner.T
+    moved = methane.copy()
+    moved.positions += 0.01 * (inner[:, 0] + 2 * inner[:, 8]).reshape(5, 3)
+    assert soft_part(methane, moved, hessian) == pytest.approx(0.2, abs=0.01)
+
+
+def rigid_motions(atoms):
+    shifts = [np.tile(axis, len(atoms)) for axis in np.eye(3)]
+    turns = [np.cross(axis, atoms.positions).ravel() for axis in np.eye(3)]
+    return np.array(shifts + turns).T
+
+
 @pytest.mark.parametrize(
     ("name", "number"), [("C6H6", 0), ("CH3CH2OH", 0), ("trans-butane", 1), ("butadiene", 1)]
 )

@@ -24,6 +24,7 @@ from scipy.stats import spearmanr
 from tblite.ase import TBLite
 
 from tdncalc import TDNCalculator
+from tdncalc.cards import read_card
 
 KCAL = units.kcal / units.mol
 SAME = 0.2  # Å: minima nearer than this are one
@@ -39,7 +40,9 @@ def flexible(shards: list[Path], most: int) -> Iterator[tuple[str, list[Atoms]]]
                 yield molecule.smiles, found
 
 
-def compare(smiles: str, starts: list[Atoms], model: TDNCalculator, kept: Kept) -> dict[str, Any]:
+def compare(
+    smiles: str, starts: list[Atoms], model: TDNCalculator, weights: str, kept: Kept
+) -> dict[str, Any]:
     """Relax the conformers of a molecule with both, and compare the energies."""
     gfn2 = TBLite(method="GFN2-xTB", verbosity=0)
     true: list[Atoms] = []
@@ -48,7 +51,8 @@ def compare(smiles: str, starts: list[Atoms], model: TDNCalculator, kept: Kept) 
         end = kept("GFN2 minimum", start, lambda start=start: settle(start, gfn2, model))
         if all(best_rmsd(end, other) > SAME for other in true):
             true.append(end)
-            ours.append(settle(start, model, model))
+            name = f"minimum of {weights}"
+            ours.append(kept(name, start, lambda start=start: settle(start, model, model)))
     relaxed, reference = (
         np.array([atoms.get_potential_energy() for atoms in minima]) for minima in (ours, true)
     )
@@ -88,6 +92,7 @@ def main() -> None:
     parser.add_argument("--conformers", type=int, default=10)
     args = parser.parse_args()
     model, kept = TDNCalculator(args.model), Kept(args.kept)
+    weights = read_card(args.model)["sha256"]
     print(
         "| molecule | conformers | range (kcal/mol) | Spearman | at GFN2's minima |"
         " MAE (kcal/mol) | at GFN2's minima |\n| --- |" + " ---: |" * 6
@@ -96,7 +101,7 @@ def main() -> None:
     for (smiles, starts), _ in zip(
         flexible(args.shards, args.conformers), range(args.sample), strict=False
     ):
-        cases.append(case := compare(smiles, starts, model, kept))
+        cases.append(case := compare(smiles, starts, model, weights, kept))
         print(
             f"| {smiles} | {case['conformers']} | {case['range_kcal']:.1f} |"
             f" {case['spearman']:.3f} | {case['spearman_same_geometry']:.3f} |"

@@ -1,9 +1,10 @@
 """Crystals of a model for metals against the DFT of its set: lattice, elasticity, defects.
 
-The references come out of the set itself: lattice and elastic constants from a fit to the stress
-of its strained crystals (``--data``: the files that ``split_data.py metals`` writes), surfaces from
-its slabs. Its vacancies are all thermal: the formation energy of the relaxed one is the model's,
-less the mean error of the model over the thermal ones, and has that mean's standard error.
+The references come out of the set itself (``--data``: the files that ``split_data.py metals``
+writes): lattice and elastic constants from a fit to the stress of its strained crystals, for the
+model to its stress of the same crystals; surfaces from its slabs. Its vacancies are all thermal:
+the formation energy of the relaxed one is the model's, less the mean error of the model over the
+thermal ones, and has that mean's standard error.
 
     python solids.py --model models/metals --data FOLDER/splits [--elements Cu Mo] [--out F.json]
 """
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
+from ase.calculators.singlepoint import SinglePointCalculator
 from harness.crystals import LATTICES, Found, crystal, load
 from harness.elasticity import elastic_constants, fit, fit_energies, lattice
 from harness.findings import options, write_findings
@@ -29,15 +31,28 @@ WITHOUT_SHEAR = ("Li",)  # its shear stresses in the set contradict the energies
 
 def references(found: Found) -> dict[str, float]:
     """Return lattice constant (Å) and elastic constants (GPa) of the set's own labels."""
-    with_stress = [atoms for atoms in found.strained if "stress" in atoms.calc.results]
-    by_stress = fit(with_stress, found.reference)
+    by_stress = fit(_with_stress(found), found.reference)
     a, c11, c44 = fit_energies(found.strained, found.reference, by_stress.B)
     by_energy = {"a_energies": a, "C11_energies": c11, "C44_energies": c44}
     return vars(by_stress) | by_energy
 
 
-def of_model(element: str, a: float, model: Calculator) -> dict[str, float]:
-    """Return the same of a model, at its own lattice constant, and C44 with relaxed atoms."""
+def fitted(found: Found, model: Calculator) -> dict[str, float]:
+    """Return the same of the model's stress of the same crystals."""
+    crystals = []
+    for atoms in _with_stress(found):
+        copy = atoms.copy()
+        copy.calc = SinglePointCalculator(copy, stress=model.get_stress(copy))
+        crystals.append(copy)
+    return vars(fit(crystals, found.reference))
+
+
+def _with_stress(found: Found) -> list[Atoms]:
+    return [atoms for atoms in found.strained if "stress" in atoms.calc.results]
+
+
+def at_small_strain(element: str, a: float, model: Calculator) -> dict[str, float]:
+    """Return those of a model at its own lattice constant, and C44 with relaxed atoms."""
     found, B = lattice(crystal(element, a), model)
     c11, c12, c44 = elastic_constants(found, model, relaxed=False)
     relaxed = elastic_constants(found, model, relaxed=True)[2]
@@ -110,12 +125,12 @@ def compare(element: str, folder: Path, model: Calculator) -> dict[str, Any]:
     """Return all figures of an element."""
     found = load(folder, element, "MoNbTaW" if element in ALLOYED else f"mlearn-{element}")
     true = references(found)
-    ours = of_model(element, true["a"], model)
+    ours, small = fitted(found, model), at_small_strain(element, true["a"], model)
     if element in WITHOUT_SHEAR:
         true["C44"] = true["C44_energies"]
-    case = {"element": element, "true": true, "model": ours}
+    case = {"element": element, "true": true, "model": ours, "model_small_strain": small}
     case["percent"] = {name: 100 * (ours[name] / true[name] - 1) for name in COLUMNS}
-    energy = vacancy(element, ours["a"], model)
+    energy = vacancy(element, small["a"], model)
     case["vacancy_eV"] = {"model": energy}
     if (folder / f"mlearn-{element}-train.extxyz").exists():
         error, spread = vacancy_error(load(folder, element, f"mlearn-{element}"), model)

@@ -15,7 +15,9 @@ from tdncalc import RelaxSettings, relax
 __all__ = ["Elasticity", "elastic_constants", "fit", "fit_energies", "lattice", "strain"]
 
 CONSTANTS = ("pressure", "C11", "C12", "C44", "C111", "C112", "C123", "C144", "C155", "C456")
-_FELT = 1e-5  # what no strain moves the stress or energy density by more than this is taken as zero
+# A constant of which stress (energy density) has nowhere more than this part is taken as zero:
+# third orders only where strains are larger than 1.5 %, else they fit the noise.
+_STRESS_FELT, _ENERGY_FELT = 1e-4, 1e-6
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 
 
@@ -99,7 +101,7 @@ def fit(strained: Sequence[Atoms], reference: float, largest: float = 0.05) -> E
     for atoms, F, e in _small(strained, reference, largest):
         rows.append(torch.func.jacrev(_density)(e).numpy().T)
         values.append(_second_piola(voigt_6_to_full_3x3_stress(atoms.get_stress()), F))
-    found = _solve(np.concatenate(rows), np.concatenate(values)) / units.GPa
+    found = _solve(np.concatenate(rows), np.concatenate(values), _STRESS_FELT) / units.GPa
     constants = dict(zip(CONSTANTS, found, strict=True))
     return _relieved(reference, constants)
 
@@ -118,15 +120,16 @@ def fit_energies(
         rows.append(np.append(_density(e).numpy(), 1.0))
         volume = atoms.get_volume() / np.linalg.det(F)
         values.append(atoms.get_potential_energy() / volume)
-    found = _solve(np.array(rows), np.array(values) - np.mean(values)) / units.GPa
+    centered = np.array(values) - np.mean(values)
+    found = _solve(np.array(rows), centered, _ENERGY_FELT) / units.GPa
     slope, c11, _, c44 = found[:4]
     return reference * (1 - slope / (3 * bulk_modulus)), float(c11), float(c44)
 
 
-def _solve(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the least squares solution, columns scaled and those that nothing feels zero."""
+def _solve(rows: np.ndarray, values: np.ndarray, least: float) -> np.ndarray:
+    """Return the least squares solution, zero for columns that nowhere exceed a limit."""
     scales = np.abs(rows).max(0)
-    felt = scales > _FELT
+    felt = scales > least
     solution = np.zeros(rows.shape[1])
     solved = np.linalg.lstsq(rows[:, felt] / scales[felt], values, rcond=1e-6)[0]
     solution[felt] = solved / scales[felt]

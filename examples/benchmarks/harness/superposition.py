@@ -5,10 +5,20 @@ from itertools import islice
 import networkx as nx
 import numpy as np
 from ase import Atoms
+from ase.build import minimize_rotation_and_translation
 
 from harness.molecules import bonds
 
-__all__ = ["angles", "best_rmsd", "bond_angles", "bond_graph", "lengths", "rmsd", "rotatable"]
+__all__ = [
+    "angles",
+    "best_rmsd",
+    "bond_angles",
+    "bond_graph",
+    "lengths",
+    "rmsd",
+    "rotatable",
+    "soft_part",
+]
 
 MOST = 2000  # exchanges of equivalent atoms that are tried
 
@@ -51,6 +61,25 @@ def best_rmsd(one: Atoms, other: Atoms) -> float:
     target = one.positions[nodes]
     orders = [nodes, *([m[i] for i in nodes] for m in islice(matcher.isomorphisms_iter(), MOST))]
     return min(rmsd(target, other.positions[order]) for order in orders)
+
+
+def soft_part(one: Atoms, other: Atoms, hessian: np.ndarray) -> float:
+    """Return which part of the squared displacement lies in the three softest vibrations.
+
+    Parameters
+    ----------
+    one, other
+        A minimum, and a structure near it, in the same order of atoms.
+    hessian
+        Of the minimum (3N, 3N); the six modes of smallest curvature are taken for the motion of the
+        whole.
+    """
+    moved = other.copy()
+    minimize_rotation_and_translation(one, moved)
+    curvatures, modes = np.linalg.eigh(hessian)
+    along = (modes.T @ (moved.positions - one.positions).ravel()) ** 2
+    softest = np.argsort(np.abs(curvatures))[6:9]
+    return float(along[softest].sum() / along.sum())
 
 
 def rotatable(atoms: Atoms) -> int:
