@@ -219,3 +219,10 @@ def test_bytes_of_a_gathering_are_those_of_its_tensors(harness):
     backward = [a, s, *once, *once, row, row, starts]  # by target
     backward += [a, *once, s, row, row, starts]  # by source
     assert sizes.backward() == sum(4 * x.numel() for x in backward)
+
+
+@pytest.mark.slow
+def test_optimizers_are_compared():
+    text = run("optimizers.py", "--molecules", "1", "--fmax", "0.5")
+    rows = re.findall(r"\| (ASE's )?\w+ \| [\d.]+ \| \d+ \| \d of \d ", text)
+    assert len(rows) == 5 * 7

@@ -68,12 +68,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class _Bonds:
-    """Directed pairs of atoms, sorted by `i`: rows i and j (E,), vectors (E, 3) from i to j, ρ."""
+    """Directed pairs of atoms, sorted by `i`.
+
+    Rows i and j (E,), vectors (E, 3) from i to j, ρ (E,), and which rows (R,) are free: 1 or 0.
+    """
 
     i: Ints
     j: Ints
     vectors: Floats
     rho: Floats
+    free: Floats
 
     @cached_property
     def single(self) -> Floats:
@@ -128,6 +132,7 @@ def internals(frames: Sequence[Frame]) -> tuple[csr_array, Floats]:
 
 def _bonds(frames: Sequence[Frame]) -> _Bonds:
     parts, start = [], 0
+    free = np.ones(sum(frame.n_rows for frame in frames))
     for frame in frames:
         try:
             (j, i), shifts = neighbor_list(frame.positions, frame.cell, frame.pbc, _CUTOFF)
@@ -142,8 +147,10 @@ def _bonds(frames: Sequence[Frame]) -> _Bonds:
         rho = np.minimum(np.exp(_ALPHA[pair] * (_R0[pair] ** 2 - squares)), _MOST)
         near = rho > _LEAST_STRETCH
         parts.append((start + i[near], start + j[near], vectors[near], rho[near]))
+        free[start : start + len(frame.fixed)] = ~frame.fixed
         start += frame.n_rows
-    return _Bonds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    i, j, vectors, rho = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _Bonds(i, j, vectors, rho, free)
 
 
 def _stretches(bonds: _Bonds) -> _Coordinates:
@@ -234,15 +241,13 @@ def _entries(
     part: _Coordinates, bonds: _Bonds, frames: Sequence[Frame]
 ) -> Iterator[tuple[Ints, Ints, Floats]]:
     """Give places and values of the gradients by rows of coordinates; some places come twice."""
-    fixed = np.concatenate([np.pad(f.fixed, (0, f.n_rows - len(f.fixed))) for f in frames])
-    which = np.arange(len(part.bonds))[:, None]
+    which = np.repeat(np.arange(len(part.bonds)), 3)
     xyz = np.arange(3)
     for bond, gradient in zip(part.bonds.T, part.gradients.transpose(1, 0, 2), strict=True):
         for ends, sign in ((bonds.j, 1.0), (bonds.i, -1.0)):
             row = ends[bond]
-            values = np.where(fixed[row, None], 0.0, sign * gradient)
-            columns = 3 * row[:, None] + xyz
-            yield np.repeat(which, 3), columns.ravel(), values.ravel()
+            moves = sign * bonds.free[row, None]
+            yield which, (3 * row[:, None] + xyz).ravel(), (moves * gradient).ravel()
     if frames[0].strain is not None:
         yield _by_strain(part, bonds, frames)
 

@@ -17,7 +17,7 @@ Solve = Callable[[Floats], Floats]
 # Added to the stiffness in every direction: of what is not bound, and of rotations.
 SOFTEST = 0.5  # eV/Å²
 # A matrix of more rows is not factorized, whose cost goes with their cube.
-_MOST_ROWS = 150
+_MOST_ROWS = 250
 _TOLERANCE = 1e-6
 
 

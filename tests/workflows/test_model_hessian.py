@@ -26,7 +26,7 @@ def frames(request):
     return [frame(atoms, request.param) for atoms in crystals]
 
 
-@pytest.mark.parametrize("most_rows", [150, 10, 0])
+@pytest.mark.parametrize("most_rows", [250, 10, 0])
 def test_it_solves_what_the_hessian_multiplies(frames, most_rows, monkeypatch):
     monkeypatch.setattr(model_hessian, "_MOST_ROWS", most_rows)
     rng = np.random.default_rng(0)
