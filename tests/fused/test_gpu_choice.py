@@ -10,7 +10,7 @@ import torch
 from ase.build import bulk, molecule
 
 from tdncalc.errors import OptionError, StructureError
-from tdncalc.fused import fusing, gpu_choice
+from tdncalc.fused import fusing, gpu_choice, padding
 from tdncalc.fused.checked import CheckedKernels
 from tdncalc.fused.gpu_choice import GPUChoice
 from tdncalc.fused.operator import register_kernels
@@ -20,17 +20,15 @@ from tdncalc.fused.triton_choice import triton_kernels
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def without_builds(monkeypatch):
-    """Let nothing be compiled for the CPU."""
-    monkeypatch.setattr(fusing, "start_build", lambda *_: None)
-
-
-@pytest.fixture
-def triton_on_cpu(without_builds):
+@pytest.fixture(scope="module")
+def triton_on_cpu():
+    """Let Triton's interpreter evaluate the operators on the CPU, where nothing is compiled."""
     pytest.importorskip("triton")
     register_kernels("cpu", triton_kernels)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fusing, "start_build", lambda *_: None)
+        patch.setattr(padding, "_LEAST", 8)  # the interpreter is slow
+        yield
     register_kernels("cpu", fusing.cpu_kernels)
 
 
@@ -42,7 +40,7 @@ def on_gpu(network, make_potential):
     return made
 
 
-SMALL = {"l_max": 1, "cutoff": 4.0}  # few edges: the interpreter is slow
+SMALL = {"l_max": 1, "cutoff": 4.0}
 
 
 @pytest.fixture
@@ -57,7 +55,7 @@ def water():
 
 
 def silicon():
-    atoms = bulk("Si", "fcc", a=5.4)
+    atoms = bulk("Si", "sc", a=3.8)
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.02), scale_atoms=True)
     return atoms
 
@@ -153,14 +151,11 @@ def test_machine_without_triton_evaluates_by_pytorch(make_network, monkeypatch):
     assert (choice.name(), choice.reason) == ("eager", "there is no Triton; install it")
 
 
-def test_network_without_kernels_evaluates_by_pytorch(make_network, monkeypatch, without_builds):
+def test_network_without_kernels_evaluates_by_pytorch(make_network, monkeypatch):
     monkeypatch.delenv("TDNCALC_EVALUATION")
     monkeypatch.setattr(gpu_choice, "find_spec", lambda name: object())
-    register_kernels("cpu", lambda coupling, channels: None)
-    try:
-        choice = GPUChoice(make_network().float(), "auto", CPU, torch.float32)
-    finally:
-        register_kernels("cpu", fusing.cpu_kernels)
+    monkeypatch.setattr(gpu_choice, "fuse", lambda network: network)
+    choice = GPUChoice(make_network().float(), "auto", CPU, torch.float32)
     assert (choice.name(), choice.reason) == ("eager", "Triton's kernels are not possible")
 
 

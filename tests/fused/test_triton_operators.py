@@ -38,10 +38,10 @@ def operands(coupling, channels, n_atoms, n_edges):
 CASES = {
     "scalars sent, L=1": (0, 1, 48, 4, 6),
     "L=1, three blocks of channels": (1, 1, 96, 3, 5),
-    "scalars sent, L=2": (0, 2, 5, 4, 6),
-    "L=2, idle threads": (2, 2, 48, 5, 7),
+    "scalars sent, L=2": (0, 2, 5, 4, 5),
+    "L=2, idle threads": (2, 2, 48, 4, 4),
     "scalars sent, L=3": (0, 3, 33, 3, 4),
-    "L=3": (3, 3, 6, 3, 4),
+    "L=3": (3, 3, 6, 3, 2),
     "one edge": (2, 2, 8, 2, 1),
     "no edge": (2, 2, 8, 2, 0),
     "fewer degrees sent": (1, 2, 8, 3, 4),
