@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch_geometric.loader import DataLoader
 
 from tdncalc.architectures import new_coupling
 from tdncalc.tdn import TDN, TDNConfig
@@ -59,7 +58,7 @@ def learn(size: int, steps: int, folder: Path) -> None:
     parameters = [parameter.detach() for parameter in network.parameters()]
     frames = open_packed(folder)
     data = GraphDataset(frames, config.cutoff, np.zeros((1, 119)))
-    loader = DataLoader(data, batch_sampler=EpochSampler(size, 16, seed=0))
+    loader = map(data.batch, EpochSampler(size, 16, seed=0))
     atoms, start, before = 0, time.process_time(), memory_MB("RssAnon")
     for index, batch in enumerate(loader):
         step(parameters, make_batch(batch, network, torch.device("cpu")), torch.ones(2))

@@ -30,6 +30,7 @@ Candidates: TypeAlias = tuple[_Ints, _Shifts]
 # arithmetic, that of `_within`, decides.
 _MARGIN = 1e-6
 _MAX_BINS = 1e5  # of vesin's search grid
+_FEW = 64  # atoms without periods: all pairs are measured sooner than a tree is built
 
 
 def neighbor_list(positions: _Floats, cell: _Floats, pbc: _Bools, cutoff: float) -> Edges:
@@ -164,6 +165,12 @@ def _search(positions: _Floats, cell: _Floats, pbc: _Bools, cutoff: float) -> Ca
     if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
         raise StructureError("a position or cell vector is NaN or infinite; correct the structure")
     reach = cutoff + _MARGIN
+    if not pbc.any() and len(positions) <= _FEW:
+        apart = positions[:, None] - positions[None]  # (N, N, 3)
+        near = (apart * apart).sum(axis=2) < reach * reach
+        np.fill_diagonal(near, val=False)
+        target, source = near.nonzero()
+        return np.stack([source, target]), np.zeros((len(source), 3), dtype=np.int16)
     if not pbc.any():
         pairs = cKDTree(positions).query_pairs(reach, output_type="ndarray").T  # (2, E/2)
         target, source = np.concatenate([pairs, pairs[::-1]], axis=1)

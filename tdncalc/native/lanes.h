@@ -17,7 +17,8 @@ typedef float V __attribute__((vector_size(4 * VL)));
 typedef float Unaligned __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 typedef int32_t I __attribute__((vector_size(4 * VL)));
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE_METHOD inline __attribute__((always_inline))
+#define INLINE static INLINE_METHOD
 
 INLINE V load(const float* p) { return *(const Unaligned*)p; }
 INLINE void store(float* p, V v) { *(Unaligned*)p = v; }

@@ -9,7 +9,7 @@
 
 #include "training_messages.h"
 
-constexpr int LEAST = 72;  // atoms of a group, if there are as many
+constexpr int LEAST = 24;  // atoms of a group, if there are as many: few stay in the cache
 
 // Atoms and edges of the batch.
 struct Batch {

@@ -238,31 +238,30 @@ static void atoms_back(const Layer& layer, const Block& b, const Gradient& g, fl
 // g (K, N) += xᵀ y for x (ROWS, K), y (ROWS, N).
 template <int ROWS, int K, int N>
 INLINE void add_outer(const float* __restrict x, const float* __restrict y, float* __restrict g) {
-    constexpr int NV = N / VL, MOST = VL == 16 ? 6 : 2, TALL = 4;
-    constexpr int WIDE = NV % MOST == 0 ? MOST : VL == 16 && NV % 4 == 0 ? 4
-                         : VL == 16 && NV % 3 == 0 ? 3 : NV % 2 == 0 ? 2 : 1;
+    constexpr int NV = N / VL, TALL = VL == 16 && K % 8 == 0 ? 8 : 4;
+    constexpr int WIDE = VL == 16 && NV % 3 == 0 ? 3 : NV % 2 == 0 ? 2 : 1;
     static_assert(K % TALL == 0 && N % VL == 0, "");
     for (int k = 0; k < K; k += TALL)
         for (int v = 0; v < NV; v += WIDE) {
             V total[TALL][WIDE];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int a = 0; a < TALL; ++a)
-#pragma GCC unroll 6
+#pragma GCC unroll 3
                 for (int b = 0; b < WIDE; ++b) total[a][b] = load(g + (k + a) * N + (v + b) * VL);
             for (int r = 0; r < ROWS; ++r) {
                 V row[WIDE];
-#pragma GCC unroll 6
+#pragma GCC unroll 3
                 for (int b = 0; b < WIDE; ++b) row[b] = load(y + r * N + (v + b) * VL);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
                 for (int a = 0; a < TALL; ++a) {
                     const V factor = fill(x[r * K + k + a]);
-#pragma GCC unroll 6
+#pragma GCC unroll 3
                     for (int b = 0; b < WIDE; ++b) total[a][b] += factor * row[b];
                 }
             }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int a = 0; a < TALL; ++a)
-#pragma GCC unroll 6
+#pragma GCC unroll 3
                 for (int b = 0; b < WIDE; ++b) store(g + (k + a) * N + (v + b) * VL, total[a][b]);
         }
 }

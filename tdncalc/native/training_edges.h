@@ -145,35 +145,56 @@ static void shape_back(const Shape& s, int count, float* out) {
 
 INLINE float lane(const V& v, int e) { return ((const float*)&v)[e]; }
 
-// The radial network's hidden units of one edge, VL at a time, and their slope by the felt length.
-struct Unit {
-    V x, slope;
+// VL of the radial network's hidden units: their weights, and what they are at an edge.
+struct Units {
+    const Radial& r;
+    const int v;
+    V basis[K];
+
+    INLINE_METHOD Units(const Radial& r, int v) : r(r), v(v) {
+        for (int k = 0; k < K; ++k) basis[k] = load(r.basis + k * HR + v);
+    }
+
+    INLINE_METHOD Silu at(const Chunk& c, int e) const {
+        const Shape& s = c.shapes[e / VL];
+        V x = load(r.source + c.from[e] * HR + v) + load(r.target + c.to[e] * HR + v);
+#pragma GCC unroll 16
+        for (int k = 0; k < K; ++k) x += lane(s.basis[k], e % VL) * basis[k];
+        return silu_at(x);
+    }
+
+    // By the length that is felt.
+    INLINE_METHOD V slope(const Chunk& c, int e) const {
+        const Shape& s = c.shapes[e / VL];
+        V x = V{};
+#pragma GCC unroll 16
+        for (int k = 0; k < K; ++k) x += lane(s.slope[k], e % VL) * basis[k];
+        return x;
+    }
 };
 
-INLINE Unit unit_at(const Radial& r, const Chunk& c, int e, int v, bool with_slope) {
-    const Shape& s = c.shapes[e / VL];
-    Unit unit = {load(r.source + c.from[e] * HR + v) + load(r.target + c.to[e] * HR + v), V{}};
-#pragma GCC unroll 16
-    for (int k = 0; k < K; ++k) {
-        const V basis = load(r.basis + k * HR + v);
-        unit.x += lane(s.basis[k], e % VL) * basis;
-        if (with_slope) unit.slope += lane(s.slope[k], e % VL) * basis;
-    }
-    return unit;
-}
+// The envelope at an edge, its slope by the length that is felt, and the change of that length.
+struct Envelope {
+    float fall, slope, felt;
+
+    INLINE_METHOD Envelope(const Chunk& c, int e)
+        : fall(lane(c.shapes[e / VL].fall, e % VL)),
+          slope(lane(c.shapes[e / VL].fall_slope, e % VL)),
+          felt(lane(c.shapes[e / VL].felt_along, e % VL)) {}
+};
 
 // Radial weights of a chunk, or their change along the direction.
 template <Pass P>
 static void radial_forward(const Radial& r, const Chunk& c, float* activated, float* weights) {
-    for (int e = 0; e < c.count; ++e) {
-        const Shape& s = c.shapes[e / VL];
-        const float fall = lane(s.fall, e % VL), felt = lane(s.felt_along, e % VL);
-        const float drop = lane(s.fall_slope, e % VL) * felt;
-        for (int v = 0; v < HR; v += VL) {
-            const Unit unit = unit_at(r, c, e, v, P == TANGENTS);
-            const Silu f = silu_at(unit.x);
-            store(activated + e * HR + v,
-                  P == VALUES ? fall * f.value : fall * felt * f.slope * unit.slope + drop * f.value);
+    for (int v = 0; v < HR; v += VL) {
+        const Units units(r, v);
+        for (int e = 0; e < c.count; ++e) {
+            const Envelope g(c, e);
+            const Silu f = units.at(c, e);
+            V value = g.fall * f.value;
+            if (P == TANGENTS)
+                value = g.felt * (g.fall * f.slope * units.slope(c, e) + g.slope * f.value);
+            store(activated + e * HR + v, value);
         }
     }
     std::memset(activated + c.count * HR, 0, sizeof(float) * (CHUNK - c.count) * HR);
@@ -184,48 +205,48 @@ static void radial_forward(const Radial& r, const Chunk& c, float* activated, fl
 static void radial_back(const Radial& r, Chunk& c, Radials& x) {
     std::memset(x.weights_back + c.count * W, 0, sizeof(float) * (CHUNK - c.count) * W);
     multiply<CHUNK, W, HR, false>(x.weights_back, r.out_back, x.hidden_back);
-    for (int e = 0; e < c.count; ++e) {
-        Shape& s = c.shapes[e / VL];
-        const float fall = lane(s.fall, e % VL), drop = lane(s.fall_slope, e % VL);
-        V total = V{};
-        for (int v = 0; v < HR; v += VL) {
-            const Unit unit = unit_at(r, c, e, v, true);
-            const Silu f = silu_at(unit.x);
-            total += load(x.hidden_back + e * HR + v) *
-                     (drop * f.value + fall * f.slope * unit.slope);
+    V total[CHUNK] = {};
+    for (int v = 0; v < HR; v += VL) {
+        const Units units(r, v);
+        for (int e = 0; e < c.count; ++e) {
+            const Envelope g(c, e);
+            const Silu f = units.at(c, e);
+            total[e] += load(x.hidden_back + e * HR + v) *
+                        (g.slope * f.value + g.fall * f.slope * units.slope(c, e));
         }
-        s.felt_back[e % VL] += sum(total);
     }
+    for (int n = 0; n < LISTS; ++n) c.shapes[n].felt_back += sums(total + n * VL);
 }
 
 // Adds the loss's derivatives by the radial network, given those of the tangents by the weights.
 static void radial_gradient(const Radial& r, const Chunk& c, const Radials& x, float* weights_along,
-                            float* buffer, const RadialOf<float*>& g) {
+                            float* buffer, const RadialOf<float*>& to) {
     float *activated = buffer, *along = buffer + CHUNK * HR, *back = buffer + 2 * CHUNK * HR;
     std::memset(weights_along + c.count * W, 0, sizeof(float) * (CHUNK - c.count) * W);
     std::memset(activated, 0, sizeof(float) * 2 * CHUNK * HR);
     multiply<CHUNK, W, HR, false>(weights_along, r.out_back, back);
-    for (int e = 0; e < c.count; ++e) {
-        const Shape& s = c.shapes[e / VL];
-        const float fall = lane(s.fall, e % VL), felt = lane(s.felt_along, e % VL);
-        const float drop = lane(s.fall_slope, e % VL) * felt;
-        for (int v = 0; v < HR; v += VL) {
-            const Unit unit = unit_at(r, c, e, v, true);
-            const Silu f = silu_at(unit.x);
-            const V change = felt * unit.slope, value = load(x.hidden_back + e * HR + v);
-            store(activated + e * HR + v, fall * f.value);
-            store(along + e * HR + v, fall * f.slope * change + drop * f.value);
-            const V by_x = value * fall * f.slope;
-            const V by_x_along = load(back + e * HR + v) * fall * f.slope +
-                                 value * (drop * f.slope + fall * f.bend * change);
-            for (float* table : {g.source + c.from[e] * HR + v, g.target + c.to[e] * HR + v})
+    for (int v = 0; v < HR; v += VL) {
+        const Units units(r, v);
+        V by_basis[K] = {};
+        for (int e = 0; e < c.count; ++e) {
+            const Envelope g(c, e);
+            const Silu f = units.at(c, e);
+            const V change = g.felt * units.slope(c, e), drop = fill(g.slope * g.felt);
+            store(activated + e * HR + v, g.fall * f.value);
+            store(along + e * HR + v, g.fall * f.slope * change + drop * f.value);
+            const V value = load(x.hidden_back + e * HR + v);
+            const V by_x = value * g.fall * f.slope * g.felt;
+            const V by_x_along = load(back + e * HR + v) * g.fall * f.slope +
+                                 value * (drop * f.slope + g.fall * f.bend * change);
+            for (float* table : {to.source + c.from[e] * HR + v, to.target + c.to[e] * HR + v})
                 store(table, load(table) + by_x_along);
+            const Shape& s = c.shapes[e / VL];
 #pragma GCC unroll 16
             for (int k = 0; k < K; ++k)
-                store(g.basis + k * HR + v,
-                      load(g.basis + k * HR + v) + lane(s.basis[k], e % VL) * by_x_along +
-                          felt * lane(s.slope[k], e % VL) * by_x);
+                by_basis[k] += lane(s.basis[k], e % VL) * by_x_along + lane(s.slope[k], e % VL) * by_x;
         }
+        for (int k = 0; k < K; ++k)
+            store(to.basis + k * HR + v, load(to.basis + k * HR + v) + by_basis[k]);
     }
-    add_outer<CHUNK, HR, W>(activated, along, x.weights_back, weights_along, g.out);
+    add_outer<CHUNK, HR, W>(activated, along, x.weights_back, weights_along, to.out);
 }

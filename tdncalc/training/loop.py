@@ -5,7 +5,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.loader import DataLoader
 
 from tdncalc.checkpoint import save_model
 from tdncalc.errors import CheckpointError, OutputError, TDNError
@@ -140,7 +139,6 @@ class _Run:
         weights = self._loss_weights()
         compiled = self.options.compiled and isinstance(network, TDN)
         self.step: Step = make_step(network, weights, compiled=compiled, levels=levels)
-        self.exact_step: Step = make_step(network, weights, compiled=False, levels=levels)
 
     def _loss_weights(self) -> LossWeights:
         options = self.options
@@ -203,10 +201,10 @@ class _Run:
         last = state.rows[-1] if state.rows else None
         return TrainResult(state.step, reason, model, last, meter.rate())
 
-    def _batches(self) -> Iterable[Data]:
-        batches = batches_of(self.config, self.data.frames, self.processes, self.state.step)
-        loader: Iterable[Data] = DataLoader(self.data, batch_sampler=batches)
-        return loader
+    def _batches(self) -> Iterator[Data]:
+        config, step = self.config, self.state.step
+        for indices in batches_of(config, self.data.frames, self.processes, step):
+            yield self.data.batch(indices)
 
     def _descend(self, batch: Batch, share: float) -> tuple[float, float]:
         """Take one step of the optimizer; return mean absolute errors in eV/atom and eV/Å.
@@ -255,7 +253,7 @@ class _Run:
         current = [p.detach().clone() for p in self.parameters]
         self._set(state.average)
         energy, forces, virial = held_out_errors(
-            self.exact_step, self.network, self.parameters, self.valid, self.options.batch_size
+            self.step, self.network, self.parameters, self.valid, self.options.batch_size
         )
         state.rows.append(
             {

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch_geometric.loader import DataLoader
 
 from tdncalc.architectures import Network
 from tdncalc.training.data import GraphDataset, make_batch
@@ -31,8 +30,9 @@ def held_out_errors(
     balance = torch.ones(2, device=device)
     energy = forces = virial = atoms = known = 0.0
     network.eval()  # no dropout
-    for data in DataLoader(dataset, batch_size=batch_size):
-        batch = make_batch(data, network, device)
+    for start in range(0, len(dataset), batch_size):
+        indices = range(start, min(start + batch_size, len(dataset)))
+        batch = make_batch(dataset.batch(indices), network, device)
         result = step(parameters, batch, balance)
         energy += float(result.energy_error) * batch.n_atoms.numel()
         forces += float(result.forces_error) * len(batch.elements)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.io import write
+from torch_geometric.loader import DataLoader
 
 from tdncalc.errors import DataError
 from tdncalc.training.data import Frames, GraphDataset, load_frames
@@ -137,3 +139,13 @@ def test_evenly_spaced_structures_span_the_set(data_folder: Path) -> None:
     few = frames.evenly(5)
     assert few.energy[[0, -1]].tolist() == frames.energy[[0, -1]].tolist()
     assert frames.evenly(100) is frames
+
+
+def test_a_batch_is_what_the_loader_of_pyg_makes(data_folder) -> None:
+    dataset = GraphDataset(load_frames(["all.extxyz"], data_folder), 4.0, np.zeros((1, 119)))
+    expected = next(iter(DataLoader(dataset, batch_sampler=[[3, 0, 8]])))
+    found = dataset.batch([3, 0, 8])
+    for name in ("batch", *dataset.get(0).keys()):
+        if name != "num_nodes":
+            torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0)
+    assert found.num_graphs == expected.num_graphs
