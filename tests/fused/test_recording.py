@@ -32,11 +32,13 @@ def test_recording_reads_new_values_where_it_was_recorded(potential):
         graph, edge_index=graph.edge_index[:, [1, 0, 5]], edge_shift=graph.edge_shift[:3] + 1
     )
     padded, offsets = pad_edges(reverse, 9, 8.0)
+    first = recording.compute(graph)
     recording.list_edges(padded, offsets)
     moved = dataclasses.replace(
         reverse, positions=graph.positions + 1, numbers=graph.numbers + 1, cell=graph.cell + 1
     )
     found = recording.compute(moved)
+    assert torch.equal(first["positions"], graph.positions)  # not those of the next step
     source, target = padded.edge_index
     rows = make_rows(target, source, 3), make_rows(source, target, 3)
     expected = {
