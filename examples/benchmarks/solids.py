@@ -3,8 +3,8 @@
 The references come out of the set itself (``--data``: the files that ``split_data.py metals``
 writes): lattice and elastic constants from a fit to the stress of its strained crystals, for the
 model to its stress of the same crystals; surfaces from its slabs. Its vacancies are all thermal:
-the formation energy of the relaxed one is the model's, less the mean error of the model over the
-thermal ones, and has that mean's standard error.
+the formation energy of the relaxed one, at the set's lattice constant, is the model's less the mean
+error of the model over the thermal ones, and has that mean's standard error.
 
     python solids.py --model models/metals --data FOLDER/splits [--elements Cu Mo] [--out F.json]
 """
@@ -130,7 +130,7 @@ def compare(element: str, folder: Path, model: Calculator) -> dict[str, Any]:
         true["C44"] = true["C44_energies"]
     case = {"element": element, "true": true, "model": ours, "model_small_strain": small}
     case["percent"] = {name: 100 * (ours[name] / true[name] - 1) for name in COLUMNS}
-    energy = vacancy(element, small["a"], model)
+    energy = vacancy(element, true["a"], model)
     case["vacancy_eV"] = {"model": energy}
     if (folder / f"mlearn-{element}-train.extxyz").exists():
         error, spread = vacancy_error(load(folder, element, f"mlearn-{element}"), model)
