@@ -2,7 +2,8 @@
 
 Drug-like molecules of the test set of the bundled model if the environment variable TDNCALC_DATA
 names the folder with gfn2/test.npz, else the larger ones of ASE's G2 set, shaken; benzene's crystal
-with its cell; metals and a slab with ASE's EMT potential.
+with its cell; metals and a slab with ASE's EMT potential. Where the cell moves ASE's own optimizers
+measure its stress times volume over the number of atoms, and end where more stress is left.
 
     TDNCALC_DATA=<folder of the data> python optimizers.py [--molecules 40] [--fmax 0.05 0.01]
 """
