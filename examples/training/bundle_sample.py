@@ -7,10 +7,11 @@
 
 The second form keeps the structures that are there and measures again: run it whenever the weights
 change, since the tests compare the two. Of every kind of structure so many are taken as it has in
-the whole set, evenly spaced. Molecules become a packed shard, crystals an extxyz file.
+the whole set, evenly spaced. Molecules become a packed shard, crystals a compressed extxyz file.
 """
 
 import argparse
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def save(folder: Path, frames: Frames) -> None:
     for old in folder.glob("sample.*"):
         old.unlink()
     if frames.pbc.any():
-        save_extxyz(folder / "sample.extxyz", frames)
+        save_extxyz(folder / "sample.extxyz.xz", frames)
     else:
         save_shard(folder / "sample.npz", frames)
 
@@ -86,7 +87,8 @@ def save_extxyz(path: Path, frames: Frames) -> None:
         atoms.calc = SinglePointCalculator(atoms, **labels)
         atoms.info["config_type"] = str(frames.kind[index])
         images.append(atoms)
-    write(path, images)
+    with lzma.open(path, "wt") as file:
+        write(file, images, format="extxyz")
 
 
 if __name__ == "__main__":
