@@ -142,7 +142,8 @@ class Message(nn.Module):
     def _gather(
         self, sent: Tensor, harmonics: Tensor, weights: Tensor, source: Tensor, target: Tensor
     ) -> Tensor:
-        n_atoms, sent = len(sent), sent.index_select(0, source)  # (E, D_in, C_e)
+        n_atoms = sent.shape[0]  # len() would fix the size in a graph that is traced
+        sent = sent.index_select(0, source)  # (E, D_in, C_e)
         if self.scalars_only:
             coupled = harmonics[:, :, None] * (weights * sent).index_select(1, self.degree)
         else:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from tdncalc.errors import StructureError
-from tdncalc.geometry.neighbors import neighbor_list
 from tdncalc.workflows.rows import Bools, Floats
 
 Ints = NDArray[np.int64]
@@ -131,6 +130,8 @@ def internals(frames: Sequence[Frame]) -> tuple[csr_array, Floats]:
 
 
 def _bonds(frames: Sequence[Frame]) -> _Bonds:
+    from tdncalc.geometry.neighbors import neighbor_list  # with it comes torch
+
     parts, start = [], 0
     free = np.ones(sum(frame.n_rows for frame in frames))
     for frame in frames:

@@ -87,8 +87,8 @@ def test_a_sample_has_a_share_of_every_kind(tmp_path: Path, data_folder: Path) -
     chosen = frames.take(bundling.choose(frames, 8))
     assert sorted(np.unique(chosen.kind)) == sorted(np.unique(frames.kind))
     assert len(chosen) == 8
-    bundling.save_extxyz(tmp_path / "s.extxyz", chosen)
-    again = load_frames(["s.extxyz"], tmp_path)
+    bundling.save_extxyz(tmp_path / "s.extxyz.xz", chosen)
+    again = load_frames(["s.extxyz.xz"], tmp_path)
     assert again.energy == pytest.approx(chosen.energy)
     assert again.stress == pytest.approx(chosen.stress, abs=1e-6, nan_ok=True)
     molecules = chosen.take(np.flatnonzero(~chosen.pbc.any(1)).tolist())
