@@ -7,15 +7,17 @@ from typing import Any
 
 from tdncalc.errors import DamagedModelError, ModelNotFoundError
 
-__all__ = ["CARD", "FORMAT", "bundled_models", "model_folder", "read_card"]
+__all__ = ["CARD", "DEFAULT_MODEL", "FORMAT", "bundled_models", "model_folder", "read_card"]
 
 FORMAT = 1
 CARD = "card.json"
+DEFAULT_MODEL = "organic"
 
 
 def bundled_models() -> list[str]:
-    """Return the names of the models inside the package."""
-    return sorted(card.parent.name for card in _bundled_root().glob(f"*/{CARD}"))
+    """Return the names of the models inside the package, the default one first."""
+    names = (card.parent.name for card in _bundled_root().glob(f"*/{CARD}"))
+    return sorted(names, key=lambda name: (name != DEFAULT_MODEL, name))
 
 
 def model_folder(model: str | Path) -> Path:

@@ -22,7 +22,7 @@ from tdncalc.architectures import (
     parse_config,
     with_product,
 )
-from tdncalc.cards import CARD, FORMAT, bundled_models, model_folder, read_card
+from tdncalc.cards import CARD, DEFAULT_MODEL, FORMAT, bundled_models, model_folder, read_card
 from tdncalc.errors import (
     ConfigError,
     DamagedModelError,
@@ -50,7 +50,6 @@ __all__ = [
     "verify",
 ]
 
-DEFAULT_MODEL = "organic"
 _WEIGHTS = "model.safetensors"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
