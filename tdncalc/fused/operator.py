@@ -24,6 +24,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from tdncalc.derivatives import sum_by
+
 __all__ = [
     "Kernels",
     "Reference",
@@ -97,7 +99,7 @@ class Reference:
         """See :class:`Kernels`."""
         coupled = self._coupled(s.index_select(0, source), harmonics)
         coupled = coupled * weights.index_select(1, self.degree.to(target))
-        return _sum_by(target, coupled, s.shape[0])
+        return sum_by(coupled, target, s.shape[0])
 
     def backward(
         self,
@@ -117,7 +119,7 @@ class Reference:
         by_weights = torch.zeros_like(weights).index_add(
             1, degree, self._coupled(sent, harmonics) * arrived
         )
-        return _sum_by(source, by_sent, s.shape[0]), by_harmonics, by_weights
+        return sum_by(by_sent, source, s.shape[0]), by_harmonics, by_weights
 
     def double_backward(
         self,
@@ -143,10 +145,6 @@ class Reference:
     def _coupled(self, sent: Tensor, harmonics: Tensor) -> Tensor:
         """Couple features (E, D_in, C) with harmonics (E, D_edge) to (E, D_out, C)."""
         return torch.einsum("abk,eb,eac->ekc", self.coupling.to(sent), harmonics, sent)
-
-
-def _sum_by(atoms: Tensor, values: Tensor, n_atoms: int) -> Tensor:
-    return values.new_zeros(n_atoms, *values.shape[1:]).index_add(0, atoms, values)
 
 
 Factory = Callable[[Tensor, int], Kernels | None]

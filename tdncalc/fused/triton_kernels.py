@@ -1,7 +1,7 @@
 """Triton kernels of the message passing, without a tensor of edges, components and channels.
 
 A program computes a block of channels of one atom and walks along that atom's edges, which a
-:class:`tdncalc.fused.triton_rows.Rows` lists: nothing is added by two programs, and results do not
+:class:`tdncalc.fused.rows.Rows` lists: nothing is added by two programs, and results do not
 depend on which comes first. The coupling tensor is unrolled into the code while it is compiled.
 Names are those of :class:`tdncalc.fused.operator.Kernels`; ``rows`` are the tensors of Rows, and C
 is the number of channels.

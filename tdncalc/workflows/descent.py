@@ -127,11 +127,9 @@ class _ByASE:
 
     def _take(self, enthalpy: float) -> None:
         place = self._optimizer.optimizable
-        before, forced = self._taken, self._trials == MOST_TRIALS
+        forced = self._trials == MOST_TRIALS
         self._taken = _Place(place.get_x(), place.get_gradient(), enthalpy)
         self._trials = 0
-        if before is None or self._name != "bfgs":
-            return
         if forced:
             self._optimizer = self._fresh()
 
