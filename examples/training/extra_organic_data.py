@@ -24,16 +24,11 @@ import numpy as np
 from ase import Atoms
 from ase.build import molecule
 from ase.collections import g2
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import covalent_radii
+from gfn2_data import KNOWN, Row, embed, known_smiles, label, read_smiles, write
 from numpy.typing import NDArray
 from rdkit import Chem, RDLogger
-from rdkit.Chem import AllChem
-from tblite.interface import Calculator
 
-BOHR, HARTREE = 0.529177210903, 27.211386245988
-ELEMENTS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I")
-KNOWN = {atomic_numbers[symbol] for symbol in ELEMENTS}
-MAX_FORCE = 30.0  # eV/Å: beyond it the labels say nothing about chemistry
 _SMALL = (
     "[H][H] N#N FF ClCl BrBr II F Cl Br I [C-]#[O+] O=C=O S=C=S O=C=S N#[N+][O-] C#N O=S=O "
     "O=S(=O)=O S OO N P [SiH4] C B FB(F)F ClB(Cl)Cl BrB(Br)Br F[Si](F)(F)F Cl[Si](Cl)(Cl)Cl "
@@ -55,7 +50,7 @@ def main() -> None:
     options = _options()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(options.seed)
-    held = _smiles(options.data, ("valid.npz", "test.npz"))
+    held = known_smiles(options.data, ("valid.npz", "test.npz"))
     kinds = {
         "small": (_small(rng, held), options.small),
         "contact": (_contacts(rng, options.data), options.contact),
@@ -66,7 +61,7 @@ def main() -> None:
         found = [(*row, kind) for row, _ in zip(source, range(number), strict=False)]
         print(f"{kind}: {len(found)} structures", flush=True)
         rows += found
-    _write(options.output, rows)
+    write(options.output, rows)
 
 
 def _options() -> argparse.Namespace:
@@ -79,27 +74,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-Row = tuple[NDArray, NDArray, float, NDArray, str]  # numbers, positions, energy, forces, SMILES
-
-
-def label(numbers: NDArray, positions: NDArray, smiles: str) -> Row | None:
-    """Compute a structure at rounded positions; None if it fails or its forces are too large."""
-    positions = np.round(positions - positions.mean(axis=0), 3)
-    try:
-        calculator = Calculator("GFN2-xTB", numbers, positions / BOHR)
-        calculator.set("verbosity", 0)
-        result = calculator.singlepoint()
-    except RuntimeError:
-        return None
-    forces = -np.asarray(result.get("gradient")) * HARTREE / BOHR
-    if not np.abs(forces).max() < MAX_FORCE or np.abs(positions).max() > 32:
-        return None
-    return numbers, positions, float(result.get("energy")) * HARTREE, forces, smiles
-
-
 def _small(rng: np.random.Generator, held: set[str]) -> Iterator[Row]:
     """Vibrate and stretch small molecules, the larger the fewer times."""
-    shapes = [s for smiles in _SMALL.split() if (s := _embed(smiles, held, seed=1)) is not None]
+    shapes = [s for smiles in _SMALL.split() if (s := embed(smiles, held, seed=1)) is not None]
     for name in g2.names:
         atoms = molecule(name)
         closed_shell = atoms.get_initial_magnetic_moments().sum() == 0
@@ -150,13 +127,13 @@ def _training_molecule(rng: np.random.Generator, shard: dict[str, NDArray]) -> t
 
 def _elements(rng: np.random.Generator, data: Path, held: set[str]) -> Iterator[Row]:
     """Descend from distorted conformers of new molecules that hold a rarer element."""
-    trained = _smiles(data, [f"train-{k}.npz" for k in range(4)])
-    pool = [s for path in sorted((data / "smiles").glob("*")) for s in _read_smiles(path)]
+    trained = known_smiles(data, [f"train-{k}.npz" for k in range(4)])
+    pool = [s for path in sorted((data / "smiles").glob("*")) for s in read_smiles(path)]
     rare = [s for s in pool if any(x in s for x in ("P", "B", "S", "Si", "I", "F", "Cl", "p", "s"))]
     weights = np.array([_interest(smiles) for smiles in rare])
     while True:
         smiles = rare[rng.choice(len(rare), p=weights / weights.sum())]
-        shape = _embed(smiles, held | trained, seed=int(rng.integers(2**30)))
+        shape = embed(smiles, held | trained, seed=int(rng.integers(2**30)))
         if shape is None or len(shape[0]) > 45:
             continue
         numbers, positions, smiles = shape
@@ -176,23 +153,6 @@ def _interest(smiles: str) -> float:
     return 0.3 + boron + sum(score for symbol, score in scores.items() if symbol in smiles)
 
 
-def _embed(smiles: str, excluded: set[str], seed: int) -> tuple[NDArray, NDArray, str] | None:
-    """Make a neutral closed-shell molecule's shape by a force field; None where it cannot be."""
-    parsed = Chem.MolFromSmiles(smiles)
-    if parsed is None or "." in smiles or Chem.GetFormalCharge(parsed) != 0:
-        return None
-    canonical = Chem.MolToSmiles(parsed)
-    if canonical in excluded or any(atom.GetNumRadicalElectrons() for atom in parsed.GetAtoms()):
-        return None
-    full = Chem.AddHs(parsed)
-    numbers = np.array([atom.GetAtomicNum() for atom in full.GetAtoms()])
-    if not set(numbers.tolist()) <= KNOWN or AllChem.EmbedMolecule(full, randomSeed=seed) != 0:
-        return None
-    if AllChem.UFFHasAllMoleculeParams(full):
-        AllChem.UFFOptimizeMolecule(full, maxIters=200)
-    return numbers, full.GetConformer().GetPositions(), canonical
-
-
 def _perceive(atoms: Atoms) -> str | None:
     from rdkit.Chem import rdDetermineBonds
 
@@ -206,40 +166,6 @@ def _perceive(atoms: Atoms) -> str | None:
     except (ValueError, RuntimeError):
         return None
     return Chem.MolToSmiles(Chem.RemoveHs(parsed))
-
-
-def _smiles(data: Path, shards: tuple[str, ...] | list[str]) -> set[str]:
-    """Return the canonical SMILES of all molecules in some shards, of pairs those of both."""
-    labels = {str(s) for name in shards for s in np.unique(np.load(data / "gfn2" / name)["smi"])}
-    found = set()
-    for part in {part for label in labels for part in label.split(".")}:
-        parsed = Chem.MolFromSmiles(part)
-        found |= {part} if parsed is None else {part, Chem.MolToSmiles(parsed)}
-    return found
-
-
-def _read_smiles(path: Path) -> list[str]:
-    import gzip
-    import lzma
-
-    openers = {".xz": lzma.open, ".gz": gzip.open}
-    with openers.get(path.suffix, open)(path, "rt") as file:
-        return [fields[0] for line in file if (fields := line.replace(",", " ").split())]
-
-
-def _write(path: Path, rows: list[tuple]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        n=np.array([len(row[0]) for row in rows], dtype=np.int16),
-        z=np.concatenate([row[0] for row in rows]).astype(np.uint8),
-        x=np.round(np.concatenate([row[1] for row in rows]) * 1000).astype(np.int16),
-        e=np.array([row[2] for row in rows]),
-        f=np.round(np.concatenate([row[3] for row in rows]) * 1000).astype(np.int16),
-        kind=np.array([row[5] for row in rows]),
-        smi=np.array([row[4] for row in rows]),
-    )
-    print(f"wrote {path}: {len(rows)} structures", flush=True)
 
 
 if __name__ == "__main__":

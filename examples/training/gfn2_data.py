@@ -1,0 +1,83 @@
+"""Structures labelled with GFN2-xTB, and the files that hold them, for the scripts beside."""
+
+import gzip
+import lzma
+from pathlib import Path
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import AllChem
+from tblite.interface import Calculator
+
+BOHR, HARTREE = 0.529177210903, 27.211386245988
+ELEMENTS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I")
+KNOWN = {atomic_numbers[symbol] for symbol in ELEMENTS}
+MAX_FORCE = 30.0  # eV/Å: beyond it the labels say nothing about chemistry
+Row = tuple[NDArray, NDArray, float, NDArray, str]  # numbers, positions, energy, forces, SMILES
+
+
+def label(numbers: NDArray, positions: NDArray, smiles: str) -> Row | None:
+    """Compute a structure at rounded positions; None if it fails or its forces are too large."""
+    positions = np.round(positions - positions.mean(axis=0), 3)
+    try:
+        calculator = Calculator("GFN2-xTB", numbers, positions / BOHR)
+        calculator.set("verbosity", 0)
+        result = calculator.singlepoint()
+    except RuntimeError:
+        return None
+    forces = -np.asarray(result.get("gradient")) * HARTREE / BOHR
+    if not np.abs(forces).max() < MAX_FORCE or np.abs(positions).max() > 32:
+        return None
+    return numbers, positions, float(result.get("energy")) * HARTREE, forces, smiles
+
+
+def embed(smiles: str, excluded: set[str], seed: int) -> tuple[NDArray, NDArray, str] | None:
+    """Make a neutral closed-shell molecule's shape by a force field; None where it cannot be."""
+    parsed = Chem.MolFromSmiles(smiles)
+    if parsed is None or "." in smiles or Chem.GetFormalCharge(parsed) != 0:
+        return None
+    canonical = Chem.MolToSmiles(parsed)
+    if canonical in excluded or any(atom.GetNumRadicalElectrons() for atom in parsed.GetAtoms()):
+        return None
+    full = Chem.AddHs(parsed)
+    numbers = np.array([atom.GetAtomicNum() for atom in full.GetAtoms()])
+    if not set(numbers.tolist()) <= KNOWN or AllChem.EmbedMolecule(full, randomSeed=seed) != 0:
+        return None
+    if AllChem.UFFHasAllMoleculeParams(full):
+        AllChem.UFFOptimizeMolecule(full, maxIters=200)
+    return numbers, full.GetConformer().GetPositions(), canonical
+
+
+def known_smiles(data: Path, shards: tuple[str, ...] | list[str]) -> set[str]:
+    """Return the canonical SMILES of all molecules in some shards, of pairs those of both."""
+    labels = {str(s) for name in shards for s in np.unique(np.load(data / "gfn2" / name)["smi"])}
+    found = set()
+    for part in {part for label in labels for part in label.split(".")}:
+        parsed = Chem.MolFromSmiles(part)
+        found |= {part} if parsed is None else {part, Chem.MolToSmiles(parsed)}
+    return found
+
+
+def read_smiles(path: Path) -> list[str]:
+    """Return the first column of a list of molecules, packed or not."""
+    openers = {".xz": lzma.open, ".gz": gzip.open}
+    with openers.get(path.suffix, open)(path, "rt") as file:
+        return [fields[0] for line in file if (fields := line.replace(",", " ").split())]
+
+
+def write(path: Path, rows: list[tuple]) -> None:
+    """Write rows and their kinds as a packed shard: mÅ, eV and meV/Å."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        n=np.array([len(row[0]) for row in rows], dtype=np.int16),
+        z=np.concatenate([row[0] for row in rows]).astype(np.uint8),
+        x=np.round(np.concatenate([row[1] for row in rows]) * 1000).astype(np.int16),
+        e=np.array([row[2] for row in rows]),
+        f=np.round(np.concatenate([row[3] for row in rows]) * 1000).astype(np.int16),
+        kind=np.array([row[5] for row in rows]),
+        smi=np.array([row[4] for row in rows]),
+    )
+    print(f"wrote {path}: {len(rows)} structures", flush=True)
