@@ -11,7 +11,6 @@ from ase import Atoms
 
 from tdncalc import structures
 from tdncalc.errors import TDNError
-from tdncalc.geometry.graph import edge_vectors
 from tdncalc.moving_batch import MovingBatch, State
 from tdncalc.potential import Potential
 from tdncalc.workflows.cell_modes import free_strain
@@ -81,8 +80,7 @@ class Crowd:
             The model cannot evaluate it.
         """
         member = self._batch.member(atoms)
-        lengths = np.linalg.norm(edge_vectors(member.graph).numpy(), axis=1)
-        if perhaps_tangled(atoms.numbers, member.graph.edge_index.numpy(), lengths):
+        if perhaps_tangled(atoms.numbers, *member.pairs()):
             untangle(atoms)
             member = self._batch.member(atoms)
         self._new.append(Relaxing(index, given, atoms, member, time.perf_counter()))
