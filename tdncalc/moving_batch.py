@@ -1,7 +1,6 @@
 """Many structures that move, evaluated together, each with a neighbor list that lasts."""
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,64 +11,17 @@ from tdncalc.batches import edge_budget, is_shortage, too_large
 from tdncalc.errors import StructureError, TDNError
 from tdncalc.geometry.graph import AtomicGraph, batch_graphs, within
 from tdncalc.moving_member import Member
+from tdncalc.moving_state import Placed, State
 from tdncalc.potential import Potential
-from tdncalc.results import Results, voigt
+from tdncalc.results import Results
 from tdncalc.structures.checks import SAME_POINT
 
-__all__ = ["MovingBatch", "State"]
+__all__ = ["MovingBatch"]
 
 _SAFETY = 1e-5  # Å, far above the rounding of a distance
 _KERNEL_FACTOR = 4  # a compiled kernel keeps no tensors of edges, and is as fast with more
 
 _Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class State:
-    """What a potential says of B structures and N atoms, and where they are.
-
-    Attributes
-    ----------
-    positions, cells
-        Å, (N, 3) and (B, 3, 3).
-    energies, energy
-        eV, of each atom (N,) and of each structure (B,).
-    forces
-        eV/Å, (N, 3).
-    strain_gradient
-        ∂E/∂ε in eV, (B, 3, 3); None where it was not asked for.
-    novelties
-        Novelty of each atom, (N,), of a model that has one.
-    """
-
-    BY_ATOM: ClassVar[frozenset[str]] = frozenset({"positions", "energies", "forces", "novelties"})
-
-    positions: _Floats
-    cells: _Floats
-    energies: _Floats
-    energy: _Floats
-    forces: _Floats
-    strain_gradient: _Floats | None
-    novelties: _Floats | None = None
-
-    def take(self, atoms: NDArray[np.bool_], structures: NDArray[np.bool_]) -> "State":
-        """Return the part of some structures and their atoms, masks (N,) and (B,)."""
-        values = {k: v for k, v in vars(self).items() if v is not None}
-        taken = {k: v[atoms if k in self.BY_ATOM else structures] for k, v in values.items()}
-        return State(**{"strain_gradient": None} | taken)
-
-    def novelty(self, own: slice) -> dict[str, float | _Floats]:
-        """Return what results say of the novelty of some atoms: nothing without a measure of it."""
-        if self.novelties is None:
-            return {}
-        found = self.novelties[own].copy()
-        return {"novelties": found, "novelty": float(found.max())}
-
-    def stress(self, place: int) -> _Floats:
-        """Return the stress of a structure with a volume, (6,) in eV/Å³ and ASE's order."""
-        assert self.strain_gradient is not None
-        volume = abs(np.linalg.det(self.cells[place]))
-        return voigt(torch.from_numpy(self.strain_gradient[place] / volume))
 
 
 class MovingBatch:
@@ -143,7 +95,12 @@ class MovingBatch:
         faults
             Which structures cannot be evaluated, and why.
         """
+        return self.evaluate(self.place(positions, cells, stress=stress))
+
+    def place(self, positions: _Floats, cells: _Floats, *, stress: bool) -> Placed:
+        """Say where all structures are now, as for :meth:`compute`, and see to their lists."""
         faults = self._follow(positions, cells)
+        self._cut()
         n_atoms, n_structures = len(positions), len(cells)
         state = State(
             positions,
@@ -154,10 +111,15 @@ class MovingBatch:
             np.full((n_structures, 3, 3), np.nan) if stress else None,
             None if self.potential.novelty is None else np.full(n_atoms, np.nan),
         )
+        return Placed(state, faults)
+
+    def evaluate(self, placed: Placed) -> tuple[State, dict[int, TDNError]]:
+        """Evaluate all structures where they were said to be; returns what :meth:`compute` does."""
+        state, faults = placed.state, placed.faults
         self.shortest = self.potential.cutoff
         done = 0
-        while done < n_structures:
-            done = self._compute_part(done, state, stress, faults)
+        while done < len(state.cells):
+            done = self._compute_part(done, state, state.strain_gradient is not None, faults)
         return state, faults
 
     def _compute_part(

@@ -63,6 +63,13 @@ class Member:
         self.size = _PAIRS_PER_ATOM * len(self.numbers) + pairs[0].shape[1]
         return True
 
+    def pairs(self) -> tuple[NDArray[np.int64], _Floats]:
+        """Return pairs of atoms (2, P) and their distances (P,) in Å, as last searched."""
+        pairs, positions = self.graph.edge_index.numpy(), self.graph.positions.numpy()
+        offsets = self.graph.edge_shift.numpy() @ self.graph.cell[0].numpy()
+        vectors = positions[pairs[0]] + offsets - positions[pairs[1]]
+        return pairs, np.sqrt(np.einsum("px,px->p", vectors, vectors))
+
     def fault(self, positions: _Floats, cell: _Floats) -> StructureError | None:
         """Tell which of its atoms are at one point, if any are."""
         try:

@@ -102,7 +102,7 @@ class Potential:
         """Evaluate a graph; derivatives only where asked for.
 
         The graph may list pairs beyond the cutoff: they change nothing. A compiled kernel prepares
-        its list once for as long as calls bring the same ``edge_index``.
+        its list once for as long as there is its ``edge_index``.
         """
         if (kernel := self.choice.kernel()) is not None:
             return self._compiled(kernel, graph, forces, stress, descriptors)

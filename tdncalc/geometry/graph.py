@@ -85,19 +85,27 @@ def _structure(
 
 
 def batch_graphs(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
-    """Join graphs of one or more structures each into one."""
-    atoms = np.cumsum([0, *(len(graph.numbers) for graph in graphs)])
-    structures = np.cumsum([0, *(graph.n_structures for graph in graphs)])
-    shifted = [g.edge_index + int(start) for g, start in zip(graphs, atoms, strict=False)]
-    batches = [g.batch + int(start) for g, start in zip(graphs, structures, strict=False)]
+    """Join graphs of one or more structures each, on the CPU, into one."""
+    atoms = np.cumsum([0, *(len(graph.numbers) for graph in graphs[:-1])])
+    structures = np.cumsum([0, *(graph.n_structures for graph in graphs[:-1])])
+    edges = [graph.edge_index.shape[1] for graph in graphs]
+    batches = [len(graph.batch) for graph in graphs]
     return AtomicGraph(
-        numbers=torch.cat([g.numbers for g in graphs]),
-        positions=torch.cat([g.positions for g in graphs]),
-        cell=torch.cat([g.cell for g in graphs]),
-        edge_index=torch.cat(shifted, dim=1),
-        edge_shift=torch.cat([g.edge_shift for g in graphs]),
-        batch=torch.cat(batches),
+        numbers=_joined([g.numbers for g in graphs]),
+        positions=_joined([g.positions for g in graphs]),
+        cell=_joined([g.cell for g in graphs]),
+        edge_index=_joined([g.edge_index for g in graphs], np.repeat(atoms, edges), axis=1),
+        edge_shift=_joined([g.edge_shift for g in graphs]),
+        batch=_joined([g.batch for g in graphs], np.repeat(structures, batches)),
     )
+
+
+def _joined(parts: list[Tensor], added: NDArray[np.int64] | None = None, axis: int = 0) -> Tensor:
+    # NumPy's: PyTorch's would wake its threads, which spin for a while where others could work.
+    joined = np.concatenate([part.numpy() for part in parts], axis=axis)
+    if added is not None:
+        joined += added
+    return torch.from_numpy(joined)
 
 
 def edge_vectors(graph: AtomicGraph) -> Tensor:

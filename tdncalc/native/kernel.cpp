@@ -9,12 +9,14 @@
 // unrolled. Letters: D components, C channels of an atom, CE of a message, L largest degree, V a vector
 // of VL channels (features) or of VL edges (geometry).
 
+#include <deque>
+
 #include "atoms.h"
 #include "distance.h"
 #include "edges.h"
 #include "list.h"
 
-// Memory of the passes, reused from one computation to the next.
+// Memory of the passes over one part of a list, reused from one to the next.
 struct Memory {
     Buffer<Kept> kept[N_LAYERS];      // by block
     Buffer<float> sent[N_LAYERS];     // (N, D, CE): messages before they are coupled
@@ -27,11 +29,20 @@ struct Memory {
     Buffer<float> pair_gradient;      // (candidates, 3): derivative by the edge vectors of a pair
 };
 
-// One computation: the caller's arrays.
+// Of each worker. A deque: memory does not move.
+using Memories = std::deque<Memory>;
+
+// Atoms that a part of a list has at least, if there are so many: with fewer the last of its blocks
+// is seldom full, and with more its memory leaves the cache of a core.
+constexpr int SMALL = 64;
+// Atoms above which all threads work at a part together.
+constexpr int LARGE = 4 * SMALL;
+
+// The computation of one part of a list: the caller's arrays from its first atom on.
 struct Task {
     Model& m;
-    Memory& memory;
-    const List& list;
+    Memory* memory;  // of the worker who does it
+    const Pairs& list;
     const int32_t* elements;  // (N,)
     const double* positions;  // (N, 3)
     const double* offsets;    // (shifts, 3) Å
@@ -56,8 +67,8 @@ static Scratch& scratch() {
 }
 
 static void find_edges(const Task& task, int i) {
-    const List& list = task.list;
-    Memory& memory = task.memory;
+    const Pairs& list = task.list;
+    Memory& memory = *task.memory;
     const int64_t first = list.first[i], last = list.first[i + 1];
     const double* own = task.positions + 3 * i;
     const double limit = task.m.cutoff * task.m.cutoff;
@@ -87,7 +98,7 @@ static void find_edges(const Task& task, int i) {
 // Messages that arrive at the atoms of a block, into (D, BLOCK, CE); repulsion into the energies.
 template <bool FIRST>
 static void gather_block(const Task& task, int t, int start, int count, float* gathered) {
-    Memory& memory = task.memory;
+    Memory& memory = *task.memory;
     Edges g;
     for (int slot = 0; slot < count; ++slot) {
         const int i = start + slot, own = task.elements[i];
@@ -113,14 +124,14 @@ static void gather_block(const Task& task, int t, int start, int count, float* g
 
 static void add_gradient(const Task& task, int64_t first, int n, int count, float sign, const V x[3]) {
     for (int e = 0; e < count; ++e) {
-        float* out = task.memory.pair_gradient + 3 * (first + task.memory.place[first + n + e]);
+        float* out = task.memory->pair_gradient + 3 * (first + task.memory->place[first + n + e]);
         for (int c = 0; c < 3; ++c) out[c] += sign * x[c][e];
     }
 }
 
 // First layer: from the derivative by the messages gathered in a block to that by its edges.
 static void first_edges_back(const Task& task, int start, int count, const float* gathered_back) {
-    Memory& memory = task.memory;
+    Memory& memory = *task.memory;
     Edges g;
     EdgeBack back;
     for (int slot = 0; slot < count; ++slot) {
@@ -148,7 +159,7 @@ static void first_edges_back(const Task& task, int start, int count, const float
 
 // Layer t: derivatives by the edges that start in a block, and by what its atoms send, (D, BLOCK, CE).
 static void edges_back(const Task& task, int t, int start, int count, float* sent_back) {
-    Memory& memory = task.memory;
+    Memory& memory = *task.memory;
     Edges g;
     EdgeBack back;
     for (int slot = 0; slot < count; ++slot) {
@@ -184,11 +195,11 @@ template <int T>
 static void backward_block(const Task& task, int block, int start, int count, const Kept& kept,
                            Scratch& s) {
     const Layer& layer = task.m.layers[T];
-    float* state_back = task.memory.state_back + size_t(block) * PASSED * BLOCK * C;
+    float* state_back = task.memory->state_back + size_t(block) * PASSED * BLOCK * C;
     readout_back(layer, kept, s, s.back);
     backward<T>(layer, task.elements + start, count, kept, s, state_back);
     if constexpr (T > 0)
-        spread(s.gathered, start, count, task.memory.gathered_back[T % 2] + 0);
+        spread(s.gathered, start, count, task.memory->gathered_back[T % 2] + 0);
     else
         first_edges_back(task, start, count, s.gathered);
 }
@@ -196,7 +207,7 @@ static void backward_block(const Task& task, int block, int start, int count, co
 template <int T>
 static void forward_pass(const Task& task, int block) {
     constexpr bool LAST = T == N_LAYERS - 1;
-    Memory& memory = task.memory;
+    Memory& memory = *task.memory;
     Scratch& s = scratch();
     const Layer& layer = task.m.layers[T];
     const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
@@ -229,7 +240,7 @@ static void forward_pass(const Task& task, int block) {
 // The backward pass of layer T < N_LAYERS − 1 begins with the edges of the layer above.
 template <int T>
 static void backward_pass(const Task& task, int block) {
-    Memory& memory = task.memory;
+    Memory& memory = *task.memory;
     Scratch& s = scratch();
     const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
     edges_back(task, T + 1, start, count, s.gathered);
@@ -242,8 +253,8 @@ static void backward_pass(const Task& task, int block) {
 
 // Forces: an edge vector grows with the source's position and shrinks with the target's.
 static void force_pass(const Task& task, int block) {
-    const List& list = task.list;
-    Memory& memory = task.memory;
+    const Pairs& list = task.list;
+    Memory& memory = *task.memory;
     const int start = block * BLOCK, end = std::min(start + BLOCK, list.n_atoms);
     for (int i = start; i < end; ++i) {
         const int64_t first = list.first[i];
@@ -275,27 +286,84 @@ static void passes(std::vector<Pass>& list, bool gradient) {
     }
 }
 
-static void compute(const Task& task, int threads) {
-    const size_t n = task.list.n_atoms, pairs = task.list.source.size();
-    const int blocks = int((n + BLOCK - 1) / BLOCK);
-    Memory& memory = task.memory;
-    memory.state.need(size_t(blocks) * PASSED * BLOCK * C);
-    memory.state_back.need(size_t(blocks) * PASSED * BLOCK * C);
-    for (int t = 0; t < N_LAYERS - 1; ++t) memory.kept[t].need(task.gradient ? blocks : 0);
+static int n_blocks(int n_atoms) { return (n_atoms + BLOCK - 1) / BLOCK; }
+
+// Make room for parts of up to so many atoms and pairs: it is the caller who meets a lack of memory.
+static void make_room(Memory& memory, size_t n, size_t pairs, bool gradient, bool novelties) {
+    const size_t blocks = n_blocks(int(n));
+    memory.state.need(blocks * PASSED * BLOCK * C);
+    memory.state_back.need(blocks * PASSED * BLOCK * C);
+    for (int t = 0; t < N_LAYERS - 1; ++t) memory.kept[t].need(gradient ? blocks : 0);
     for (int t = 1; t < N_LAYERS; ++t) memory.sent[t].need(n * D * CE);
-    for (int t = 1; t < N_LAYERS && task.gradient; ++t)
-        memory.gathered_back[t % 2].need(n * D * CE);
+    for (int t = 1; t < N_LAYERS && gradient; ++t) memory.gathered_back[t % 2].need(n * D * CE);
     memory.vectors.need(3 * pairs + 3);
     memory.near.need(pairs + 1);
     memory.place.need(pairs + 1);
     memory.n_near.need(n);
-    memory.projected.need(task.distance ? n * RANK : 0);
+    memory.projected.need(novelties ? n * RANK : 0);
     memory.pair_gradient.need(3 * pairs);
-    std::fill_n(task.energies, n, 0.0);
+}
+
+static void compute(Task task, Memory& memory, int threads) {
+    task.memory = &memory;
+    std::fill_n(task.energies, task.list.n_atoms, 0.0);
     std::vector<Pass> todo;
     passes<0>(todo, task.gradient);
     if (task.gradient) todo.push_back(force_pass);
-    for (Pass pass : todo) task.m.pool.run(blocks, threads, [&](int block) { pass(task, block); });
+    for (Pass pass : todo)
+        task.m.pool.run(n_blocks(task.list.n_atoms), threads,
+                        [&](int block, int) { pass(task, block); });
+}
+
+// The task of a part that begins with some atom of a whole.
+static Task task_of(const Task& whole, const Pairs& part, size_t start) {
+    auto from = [start](auto* array, size_t width) {
+        return array ? array + start * width : nullptr;
+    };
+    return {whole.m,
+            nullptr,
+            part,
+            from(whole.elements, 1),
+            from(whole.positions, 3),
+            whole.offsets,
+            whole.gradient,
+            from(whole.energies, 1),
+            from(whole.forces, 3),
+            from(whole.virial, 9),
+            from(whole.nearest, 1),
+            from(whole.descriptors, N_LAYERS * C),
+            whole.distance,
+            from(whole.novelties, 1)};
+}
+
+// Make room in the memory of some workers for the tasks of some parts.
+static void make_room(Memories& memories, int workers, const std::vector<Task>& tasks) {
+    size_t n = 0, pairs = 0;
+    for (const Task& task : tasks) {
+        n = std::max(n, size_t(task.list.n_atoms));
+        pairs = std::max(pairs, task.list.source.size());
+    }
+    while (int(memories.size()) < workers) memories.emplace_back();
+    for (int worker = 0; worker < workers && n; ++worker)
+        make_room(memories[worker], n, pairs, tasks[0].gradient, tasks[0].distance);
+}
+
+// Small parts are worked through by one worker each, from the first pass to the last, whose memory
+// stays in the worker's cache; at a large one, or at few, all work together.
+static void compute_parts(const Task& whole, const List& list, Memories& memories, int threads) {
+    Pool& pool = whole.m.pool;
+    const bool many = int(list.parts.size()) >= 2 * threads;
+    std::vector<Task> shared, single;
+    int start = 0;
+    for (const Pairs& part : list.parts) {
+        (many && part.n_atoms <= LARGE ? single : shared).push_back(task_of(whole, part, start));
+        start += part.n_atoms;
+    }
+    make_room(memories, 1, shared);
+    for (const Task& task : shared) compute(task, memories[0], threads);
+    make_room(memories, pool.workers(threads), single);
+    pool.run(int(single.size()), threads,
+             [&](int n, int worker) { compute(single[n], memories[worker], 1); });
 }
 
 // ---------------------------------------------------------------- for the caller
@@ -329,9 +397,9 @@ void tdn_set_radial(Model* model, int layer, int pair, const float* table) {
     model->layers[layer].radial[pair] = table;
 }
 
-Memory* tdn_memory() { return new Memory; }
+Memories* tdn_memory() { return new Memories; }
 
-void tdn_free_memory(Memory* memory) { delete memory; }
+void tdn_free_memory(Memories* memories) { delete memories; }
 
 // Returns null where the pairs are not a full list.
 List* tdn_list(int n_atoms, int n_structures, int64_t n_pairs, const int64_t* source,
@@ -339,7 +407,7 @@ List* tdn_list(int n_atoms, int n_structures, int64_t n_pairs, const int64_t* so
     auto list = std::make_unique<List>();
     list->n_atoms = n_atoms;
     list->n_structures = n_structures;
-    if (!fill_list(*list, n_pairs, source, target, shift, structure)) return nullptr;
+    if (!fill_list(*list, n_pairs, source, target, shift, structure, SMALL)) return nullptr;
     return list.release();
 }
 
@@ -347,7 +415,7 @@ void tdn_free_list(List* list) { delete list; }
 
 // Returns 0, or 1 where memory ran out. Null: forces, virial and descriptors that are not
 // wanted, and both of the distance and its novelties.
-int tdn_compute(Model* model, Memory* memory, const List* list, const int32_t* elements,
+int tdn_compute(Model* model, Memories* memories, const List* list, const int32_t* elements,
                 const double* positions, const double* cells, int threads, double* energies,
                 double* forces, double* virial, float* descriptors, double* nearest,
                 const float* distance, double* novelties) try {
@@ -359,10 +427,11 @@ int tdn_compute(Model* model, Memory* memory, const List* list, const int32_t* e
             offsets[3 * s + x] = k[0] * cell[x] + k[1] * cell[3 + x] + k[2] * cell[6 + x];
     }
     std::vector<double> by_atom(virial ? 9 * size_t(list->n_atoms) : 0);
-    compute({*model, *memory, *list, elements, positions, offsets.data(), forces != nullptr, energies,
-             forces, virial ? by_atom.data() : nullptr, nearest, descriptors,
-             distance, novelties},
-            threads);
+    double* by_atom_or_null = virial ? by_atom.data() : nullptr;
+    const Task whole{*model, nullptr, list->parts[0], elements, positions, offsets.data(),
+                     forces != nullptr, energies, forces, by_atom_or_null, nearest, descriptors,
+                     distance, novelties};
+    compute_parts(whole, *list, *memories, threads);
     if (virial) {
         std::fill_n(virial, 9 * size_t(list->n_structures), 0.0);
         for (int i = 0; i < list->n_atoms; ++i)

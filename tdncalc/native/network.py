@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from tdncalc.geometry.graph import AtomicGraph
 from tdncalc.native.source import network_header, sizes_header
@@ -121,7 +122,7 @@ class NativeNetwork:
         self._known: dict[tuple[int, int], list[NDArray[np.float32]]] = {}
         self._model = self._make_model(network)
         self._memory = _Handle(self._library.tdn_memory(), self._library.tdn_free_memory)
-        self._pairs: tuple[Tensor, _Handle] | None = None
+        self._lists = WeakTensorKeyDictionary()
         self._lock = threading.Lock()
 
     def _make_model(self, network: TDN) -> "_Handle":
@@ -157,7 +158,7 @@ class NativeNetwork:
         """Evaluate a graph of atoms with element indices (N,).
 
         The graph may list pairs beyond the cutoff, and must list every pair in both directions. Its
-        list is prepared once for as long as calls bring the same ``edge_index``. With the tables of
+        list is prepared once for as long as there is its ``edge_index``. With the tables of
         a :class:`tdncalc.novelty.Novelty` it measures novelties.
         """
         with self._lock:  # the library works without Python's lock, and on one memory
@@ -216,8 +217,8 @@ class NativeNetwork:
                 self._known.setdefault((source, target), []).append(table)
 
     def _prepared(self, graph: AtomicGraph) -> "_Handle":
-        if self._pairs is not None and self._pairs[0] is graph.edge_index:
-            return self._pairs[1]
+        if (known := self._lists.get(graph.edge_index)) is not None:
+            return known  # type: ignore[no-any-return]
         source, target = graph.edge_index.contiguous()
         pairs = self._library.tdn_list(
             len(graph.numbers),
@@ -230,8 +231,8 @@ class NativeNetwork:
         )
         if not pairs:
             raise ValueError("the graph does not list every pair in both directions")
-        self._pairs = (graph.edge_index, _Handle(pairs, self._library.tdn_free_list))
-        return self._pairs[1]
+        self._lists[graph.edge_index] = prepared = _Handle(pairs, self._library.tdn_free_list)
+        return prepared
 
 
 class _Handle:

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -19,26 +20,26 @@ class Pool {
     std::condition_variable wake_;
     std::atomic<uint64_t> state_{0};  // generation and number of chunks not yet taken
     std::atomic<int> unfinished_{0};
-    std::function<void(int)> job_;
+    std::function<void(int, int)> job_;
     std::atomic<bool> stopping_{false};
     pid_t process_ = getpid();
     static constexpr int SPINS = 2000;
 
-    bool take() {
+    bool take(int worker) {
         uint64_t state = state_.load(std::memory_order_acquire);
         while (uint32_t(state) > 0)
             if (state_.compare_exchange_weak(state, state - 1, std::memory_order_acq_rel)) {
-                job_(int(uint32_t(state)) - 1);
+                job_(int(uint32_t(state)) - 1, worker);
                 unfinished_.fetch_sub(1, std::memory_order_acq_rel);
                 return true;
             }
         return false;
     }
 
-    void help() {
+    void help(int worker) {
         for (;;) {
             for (int n = 0; n < SPINS; ++n)
-                if (take()) n = 0;
+                if (take(worker)) n = 0;
             std::unique_lock<std::mutex> lock(mutex_);
             wake_.wait(lock, [&] { return stopping_ || uint32_t(state_.load()) > 0; });
             if (stopping_) return;
@@ -64,13 +65,18 @@ class Pool {
         for (auto& helper : helpers_) helper.join();
     }
 
-    void run(int chunks, int threads, const std::function<void(int)>& job) {
+    // How many workers there may be in a run; the caller is worker 0.
+    int workers(int threads) const { return std::max(threads, int(helpers_.size()) + 1); }
+
+    // Calls job(chunk, worker) for each chunk.
+    void run(int chunks, int threads, const std::function<void(int, int)>& job) {
         if (threads <= 1 || chunks < 4) {
-            for (int n = 0; n < chunks; ++n) job(n);
+            for (int n = 0; n < chunks; ++n) job(n, 0);
             return;
         }
         forget_of_parent();
-        while (int(helpers_.size()) < threads - 1) helpers_.emplace_back([this] { help(); });
+        for (int worker = int(helpers_.size()) + 1; worker < threads; ++worker)
+            helpers_.emplace_back([this, worker] { help(worker); });
         job_ = job;
         unfinished_.store(chunks);
         {
@@ -79,7 +85,7 @@ class Pool {
             state_.store(generation << 32 | uint32_t(chunks), std::memory_order_release);
         }
         wake_.notify_all();
-        while (take()) {
+        while (take(0)) {
         }
         for (int n = 0; unfinished_.load(std::memory_order_acquire) > 0; ++n)
             if (n > SPINS) std::this_thread::yield();

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.linalg.lapack import dpotrf, dpotrs, dtrtri
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
@@ -19,6 +19,9 @@ SOFTEST = 0.5  # eV/Å²
 # A matrix of more rows is not factorized, whose cost goes with their cube.
 _MOST_ROWS = 250
 _TOLERANCE = 1e-6
+# Rows above which OpenBLAS factorizes with all threads, which afterwards spin for 100 ms where
+# others could work, and columns at a time whose products it computes with one.
+_ONE_THREAD, _PANEL = 120, 16
 
 
 def inverse_hessians(frames: Sequence[Frame]) -> list[Solve]:
@@ -58,12 +61,24 @@ def _block(matrix: csr_array, start: int, end: int) -> Floats:
 
 def _factorized(hessian: Floats) -> Solve:
     hessian[np.diag_indices(len(hessian))] += SOFTEST
-    factor, _ = dpotrf(hessian, lower=1)
+    factor = dpotrf(hessian, lower=1)[0] if len(hessian) <= _ONE_THREAD else _by_panels(hessian)
 
     def solve(rows: Floats) -> Floats:
         return np.asarray(dpotrs(factor, rows.ravel(), lower=1)[0]).reshape(-1, 3)
 
     return solve
+
+
+def _by_panels(matrix: Floats) -> Floats:
+    """Return the Cholesky factor, in the lower triangle, of a matrix that is overwritten."""
+    for start in range(0, len(matrix), _PANEL):
+        end = start + _PANEL
+        panel = matrix[start:, start:end]
+        panel -= matrix[start:, :start] @ matrix[start:end, :start].T
+        panel[:_PANEL], _ = dpotrf(panel[:_PANEL], lower=1)
+        inverse, _ = dtrtri(panel[:_PANEL], lower=1)
+        panel[_PANEL:] = panel[_PANEL:] @ np.tril(inverse).T
+    return np.asfortranarray(matrix)
 
 
 def _iterated(weighted: csr_array) -> Solve:

@@ -10,7 +10,7 @@ from ase.build import bulk, molecule
 
 from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import StructureError
-from tdncalc.geometry.graph import edge_vectors, make_graph
+from tdncalc.geometry.graph import batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
 from tests.structures import NAMES, structure
 from tests.test_novelty import some_novelty
@@ -106,6 +106,50 @@ def test_threads_change_no_bit(trio):
         assert torch.equal(other.forces, results[0].forces)
         assert torch.equal(other.energies, results[0].energies)
         assert torch.equal(other.strain_gradient, results[0].strain_gradient)
+
+
+def test_parts_of_a_batch_change_no_bit(trio):
+    kernel = trio.kernel
+    table = [structure(name) for name in ("aspirin", "organic box", "single atom", "wire")] * 5
+    graphs = [kernel.graph(atoms) for atoms in table]
+    graph, before, results = batch_graphs(graphs), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(kernel.compute(graph, stress=True))
+    finally:
+        torch.set_num_threads(before)
+    alone = [kernel.compute(one, stress=True) for one in graphs]
+    for result in results:
+        for name in ("energies", "forces", "strain_gradient"):
+            expected = torch.cat([getattr(one, name) for one in alone])
+            assert torch.equal(getattr(result, name), expected)
+
+
+def test_atoms_of_structures_may_be_mixed(trio):
+    kernel = trio.kernel
+    graph = batch_graphs([kernel.graph(structure(name)) for name in ("aspirin", "organic box")] * 3)
+    order = torch.randperm(len(graph.numbers), generator=torch.Generator().manual_seed(4))
+    mixed = dataclasses.replace(
+        graph,
+        numbers=graph.numbers[order],
+        positions=graph.positions[order],
+        batch=graph.batch[order],
+        edge_index=torch.argsort(order)[graph.edge_index],
+    )
+    assert_close(kernel.compute(mixed).forces, kernel.compute(graph).forces[order])
+
+
+def test_prepared_lists_last_as_long_as_their_graphs(trio):
+    kernel = trio.kernel
+    prepared = kernel.choice.kernel()._lists
+    before = len(prepared)
+    graphs = [kernel.graph(structure(name)) for name in ("aspirin", "water")]
+    for graph in (*graphs, *graphs):
+        kernel.compute(graph)
+    assert len(prepared) == before + 2
+    del graph, graphs
+    assert len(prepared) == before
 
 
 def test_structures_together_are_structures_alone(trio):

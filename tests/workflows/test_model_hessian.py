@@ -39,6 +39,14 @@ def test_it_solves_what_the_hessian_multiplies(frames, most_rows, monkeypatch):
         np.testing.assert_allclose(solve(product), wanted, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [121, 128, 250])
+def test_a_large_matrix_is_factorized_in_panels(size):
+    matrix = np.random.default_rng(0).normal(size=(size, size))
+    matrix = matrix @ matrix.T + size * np.eye(size)
+    factor = model_hessian._by_panels(matrix.copy())
+    np.testing.assert_allclose(np.tril(factor), np.linalg.cholesky(matrix), atol=1e-12)
+
+
 def test_fixed_atoms_and_strains_that_do_not_move_get_no_step(frames):
     for one, solve in zip(frames, inverse_hessians(frames), strict=True):
         gradient = np.random.default_rng(0).normal(size=(one.n_rows, 3))

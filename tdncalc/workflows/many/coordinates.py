@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from ase import units
 
-from tdncalc.moving_batch import State
+from tdncalc.moving_state import State
 from tdncalc.workflows.cell_modes import STRAIN_LENGTH, free_part
 from tdncalc.workflows.relax_settings import RelaxSettings
 from tdncalc.workflows.rows import Bools, Floats, Rows

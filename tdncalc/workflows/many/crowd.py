@@ -11,8 +11,8 @@ from ase import Atoms
 
 from tdncalc import structures
 from tdncalc.errors import TDNError
-from tdncalc.geometry.graph import edge_vectors
-from tdncalc.moving_batch import MovingBatch, State
+from tdncalc.moving_batch import MovingBatch
+from tdncalc.moving_state import Placed, State
 from tdncalc.potential import Potential
 from tdncalc.workflows.cell_modes import free_strain
 from tdncalc.workflows.internals import Frame
@@ -41,16 +41,23 @@ class Crowd:
         Å, of the neighbor lists.
     settings
         Of all relaxations; the optimizer is lbfgs or fire.
+    share
+        Part of the memory that it may fill.
     """
 
-    def __init__(self, potential: Potential, skin: float, settings: RelaxSettings) -> None:
+    def __init__(
+        self, potential: Potential, skin: float, settings: RelaxSettings, share: float = 1.0
+    ) -> None:
         self._settings = settings
         self._batch = MovingBatch(potential, skin)
+        self._batch.budget = int(share * self._batch.budget)
         self._coordinates: Coordinates = (
             Atomic() if settings.cell == "fixed" else AtomicAndCell(settings)
         )
         self._optimizer = ManyLBFGS(self._frame) if settings.optimizer == "lbfgs" else ManyFIRE()
+        self._placed: Placed
         self._state: State
+        self._faults: dict[int, TDNError]
         self._relaxing: list[Relaxing] = []
         self._new: list[Relaxing] = []
         self._atoms = Rows(np.empty(0, dtype=np.int64))
@@ -81,8 +88,7 @@ class Crowd:
             The model cannot evaluate it.
         """
         member = self._batch.member(atoms)
-        lengths = np.linalg.norm(edge_vectors(member.graph).numpy(), axis=1)
-        if perhaps_tangled(atoms.numbers, member.graph.edge_index.numpy(), lengths):
+        if perhaps_tangled(atoms.numbers, *member.pairs()):
             untangle(atoms)
             member = self._batch.member(atoms)
         self._new.append(Relaxing(index, given, atoms, member, time.perf_counter()))
@@ -90,16 +96,22 @@ class Crowd:
         self._taken += member.size
         self._largest = max(self._largest, member.size)
 
-    def step(self) -> Iterator[tuple[int, RelaxResult | TDNError]]:
-        """Evaluate all, give those that are done with their index, and move the others."""
+    def place(self) -> None:
+        """Let those that are done leave and others come, and make all ready for `evaluate`."""
         self._change()
-        positions, cells = self._coordinates.place()
-        state, faults = self._batch.compute(positions, cells, stress=self._strained)
-        self._state = state
+        self._placed = self._batch.place(*self._coordinates.place(), stress=self._strained)
+
+    def evaluate(self) -> None:
+        """Compute what `step` needs; another thread may do that, and meanwhile nothing else."""
+        self._state, self._faults = self._batch.evaluate(self._placed)
+
+    def step(self) -> Iterator[tuple[int, RelaxResult | TDNError]]:
+        """Give those that are done with their index, and move the others."""
+        state = self._state
         free = np.where(self._fixed[:, None], 0.0, state.forces)
         measured = Measured.of(state, self._atoms.longest(free), self._settings)
         now = Step(state, measured, np.array([one.steps for one in self._relaxing]))
-        yield from self._leave(now, faults)
+        yield from self._leave(now, self._faults)
         idle = np.array([one.done for one in self._relaxing])
         self._fmax = float(np.where(idle, 0.0, measured.fmax).max())
         rows = self._coordinates.rows

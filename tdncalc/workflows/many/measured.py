@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 
-from tdncalc.moving_batch import State
+from tdncalc.moving_state import State
 from tdncalc.workflows.many.coordinates import free_parts
 from tdncalc.workflows.relax_settings import RelaxSettings
 from tdncalc.workflows.rows import Bools, Floats

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
+import torch
 from ase import Atoms
 from ase.constraints import FixAtoms
 
@@ -26,6 +29,7 @@ __all__ = ["RelaxOutcome", "relax_many"]
 
 _DEFAULTS = RelaxSettings()
 _TOGETHER = ("lbfgs", "fire")
+_PORTION = 16  # structures that join one of two crowds at a time, so that both get as many
 
 
 @dataclass(frozen=True)
@@ -83,61 +87,108 @@ def relax_many(
         One for each structure. One that cannot be used is an outcome with an error.
     """
     calculator = calculator if calculator is not None else TDNCalculator()
-    crowd = _crowd(calculator, settings)
     stop = stop or _never
-    waiting = enumerate(structures)
-    while not stop():
-        if crowd is None or crowd.hungry():
-            yield from _admit(waiting, crowd, calculator, settings, stop)
-        if crowd is None or len(crowd) == 0:
+    crowds = _crowds(calculator, settings)
+    door = _Door(enumerate(structures), calculator, settings, stop)
+    if not crowds:
+        yield from door.admit(None)
+        return
+    # It begins with its first task, and ends when the structures do, or the caller.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        if len(crowds) == 1:
+            yield from _take_turns(crowds, door, lambda task: task, observer)
+        else:
+            yield from _take_turns(crowds, door, lambda task: thread.submit(task).result, observer)
+
+
+def _take_turns(
+    crowds: list[Crowd],
+    door: _Door,
+    begin: Callable[[Callable[[], None]], Callable[[], None]],
+    observer: Callable[[int, float], None] | None,
+) -> Iterator[RelaxOutcome]:
+    """Relax all that comes, a crowd after the other; `begin` a task returns what awaits its end."""
+    evaluations: dict[Crowd, Callable[[], None]] = {}
+    for crowd in cycle(crowds):
+        if door.stop():
             return
-        for index, end in crowd.step():
-            if isinstance(end, TDNError):
-                yield RelaxOutcome(index, error=end)
-            else:
-                yield RelaxOutcome(index, end)
-        if observer is not None:
-            observer(len(crowd), crowd.fmax)
+        if crowd in evaluations:
+            evaluations.pop(crowd)()
+            yield from _outcomes(crowd)
+            if observer is not None:
+                observer(sum(map(len, crowds)), max(one.fmax for one in crowds))
+        if crowd.hungry():
+            yield from door.admit(crowd, _PORTION if len(crowds) > 1 else None)
+        if len(crowd) > 0:
+            crowd.place()
+            evaluations[crowd] = begin(crowd.evaluate)
+        elif not evaluations:
+            return
 
 
 def _never() -> bool:
     return False
 
 
-def _crowd(calculator: Calculator, settings: RelaxSettings) -> Crowd | None:
-    """Return a crowd to be filled, if structures can be relaxed together."""
+def _crowds(calculator: Calculator, settings: RelaxSettings) -> list[Crowd]:
+    """Return crowds to be filled, as far as structures can be relaxed together.
+
+    With a compiled kernel and threads to spare there are two, which take turns: the kernel, which
+    does not hold Python's lock, evaluates one while the other takes its step.
+    """
     together = settings.optimizer in _TOGETHER and not settings.fix_symmetry
     together = together and settings.max_novelty is None  # a guard looks at one alone
     if not (together and isinstance(calculator, TDNCalculator)):
-        return None
-    return Crowd(calculator.potential, calculator.neighbors.skin, settings)
+        return []
+    potential = calculator.potential
+    in_turn = potential.choice.kernel() is not None and torch.get_num_threads() > 1
+    count = 2 if in_turn else 1
+    skin = calculator.neighbors.skin
+    return [Crowd(potential, skin, settings, share=1 / count) for _ in range(count)]
 
 
-def _admit(
-    waiting: Iterator[tuple[int, AnyStructure]],
-    crowd: Crowd | None,
-    calculator: Calculator,
-    settings: RelaxSettings,
-    stop: Callable[[], bool],
-) -> Iterator[RelaxOutcome]:
-    """Fill the crowd; relax at once what must be alone, and give it."""
-    while (crowd is None or crowd.has_room()) and not stop():
-        index, given = next(waiting, (None, None))
-        if index is None or given is None:
-            return
-        try:
-            atoms = working_copy(given, calculator)
-            if settings.cell != "fixed":
-                require_movable_cell(atoms, settings.cell)
-            if crowd is not None and _fits(atoms):
-                crowd.add(index, given, atoms)
+def _outcomes(crowd: Crowd) -> Iterator[RelaxOutcome]:
+    """Let a crowd that was evaluated take its step, and give what ends there."""
+    for index, end in crowd.step():
+        if isinstance(end, TDNError):
+            yield RelaxOutcome(index, error=end)
+        else:
+            yield RelaxOutcome(index, end)
+
+
+@dataclass(frozen=True)
+class _Door:
+    """Where structures come in, as there is room for them."""
+
+    waiting: Iterator[tuple[int, AnyStructure]]
+    calculator: Calculator
+    settings: RelaxSettings
+    stop: Callable[[], bool]
+
+    def admit(self, crowd: Crowd | None, most: int | None = None) -> Iterator[RelaxOutcome]:
+        """Fill the crowd, by so many at most; relax at once what must be alone, and give it."""
+        full = None if crowd is None or most is None else len(crowd) + most
+        while (crowd is None or (crowd.has_room() and len(crowd) != full)) and not self.stop():
+            index, given = next(self.waiting, (None, None))
+            if index is None or given is None:
+                return
+            try:
+                result = self._enter(index, given, crowd)
+            except (StructureError, OptionError, OutOfMemoryError) as error:
+                yield RelaxOutcome(index, error=error)
                 continue
-            result = relax(given, calculator=calculator, settings=settings, stop=stop)
-        except (StructureError, OptionError, OutOfMemoryError) as error:
-            yield RelaxOutcome(index, error=error)
-            continue
-        if result.reason != "stopped":
-            yield RelaxOutcome(index, result)
+            if result is not None and result.reason != "stopped":
+                yield RelaxOutcome(index, result)
+
+    def _enter(self, index: int, given: AnyStructure, crowd: Crowd | None) -> RelaxResult | None:
+        """Add a structure to the crowd, or relax it alone."""
+        atoms = working_copy(given, self.calculator)
+        if self.settings.cell != "fixed":
+            require_movable_cell(atoms, self.settings.cell)
+        if crowd is None or not _fits(atoms):
+            return relax(given, calculator=self.calculator, settings=self.settings, stop=self.stop)
+        crowd.add(index, given, atoms)
+        return None
 
 
 def _fits(atoms: Atoms) -> bool:

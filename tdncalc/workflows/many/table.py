@@ -11,7 +11,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import StructureError
-from tdncalc.moving_batch import MovingBatch, State
+from tdncalc.moving_batch import MovingBatch
+from tdncalc.moving_state import State
 from tdncalc.results import Properties
 
 if TYPE_CHECKING:

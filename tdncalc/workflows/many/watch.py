@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tdncalc.moving_batch import State
+from tdncalc.moving_state import State
 from tdncalc.workflows.guards import closest_pair
 from tdncalc.workflows.many.measured import Measured
 from tdncalc.workflows.relax_settings import RelaxSettings
