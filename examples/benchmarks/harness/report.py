@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 __all__ = ["machine", "median_ms", "plot", "table"]
 
 DAY = 86400  # seconds
-_OURS = {"tdncalc_compiled": "#c1121f", "tdncalc_eager": "#e07a5f", "tdncalc_e3nn": "#f2b8a0"}
+_OURS = {
+    "tdncalc_compiled": "#c1121f",
+    "tdncalc_small": "#780000",
+    "tdncalc_eager": "#e07a5f",
+    "tdncalc_e3nn": "#f2b8a0",
+}
 _COLORS = (
     *("#1d3557", "#457b9d", "#2a9d8f", "#8ab17d", "#6a4c93", "#b08968", "#7f7f7f"),
     *("#17becf", "#bcbd22", "#9467bd", "#2ca02c", "#5c4033", "#000000"),
