@@ -14,8 +14,8 @@ from tdncalc.errors import TDNError
 from tdncalc.moving_batch import MovingBatch
 from tdncalc.moving_state import Placed, State
 from tdncalc.potential import Potential
+from tdncalc.workflows.bonds import Frame
 from tdncalc.workflows.cell_modes import free_strain
-from tdncalc.workflows.internals import Frame
 from tdncalc.workflows.lbfgs import ManyLBFGS
 from tdncalc.workflows.many.coordinates import Atomic, AtomicAndCell, Coordinates
 from tdncalc.workflows.many.fire import ManyFIRE
