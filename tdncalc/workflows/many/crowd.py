@@ -41,16 +41,11 @@ class Crowd:
         Å, of the neighbor lists.
     settings
         Of all relaxations; the optimizer is lbfgs or fire.
-    share
-        Part of the memory that it may fill.
     """
 
-    def __init__(
-        self, potential: Potential, skin: float, settings: RelaxSettings, share: float = 1.0
-    ) -> None:
+    def __init__(self, potential: Potential, skin: float, settings: RelaxSettings) -> None:
         self._settings = settings
         self._batch = MovingBatch(potential, skin)
-        self._batch.budget = int(share * self._batch.budget)
         self._coordinates: Coordinates = (
             Atomic() if settings.cell == "fixed" else AtomicAndCell(settings)
         )
