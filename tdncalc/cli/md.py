@@ -30,6 +30,7 @@ from tdncalc.cli.outputs import (
     make_folder,
     print_json,
     refuse_inputs,
+    remove_old,
     write_json,
 )
 from tdncalc.cli.preview import preview
@@ -176,6 +177,8 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
     session.settle(model, evaluations=job.settings.steps, n_atoms=len(atoms))
     structures.check_elements(atoms.numbers, potential.elements, potential.name, job.source.label)
     make_folder(job.output)
+    if not resumes:
+        remove_old(picture, job.output)
     with session.naming(job.source.label), _progress(job) as progress:
         result = run_md(
             atoms,

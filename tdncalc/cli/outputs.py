@@ -73,6 +73,16 @@ def make_folder(output: OutputOptions) -> None:
     output.output_dir.mkdir(parents=True, exist_ok=True)
 
 
+def remove_old(path: Path, output: OutputOptions) -> None:
+    """Remove what an earlier run left and this one, which replaces its results, does not make."""
+    if not output.overwrite:
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed ({error.strerror or error})") from error
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write one JSON object, whole or not at all."""
     write_text(path, as_json(value, indent=2) + "\n")

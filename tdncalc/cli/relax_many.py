@@ -10,7 +10,13 @@ from tdncalc.cli import session
 from tdncalc.cli.cluster import worker_model
 from tdncalc.cli.failures import ExitCode, warn_of_novelty
 from tdncalc.cli.inputs import Inputs
-from tdncalc.cli.outputs import check_free, make_folder, print_json
+from tdncalc.cli.outputs import (
+    check_free,
+    make_folder,
+    print_json,
+    refuse_inputs,
+    write_json,
+)
 from tdncalc.cli.progress import Progress
 from tdncalc.cli.relax_runs import Job, facts, prepare, record, sentence
 from tdncalc.cli.relax_stream import RelaxStream
@@ -36,16 +42,22 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
         raise OptionError("--trajectory takes one structure; leave it out, or give one INPUT")
     if job.run.plot:
         raise OptionError("--plot takes one structure; leave it out, or give one INPUT")
-    stream.refuse_inputs(reader.specs)
-    check_free(stream.paths, job.output, replace=stream.resumes)
+    paths = dict(zip(("structures", "table"), stream.paths, strict=True))
+    paths["summary"] = folder / "relax.json"
+    refuse_inputs(paths.values(), reader.specs)
+    check_free(paths.values(), job.output, replace=stream.resumes)
     model = session.begin(job.model)
     stream.require_model(model.potential)
     make_folder(job.output)
+    known = facts(job, model) | {"files": {kind: str(path) for kind, path in paths.items()}}
     with stream:
+        write_json(paths["summary"], known)  # of a run that is killed, too
         _relax_into(stream, job, reader, model)
+    known |= {"failed": reader.failed, "interrupted": job.stop()}
+    counts = {"n_relaxed": stream.n_done, "n_converged": stream.n_converged}
+    write_json(paths["summary"], known | counts)
     if job.report.as_json:
-        results = {"results": list(stream.records()), "failed": reader.failed}
-        print_json(facts(job, model) | results | {"interrupted": job.stop()})
+        print_json(known | {"results": list(stream.records())})
     else:
         click.echo(_tally(stream, len(reader.failed)))
     if job.stop():

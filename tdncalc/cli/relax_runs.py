@@ -17,6 +17,7 @@ from tdncalc.cli.outputs import (
     make_folder,
     print_json,
     refuse_inputs,
+    remove_old,
     write_json,
 )
 from tdncalc.cli.progress import Progress, duration
@@ -80,8 +81,9 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
         "trajectory": job.run.trajectory or folder / f"{name}-relax.traj",
         "summary": folder / f"{name}-relax.json",
     }
+    picture = folder / f"{name}-relax.png"
     if job.run.plot:
-        files["plot"] = folder / f"{name}-relax.png"
+        files["plot"] = picture
     resumes = job.run.resume and files["trajectory"].exists()
     check_format(files["structure"], source.atoms)
     refuse_inputs(files.values(), job.inputs)
@@ -89,6 +91,8 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
     model = session.begin(job.model)
     atoms = prepare(job, source, model)
     make_folder(job.output)
+    if not resumes:
+        remove_old(picture, job.output)
     with session.naming(source.label), _progress(job, source) as progress:
         result = relax(
             atoms,
@@ -113,7 +117,7 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
 
         title = f"{source.label}: {result.reason}"
         fmax = job.settings.fmax
-        plot_relaxation(files["trajectory"], files["plot"], title=title, fmax=fmax)
+        plot_relaxation(files["trajectory"], picture, title=title, fmax=fmax)
     if job.report.as_json:
         print_json(summary)
     else:

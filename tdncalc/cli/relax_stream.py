@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import ase.io
 
-from tdncalc.cli.outputs import as_json, refuse_inputs
+from tdncalc.cli.outputs import as_json
 from tdncalc.errors import CheckpointError, OptionError, OutputError
 
 if TYPE_CHECKING:
@@ -68,10 +68,6 @@ class RelaxStream:
                     f"{self.paths[1]} was made with another model, {name!r}; resume "
                     "with that, or start anew"
                 )
-
-    def refuse_inputs(self, specs: Iterable[str]) -> None:
-        """Refuse to write a file that is still to be read."""
-        refuse_inputs(self.paths, specs)
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give the structures that are not done yet; the results may lie among the inputs."""

@@ -12,7 +12,7 @@ _SUFFIXES: dict[str, Kind] = {"-md": "md", "-relax": "relax"}
 _REPLICA = re.compile(r"-\d+$")  # X-md-0 and so on, with one summary X-md.json
 # A run of one structure has a file that ends like this, the first that is there being shown.
 _OWN_FILES = (".traj", ".csv", ".json")
-_STREAM = ("relaxed.extxyz", "relax.jsonl")
+_STREAM = ("relaxed.extxyz", "relax.jsonl", "relax.json")
 
 
 def find_runs(spec: str) -> list[RunPaths]:
@@ -61,7 +61,7 @@ def _of_file(path: Path) -> list[RunPaths]:
     """Find the run that a file belongs to; any other file is structures."""
     if path.suffix == ".jsonl":
         return [_of_stream(path)]
-    if path.name == _STREAM[0] and (table := path.with_name(_STREAM[1])).is_file():
+    if path.name in _STREAM and (table := path.with_name(_STREAM[1])).is_file():
         return [_of_stream(table)]
     name = path.name.removesuffix(".previous")
     base, ending = Path(name).stem, Path(name).suffix
@@ -109,9 +109,11 @@ def _named_in(summary: Path) -> Path | None:
 
 
 def _of_stream(table: Path) -> RunPaths:
-    structures = table.with_name(_STREAM[0])
-    name = str(table.parent / table.stem)
-    return RunPaths("many", name, structures if structures.is_file() else None, table)
+    structures, summary = (
+        path if path.is_file() else None
+        for path in (table.with_name(_STREAM[0]), table.with_suffix(".json"))
+    )
+    return RunPaths("many", str(table.parent / table.stem), structures, table, summary)
 
 
 def _of_structures(path: Path) -> RunPaths:

@@ -80,9 +80,10 @@ def _summary(paths: RunPaths) -> dict[str, Any]:
 def _read_many(paths: RunPaths) -> Run:
     """Read structures and their records, which have the same order."""
     records = read_records(paths.table) if paths.table else []
+    summary = _summary(paths)
     if paths.frames is None:
         notes = ["relaxed.extxyz was not found, so that there are no structures to show."]
-        return Run(paths, "many", [], records=records, notes=notes)
+        return Run(paths, "many", [], records=records, summary=summary, notes=notes)
     frames = list(read_frames(paths.frames, _ALL))
     n = min(len(frames), len(records))
     notes = []
@@ -91,7 +92,7 @@ def _read_many(paths: RunPaths) -> Run:
             f"There are {len(frames)} structures and {len(records)} records; the first {n} of each "
             "are shown."
         )
-    return Run(paths, "many", frames[:n], records=records[:n], notes=notes)
+    return Run(paths, "many", frames[:n], records=records[:n], summary=summary, notes=notes)
 
 
 def _of_structures(paths: RunPaths, frames: list[Atoms]) -> Run:

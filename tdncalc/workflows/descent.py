@@ -11,8 +11,8 @@ import numpy as np
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS, FIRE
 
+from tdncalc.workflows.bonds import Frame
 from tdncalc.workflows.cell_modes import free_strain
-from tdncalc.workflows.internals import Frame
 from tdncalc.workflows.lbfgs import ManyLBFGS
 from tdncalc.workflows.relax_settings import OptimizerName
 from tdncalc.workflows.rows import Rows

@@ -12,82 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from ase import units
-from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from tdncalc.errors import StructureError
-from tdncalc.workflows.rows import Bools, Floats
+from tdncalc.workflows.bonds import LEAST, Bonds, Frame, Ints, find_bonds
+from tdncalc.workflows.rows import Floats
 
-Ints = NDArray[np.int64]
-
-_ALPHA = np.array([[1.0, 0.3949, 0.3949], [0.3949, 0.28, 0.28], [0.3949, 0.28, 0.28]])  # 1/Bohr²
-_R0 = np.array([[1.35, 2.10, 2.53], [2.10, 2.87, 3.40], [2.53, 3.40, 3.40]])  # Bohr
 _STRETCH = 0.45 * units.Hartree / units.Bohr**2  # eV/Å²
 _BEND = 0.15 * units.Hartree  # eV
 _TORSION = 0.02 * units.Hartree  # eV
-_LEAST_STRETCH, _LEAST_BEND = 1e-3, 0.05  # of ρ and of products of it
-_MOST = 3.0  # ρ of N₂; more is a clash, or no chemistry
-_SHORTEST = 0.05  # Å
-_CUTOFF = 6.1 * units.Bohr  # where ρ is _LEAST_STRETCH at the latest
+_LEAST_BEND = 0.05  # of products of ρ
 # Cosines between which a bend changes from one angle to two components that a line has.
 _BENT, _LINEAR = -0.9, -0.98
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A structure as an optimizer sees it.
-
-    Attributes
-    ----------
-    numbers, positions, cell, pbc
-        Of the structure, (N,), (N, 3), (3, 3) and (3,).
-    fixed
-        Mask (N,) of the atoms that stay.
-    strain
-        Projector (9, 9) to the strains that are free, over the length in Å that they are multiplied
-        by; None if the cell stays. Three rows after those of the atoms are the strain.
-    """
-
-    numbers: Ints
-    positions: Floats
-    cell: Floats
-    pbc: Bools
-    fixed: Bools
-    strain: Floats | None = None
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of its coordinates."""
-        return len(self.numbers) + (0 if self.strain is None else 3)
-
-
-@dataclass(frozen=True)
-class _Bonds:
-    """Directed pairs of atoms, sorted by `i`.
-
-    Rows i and j (E,), vectors (E, 3) from i to j, ρ (E,), and which rows (R,) are free: 1 or 0.
-    """
-
-    i: Ints
-    j: Ints
-    vectors: Floats
-    rho: Floats
-    free: Floats
-
-    @cached_property
-    def single(self) -> Floats:
-        """ρ that is no larger than that of a single bond: short bonds do not bend less."""
-        return np.minimum(self.rho, 1.0)
-
-    @cached_property
-    def lengths(self) -> Floats:
-        """Of the vectors, (E, 1); no bond is shorter than that of atoms in each other."""
-        squares = np.einsum("ex,ex->e", self.vectors, self.vectors)
-        return np.asarray(np.sqrt(np.maximum(squares, _SHORTEST**2))[:, None])
 
 
 @dataclass(frozen=True)
@@ -114,7 +52,7 @@ def internals(frames: Sequence[Frame]) -> tuple[csr_array, Floats]:
     stiffness
         (M,) in eV/Å² or eV.
     """
-    bonds = _bonds(frames)
+    bonds = find_bonds(frames)
     found = [_stretches(bonds), *_bends(bonds), _torsions(bonds)]
     counts = np.cumsum([0] + [len(part.bonds) for part in found])
     rows, columns, values = [], [], []
@@ -129,43 +67,18 @@ def internals(frames: Sequence[Frame]) -> tuple[csr_array, Floats]:
     return gradients, np.concatenate([part.stiffness for part in found])
 
 
-def _bonds(frames: Sequence[Frame]) -> _Bonds:
-    from tdncalc.geometry.neighbors import neighbor_list  # with it comes torch
-
-    parts, start = [], 0
-    free = np.ones(sum(frame.n_rows for frame in frames))
-    for frame in frames:
-        try:
-            (j, i), shifts = neighbor_list(frame.positions, frame.cell, frame.pbc, _CUTOFF)
-        except StructureError:
-            # Atoms that flew far apart have no bonds.
-            i = j = np.empty(0, dtype=np.int64)
-            shifts = np.empty((0, 3), dtype=np.int64)
-        vectors = frame.positions[j] + shifts @ frame.cell - frame.positions[i]
-        period = np.searchsorted([3, 11], frame.numbers, side="right")
-        pair = period[i], period[j]
-        squares = np.einsum("ex,ex->e", vectors, vectors) / units.Bohr**2
-        rho = np.minimum(np.exp(_ALPHA[pair] * (_R0[pair] ** 2 - squares)), _MOST)
-        near = rho > _LEAST_STRETCH
-        parts.append((start + i[near], start + j[near], vectors[near], rho[near]))
-        free[start : start + len(frame.fixed)] = ~frame.fixed
-        start += frame.n_rows
-    i, j, vectors, rho = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _Bonds(i, j, vectors, rho, free)
-
-
-def _stretches(bonds: _Bonds) -> _Coordinates:
+def _stretches(bonds: Bonds) -> _Coordinates:
     # Of both directions of a pair, also of an atom and its image, each counts half.
     once = np.flatnonzero(bonds.i < bonds.j)
     images = np.flatnonzero(bonds.i == bonds.j)
     chosen = np.concatenate([once, images])
     share = np.repeat([1.0, 0.5], [len(once), len(images)])
-    stiffness = share * _STRETCH * (bonds.rho[chosen] - _LEAST_STRETCH)
+    stiffness = share * _STRETCH * (bonds.rho[chosen] - LEAST)
     along = bonds.vectors[chosen] / bonds.lengths[chosen]
     return _Coordinates(chosen[:, None], along[:, None], stiffness)
 
 
-def _bends(bonds: _Bonds) -> list[_Coordinates]:
+def _bends(bonds: Bonds) -> list[_Coordinates]:
     """Return angles, and for those that are nearly straight the components of u + u' also.
 
     An angle of 180° has no gradient; the sum of the unit vectors to both neighbors has.
@@ -191,7 +104,7 @@ def _bends(bonds: _Bonds) -> list[_Coordinates]:
     return found
 
 
-def _torsions(bonds: _Bonds) -> _Coordinates:
+def _torsions(bonds: Bonds) -> _Coordinates:
     """Return torsions k-i-j-l about each bond i-j; F, G, H of A. Blondel and M. Karplus.
 
     J. Comput. Chem. 17, 1132 (1996). A torsion with three atoms in a line has no gradient: its
@@ -215,7 +128,7 @@ def _torsions(bonds: _Bonds) -> _Coordinates:
     return _about(bonds, np.stack([k, middle, l], axis=1), _TORSION * weight[chosen])
 
 
-def _about(bonds: _Bonds, chain: Ints, stiffness: Floats) -> _Coordinates:
+def _about(bonds: Bonds, chain: Ints, stiffness: Floats) -> _Coordinates:
     """Return the torsions of bonds (M, 3): from i to k, from i to j, and from j to l."""
     to_k, middle, to_l = (bonds.vectors[chain[:, place]] for place in range(3))
     a, b = np.cross(middle, to_k), np.cross(to_l, middle)
@@ -239,7 +152,7 @@ def _pairs_within(groups: Ints) -> tuple[Ints, Ints]:
 
 
 def _entries(
-    part: _Coordinates, bonds: _Bonds, frames: Sequence[Frame]
+    part: _Coordinates, bonds: Bonds, frames: Sequence[Frame]
 ) -> Iterator[tuple[Ints, Ints, Floats]]:
     """Give places and values of the gradients by rows of coordinates; some places come twice."""
     which = np.repeat(np.arange(len(part.bonds)), 3)
@@ -254,7 +167,7 @@ def _entries(
 
 
 def _by_strain(
-    part: _Coordinates, bonds: _Bonds, frames: Sequence[Frame]
+    part: _Coordinates, bonds: Bonds, frames: Sequence[Frame]
 ) -> tuple[Ints, Ints, Floats]:
     """Return the gradients by the strain U, with which bonds d change by U d."""
     counts = [frame.n_rows for frame in frames]

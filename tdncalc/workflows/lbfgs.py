@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tdncalc.workflows.internals import Frame
+from tdncalc.workflows.bonds import Frame
 from tdncalc.workflows.model_hessian import Solve, inverse_hessians
 from tdncalc.workflows.rows import Bools, Floats, Rows
 from tdncalc.workflows.uphill import MOST_TRIALS, RISE, shorter

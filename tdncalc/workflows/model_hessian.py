@@ -9,7 +9,8 @@ from scipy.linalg.lapack import dpotrf, dpotrs, dtrtri
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
-from tdncalc.workflows.internals import Frame, internals
+from tdncalc.workflows.bonds import Frame
+from tdncalc.workflows.internals import internals
 from tdncalc.workflows.rows import Floats
 
 Solve = Callable[[Floats], Floats]

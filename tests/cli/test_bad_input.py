@@ -181,6 +181,7 @@ EXISTING = [
     (("relax", "-o", "out.cif"), "out.cif"),
     (("relax", "copper.extxyz"), "relaxed.extxyz"),
     (("relax", "copper.extxyz"), "relax.jsonl"),
+    (("relax", "copper.extxyz"), "relax.json"),
     (("md", "--steps", "2"), "copper-md.traj"),
     (("md", "--steps", "2"), "copper-md.csv"),
     (("md", "--steps", "2"), "copper-md.checkpoint"),

@@ -128,6 +128,13 @@ def test_several_structures_are_refused_with_a_hint(tdn, copper, files):
     assert tdn("md", "all.extxyz@1", "--steps", "1").code == 0
 
 
+def test_old_plot_goes_with_the_run_that_it_shows(tdn, copper, files):
+    steps = ("md", copper, "--steps", "4", "--interval", "2")
+    assert tdn(*steps, "--plot").code == 0
+    assert tdn(*steps, "--overwrite").code == 0
+    assert "copper-md.png" not in files()
+
+
 def test_plot_is_drawn_and_of_a_finished_run_too(tdn, copper, files):
     assert tdn("md", copper, "--steps", "4", "--interval", "2", "--plot").code == 0
     assert "copper-md.png" in files()

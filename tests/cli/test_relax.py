@@ -220,6 +220,14 @@ def test_plot_is_drawn_at_the_end_or_later(tdn, copper, files):
     assert tdn("relax", copper, "--plot").code == 1
 
 
+def test_old_plot_goes_with_the_run_that_it_shows(tdn, copper, files):
+    assert tdn("relax", copper, "--plot").code == 0
+    assert tdn("relax", copper, "--resume").code == 0
+    assert "copper-relax.png" in files()
+    assert tdn("relax", copper, "--overwrite").code == 0
+    assert "copper-relax.png" not in files()
+
+
 def test_plot_of_several_is_a_usage_error(tdn, several, files):
     assert tdn("relax", *several, "--plot").code == 2
     assert files() == sorted(several)

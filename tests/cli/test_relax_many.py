@@ -47,6 +47,15 @@ def test_many_are_relaxed_and_written_once_each(run, molecules):
         assert by_label[atoms.info["input"]]["energy_eV"] == atoms.get_potential_energy()
 
 
+def test_summary_of_many_says_what_made_them(run, molecules):
+    run("relax", f"{molecules}@:3", "--steps", "2")
+    summary = json.loads(Path("relax.json").read_text())
+    assert f"{molecules}@:3 --steps 2" in summary["command_line"]
+    assert summary["files"]["table"] == "relax.jsonl"
+    assert summary["settings"]["steps"] == 2
+    assert (summary["n_relaxed"], summary["interrupted"], summary["failed"]) == (3, False, [])
+
+
 def test_bad_ones_are_named_and_the_rest_is_done(run, molecules, folder):
     write("odd.xyz", molecule("BeH"))
     outcome = run("relax", molecules, "odd.xyz", "--steps", "2")

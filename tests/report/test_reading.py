@@ -153,6 +153,14 @@ def test_records_without_structures_are_told_of(structures):
     assert "relaxed.extxyz was not found" in run.notes[0]
 
 
+@pytest.mark.parametrize("spec", [".", "relax.jsonl", "relaxed.extxyz", "relax.json"])
+def test_records_come_with_what_made_them(structures, spec):
+    Path("relax.json").write_text('{"command_line": "tdn relax A B", "failed": []}')
+    (run,) = read_runs([spec])
+    assert len(run.records) == 4
+    assert run.summary["command_line"] == "tdn relax A B"
+
+
 def test_a_record_that_a_kill_cut_short_is_left_out(structures):
     table = Path("relax.jsonl")
     table.write_text(table.read_text()[:-5])

@@ -5,8 +5,9 @@ import pytest
 from ase.build import bulk, molecule
 
 from tdncalc.workflows import internals as module
+from tdncalc.workflows.bonds import Frame, find_bonds
 from tdncalc.workflows.cell_modes import STRAIN_LENGTH, free_strain
-from tdncalc.workflows.internals import Frame, internals
+from tdncalc.workflows.internals import internals
 
 STEP = 1e-5  # Å
 
@@ -41,7 +42,7 @@ def differences(measure, atoms):
 
 def of_kind(kind, atoms):
     """Return the bonds of each coordinate of a kind as chains of atoms, and the gradients."""
-    bonds = module._bonds([frame(atoms)])
+    bonds = find_bonds([frame(atoms)])
     found = kind(bonds)
     found = found[0] if isinstance(found, list) else found
     size = len(found.bonds), 3 * len(atoms)
@@ -152,8 +153,8 @@ def test_strain_moves_bonds_as_a_strained_cell_does(cell):
         strained = atoms.copy()
         deformation = np.eye(3) + sign * STEP * chosen / (STRAIN_LENGTH * np.sqrt(8))
         strained.set_cell(atoms.cell.array @ deformation.T, scale_atoms=True)
-        lengths.append(module._bonds([frame(strained)]).lengths[:, 0])
-    bonds = module._bonds([given])
+        lengths.append(find_bonds([frame(strained)]).lengths[:, 0])
+    bonds = find_bonds([given])
     stretches = module._stretches(bonds).bonds[:, 0]
     expected = (lengths[0] - lengths[1])[stretches] / (2 * STEP)
     assert count > len(stretches) > 0

@@ -5,8 +5,9 @@ import pytest
 from ase.build import bulk, molecule
 
 from tdncalc.workflows import model_hessian
+from tdncalc.workflows.bonds import Frame
 from tdncalc.workflows.cell_modes import free_strain
-from tdncalc.workflows.internals import Frame, internals
+from tdncalc.workflows.internals import internals
 from tdncalc.workflows.model_hessian import SOFTEST, inverse_hessians
 
 

@@ -14,8 +14,8 @@ from tdncalc.errors import TDNError
 from tdncalc.moving_batch import MovingBatch
 from tdncalc.moving_state import Placed, State
 from tdncalc.potential import Potential
+from tdncalc.workflows.bonds import Frame
 from tdncalc.workflows.cell_modes import free_strain
-from tdncalc.workflows.internals import Frame
 from tdncalc.workflows.lbfgs import ManyLBFGS
 from tdncalc.workflows.many.coordinates import Atomic, AtomicAndCell, Coordinates
 from tdncalc.workflows.many.fire import ManyFIRE
@@ -41,16 +41,11 @@ class Crowd:
         Å, of the neighbor lists.
     settings
         Of all relaxations; the optimizer is lbfgs or fire.
-    share
-        Part of the memory that it may fill.
     """
 
-    def __init__(
-        self, potential: Potential, skin: float, settings: RelaxSettings, share: float = 1.0
-    ) -> None:
+    def __init__(self, potential: Potential, skin: float, settings: RelaxSettings) -> None:
         self._settings = settings
         self._batch = MovingBatch(potential, skin)
-        self._batch.budget = int(share * self._batch.budget)
         self._coordinates: Coordinates = (
             Atomic() if settings.cell == "fixed" else AtomicAndCell(settings)
         )

@@ -142,9 +142,8 @@ def _crowds(calculator: Calculator, settings: RelaxSettings) -> list[Crowd]:
         return []
     potential = calculator.potential
     in_turn = potential.choice.kernel() is not None and torch.get_num_threads() > 1
-    count = 2 if in_turn else 1
     skin = calculator.neighbors.skin
-    return [Crowd(potential, skin, settings, share=1 / count) for _ in range(count)]
+    return [Crowd(potential, skin, settings) for _ in range(2 if in_turn else 1)]
 
 
 def _outcomes(crowd: Crowd) -> Iterator[RelaxOutcome]:

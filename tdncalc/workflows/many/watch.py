@@ -96,8 +96,7 @@ class ManyWatch:
         found = dict.fromkeys(np.flatnonzero(~now.measured.finite()).tolist(), NOT_FINITE)
         n = len(self._start)
         ratio = now.measured.volume[:n] / np.where(self._start_volume > 0, self._start_volume, 1.0)
-        full = np.array([one.cell.rank == 3 for one in atoms[:n]], dtype=bool)
-        swollen = full & ~((ratio > 1 / VOLUME_RATIO) & (ratio < VOLUME_RATIO))
+        swollen = (self._start_volume > 0) & ~((ratio > 1 / VOLUME_RATIO) & (ratio < VOLUME_RATIO))
         risen = (now.measured.enthalpy[:n] - self._start) / rows.counts[:n]
         for place in np.flatnonzero(swollen).tolist():
             found.setdefault(place, SWOLLEN)
