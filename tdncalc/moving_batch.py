@@ -41,6 +41,8 @@ class MovingBatch:
     ----------
     members
         The structures.
+    counts
+        Atoms of each, (B,).
     budget
         The size of what is evaluated at once.
     shortest
@@ -51,6 +53,7 @@ class MovingBatch:
         self.potential = potential
         self.skin = skin
         self.members: list[Member] = []
+        self.counts: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         factor = 1 if potential.choice.kernel() is None else _KERNEL_FACTOR
         self.budget = factor * edge_budget(potential.device)
         self._anchor = np.empty((0, 3))
@@ -62,18 +65,15 @@ class MovingBatch:
         """Make a structure ready to be added; raises StructureError if it cannot be evaluated."""
         return Member(self.potential, atoms, self.skin)
 
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Atoms of each structure, (B,)."""
-        return np.array([len(member.numbers) for member in self.members], dtype=np.int64)
-
     def change(self, kept: NDArray[np.bool_], new: list[Member]) -> None:
         """Keep some of the structures, mask (B,), and append others."""
         atoms = np.repeat(kept, self.counts)
         graphs = [member.graph for member in new]
+        counts = np.array([len(member.numbers) for member in new], dtype=np.int64)
         self.members = [m for m, keep in zip(self.members, kept, strict=True) if keep] + new
         self._anchor = np.concatenate([self._anchor[atoms], *(g.positions for g in graphs)])
         self._anchor_cells = np.concatenate([self._anchor_cells[kept], *(g.cell for g in graphs)])
+        self.counts = np.concatenate([self.counts[kept], counts])
         self._parts = None
 
     def compute(

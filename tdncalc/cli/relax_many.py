@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,22 +43,19 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
         raise OptionError("--trajectory takes one structure; leave it out, or give one INPUT")
     if job.run.plot:
         raise OptionError("--plot takes one structure; leave it out, or give one INPUT")
-    paths = dict(zip(("structures", "table"), stream.paths, strict=True))
-    paths["summary"] = folder / "relax.json"
-    refuse_inputs(paths.values(), reader.specs)
-    check_free(paths.values(), job.output, replace=stream.resumes)
+    summary = folder / "relax.json"
+    refuse_inputs([*stream.paths, summary], reader.specs)
+    check_free([*stream.paths, summary], job.output, replace=stream.resumes)
     model = session.begin(job.model)
     stream.require_model(model.potential)
     make_folder(job.output)
-    known = facts(job, model) | {"files": {kind: str(path) for kind, path in paths.items()}}
     with stream:
-        write_json(paths["summary"], known)  # of a run that is killed, too
+        write_json(summary, facts(job, model) | _files(stream, summary))  # of a killed run, too
         _relax_into(stream, job, reader, model)
-    known |= {"failed": reader.failed, "interrupted": job.stop()}
-    counts = {"n_relaxed": stream.n_done, "n_converged": stream.n_converged}
-    write_json(paths["summary"], known | counts)
+    ended = facts(job, model) | _files(stream, summary) | _ended(stream, job, reader)
+    write_json(summary, ended)
     if job.report.as_json:
-        print_json(known | {"results": list(stream.records())})
+        print_json(ended | {"results": list(stream.records())})
     else:
         click.echo(_tally(stream, len(reader.failed)))
     if job.stop():
@@ -65,6 +63,21 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
     if reader.failed:
         return ExitCode.ERROR
     return ExitCode.DONE if stream.n_converged == stream.n_done else ExitCode.NOT_CONVERGED
+
+
+def _files(stream: RelaxStream, summary: Path) -> dict[str, Any]:
+    kinds = zip(("structures", "table", "summary"), (*stream.paths, summary), strict=True)
+    return {"files": {kind: str(path) for kind, path in kinds}}
+
+
+def _ended(stream: RelaxStream, job: Job, reader: Inputs) -> dict[str, Any]:
+    """Say what came of all, with what an earlier run left."""
+    return {
+        "n_relaxed": stream.n_done,
+        "n_converged": stream.n_converged,
+        "failed": reader.failed,
+        "interrupted": job.stop(),
+    }
 
 
 def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -> None:

@@ -78,7 +78,7 @@ def _by_panels(matrix: Floats) -> Floats:
         panel -= matrix[start:, :start] @ matrix[start:end, :start].T
         panel[:_PANEL], _ = dpotrf(panel[:_PANEL], lower=1)
         inverse, _ = dtrtri(panel[:_PANEL], lower=1)
-        panel[_PANEL:] = panel[_PANEL:] @ np.tril(inverse).T
+        panel[_PANEL:] = panel[_PANEL:] @ inverse.T
     return np.asfortranarray(matrix)
 
 

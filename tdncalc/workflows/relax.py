@@ -132,7 +132,7 @@ def _descend(
             return watch.back() if watch.has_good else now, failure
         watch.note(now)
         if not record.has(step):
-            record.write(problem.frame())
+            record.write(problem.frame)
             if observer is not None:
                 observer(now)
         if taken and problem.converged(now) and watch.below_start(now):

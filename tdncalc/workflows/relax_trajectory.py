@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,13 @@ class RelaxTrajectory:
         del self._recorded[step:]
         traj_file.cut_back(self._path, step)
 
-    def write(self, frame: Atoms) -> None:
-        """Append a frame."""
+    def write(self, frame: Callable[[], Atoms]) -> None:
+        """Append a frame, which is made only if there is a file."""
         if self._path is None:
             return
         if self._file is None:
             self._file = self._open(self._path)
-        self._file.write(frame)
+        self._file.write(frame())
 
     def _open(self, path: Path) -> traj_file.TrajectoryFile:
         if not self._recorded:

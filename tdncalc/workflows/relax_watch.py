@@ -62,7 +62,7 @@ class Watch:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._first: RelaxStep | None = None
-        self._good: tuple[Atoms, RelaxStep] | None = None
+        self._good: tuple[np.ndarray, np.ndarray, RelaxStep] | None = None  # positions, cell
         self._fmax = np.inf
         self._progress_at = 0
         self._nearest = NEAREST
@@ -103,11 +103,12 @@ class Watch:
     def note(self, now: RelaxStep) -> None:
         """Remember a step that is sound."""
         self._first = self._first or now
-        lower = self._good is None or self._above(now, self._good[1]) < -LOWER
+        lower = self._good is None or self._above(now, self._good[-1]) < -LOWER
         if lower or now.fmax < SMALLER * self._fmax:
             self._progress_at = now.step
         if lower:
-            self._good = self._problem.frame(), now
+            atoms = self._problem.atoms
+            self._good = atoms.positions.copy(), atoms.cell.array.copy(), now
         self._fmax = min(self._fmax, now.fmax)
 
     def below_start(self, now: RelaxStep) -> bool:
@@ -122,17 +123,17 @@ class Watch:
 
     def best(self, now: RelaxStep) -> RelaxStep:
         """Return the step to end with: this one, or the lowest if this one lies above it."""
-        if self._good is None or self._above(now, self._good[1]) <= RISE:
+        if self._good is None or self._above(now, self._good[-1]) <= RISE:
             return now
         return self.back()
 
     def back(self) -> RelaxStep:
         """Return to the lowest structure."""
         assert self._good is not None
-        frame, measured = self._good
+        positions, cell, measured = self._good
         atoms = self._problem.atoms
-        atoms.set_cell(frame.cell, apply_constraint=False)
-        atoms.set_positions(frame.positions, apply_constraint=False)
+        atoms.set_cell(cell, apply_constraint=False)
+        atoms.set_positions(positions, apply_constraint=False)
         return measured
 
     def _above(self, now: RelaxStep, then: RelaxStep) -> float:

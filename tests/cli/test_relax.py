@@ -101,7 +101,7 @@ def several(folder):
 
 def test_several_structures_stream_into_one_file_and_one_table(tdn, several, folder, files):
     assert tdn("relax", *several).code == 0
-    assert set(files()) - set(several) == {"relax.jsonl", "relaxed.extxyz"}
+    assert set(files()) - set(several) == {"relax.json", "relax.jsonl", "relaxed.extxyz"}
     records = lines(folder / "relax.jsonl")
     assert [record["input"] for record in records] == several
     assert all(record["converged"] for record in records)
