@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tdncalc.checkpoint import DEFAULT_MODEL, load_model
 from tdncalc.errors import OptionError
-from tdncalc.geometry.graph import AtomicGraph, make_graph, moved_graph
-from tdncalc.geometry.neighbors import Candidates, SkinNeighborList
+from tdncalc.geometry.graph import AtomicGraph, listed_graph, make_graph, moved_graph
+from tdncalc.geometry.neighbors import SkinNeighborList
 from tdncalc.native.choice import Evaluation
 from tdncalc.potential import Potential
 from tdncalc.results import split_results
@@ -81,7 +81,7 @@ class TDNCalculator(Calculator):
             novelty = ["novelty", "novelties"]
             self.implemented_properties = [*self.implemented_properties, *novelty]
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
-        self._listed: tuple[Candidates, AtomicGraph] | None = None
+        self._listed: tuple[int, AtomicGraph] | None = None  # with the number of its search
 
     @property
     def direct_forces(self) -> bool:
@@ -157,7 +157,11 @@ class TDNCalculator(Calculator):
             check(atoms)
             return make_graph(*structure, *self.neighbors.update(*structure[1:], atoms.pbc))
         check_finite(atoms)
-        pairs = self.neighbors.candidates(*structure[1:], atoms.pbc)
-        if self._listed is None or self._listed[0] is not pairs:
-            self._listed = pairs, make_graph(*structure, *pairs)
+        geometry = *structure[1:], atoms.pbc
+        if self._listed and not self.neighbors.holds(*geometry):
+            self._listed = None  # two lists need not lie in memory
+        if self._listed is None or self._listed[0] != self.neighbors.n_builds:
+            pairs = self.neighbors.candidates(*geometry)
+            make = make_graph if potential.choice.kernel() is None else listed_graph
+            self._listed = self.neighbors.n_builds, make(*structure, *pairs)
         return moved_graph(self._listed[1], *structure)

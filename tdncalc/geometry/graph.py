@@ -2,13 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["AtomicGraph", "batch_graphs", "edge_vectors", "make_graph", "moved_graph", "within"]
+__all__ = [
+    "AtomicGraph",
+    "batch_graphs",
+    "edge_vectors",
+    "listed_graph",
+    "make_graph",
+    "moved_graph",
+    "within",
+]
 
 
 @dataclass(frozen=True)
@@ -24,9 +33,10 @@ class AtomicGraph:
     cell
         Rows are the cell vectors in Å, (B, 3, 3) float64; zeros where there is none.
     edge_index
-        [source j, target i], (2, E) int64.
+        [source j, target i], (2, E) int64; int32 in a :func:`listed_graph`.
     edge_shift
-        Cell vectors added to the source's position, in cell units, (E, 3) float64.
+        Cell vectors added to the source's position, in cell units, (E, 3) float64; integers in a
+        :func:`listed_graph`.
     batch
         The structure each atom belongs to, (N,) int64.
     """
@@ -52,14 +62,29 @@ def make_graph(
     numbers: NDArray[np.integer],
     positions: NDArray[np.float64],
     cell: NDArray[np.float64],
-    edge_index: NDArray[np.int64],
+    edge_index: NDArray[np.integer],
     edge_shift: NDArray[np.integer],
 ) -> AtomicGraph:
     """Make the graph of one structure from arrays of the same shapes, cell (3, 3)."""
+    edge_index, wide = edge_index.astype(np.int64, copy=False), edge_shift.astype(np.float64)
+    return listed_graph(numbers, positions, cell, edge_index, wide)
+
+
+def listed_graph(
+    numbers: NDArray[np.integer],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    edge_index: NDArray[np.integer],
+    edge_shift: NDArray[Any],
+) -> AtomicGraph:
+    """Make the graph of one structure around arrays of edges, which are not copied.
+
+    Compiled kernels take edges as small as a search of neighbors leaves them.
+    """
     return AtomicGraph(
         **_structure(numbers, positions, cell),
         edge_index=torch.as_tensor(edge_index),
-        edge_shift=torch.as_tensor(edge_shift.astype(np.float64)),
+        edge_shift=torch.as_tensor(edge_shift),
         batch=torch.zeros(len(numbers), dtype=torch.int64),
     )
 

@@ -6,6 +6,7 @@ matscipy 2.8 / 8.8 / 88 ms (it refuses singular cells); not periodic, k-d tree 0
 vesin 0.3 / 3.7 / 31 ms (it ends the process where one atom is 10⁶ Å away).
 """
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,12 +25,13 @@ _Bools: TypeAlias = NDArray[np.bool_]
 _Indices: TypeAlias = NDArray[np.integer[Any]]
 _Shifts: TypeAlias = NDArray[np.integer[Any]]
 Edges: TypeAlias = tuple[_Ints, _Ints]
-Candidates: TypeAlias = tuple[_Ints, _Shifts]
+Candidates: TypeAlias = tuple[NDArray[np.int32], _Shifts]
 
 # Å by which a search reaches further than asked, so that rounding in it cannot lose a pair: one
 # arithmetic, that of `_within`, decides.
 _MARGIN = 1e-6
 _MAX_BINS = 1e5  # of vesin's search grid
+_NONE: Candidates = np.empty((2, 0), dtype=np.int32), np.empty((0, 3), dtype=np.int16)
 _FEW = 64  # atoms without periods: all pairs are measured sooner than a tree is built
 
 
@@ -109,19 +111,20 @@ class SkinNeighborList:
         return _within(candidates, self._offsets, positions, self.cutoff)
 
     def candidates(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> Candidates:
-        """Return pairs that contain all edges, in their order, shifts as small integers.
+        """Return pairs that contain all edges, in their order, as small integers.
 
         They are the same object as long as nothing was searched.
         """
-        if not self._holds(positions, cell, pbc):
+        if not self.holds(positions, cell, pbc):
+            self._candidates = _NONE  # two lists need not lie in memory
             self._candidates = _search(positions, cell, pbc, self.cutoff + self.skin)
             self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
             self._offsets_cell = np.full((3, 3), np.nan)
             self.n_builds += 1
         return self._candidates
 
-    def _holds(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> bool:
-        """Tell whether the candidates are sure to contain all edges."""
+    def holds(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> bool:
+        """Tell whether the pairs of the last search are sure to contain all edges."""
         comparable = (
             self.n_builds > 0
             and positions.shape == self._positions.shape
@@ -170,17 +173,26 @@ def _search(positions: _Floats, cell: _Floats, pbc: _Bools, cutoff: float) -> Ca
         near = (apart * apart).sum(axis=2) < reach * reach
         np.fill_diagonal(near, val=False)
         target, source = near.nonzero()
-        return np.stack([source, target]), np.zeros((len(source), 3), dtype=np.int16)
-    if not pbc.any():
-        pairs = cKDTree(positions).query_pairs(reach, output_type="ndarray").T  # (2, E/2)
-        target, source = np.concatenate([pairs, pairs[::-1]], axis=1)
-        shift = np.zeros((len(source), 3), dtype=np.int16)
-    else:
+        edge_index = np.stack([source, target]).astype(np.int32)
+        return edge_index, np.zeros((len(source), 3), dtype=np.int16)
+    pairs: _Indices
+    shift: _Shifts
+    if pbc.any():
         box = complete_cell(cell, pbc)
         _require_searchable(positions, box, pbc, reach)
-        search = NeighborList(cutoff=reach, full_list=True, n_threads=1)
-        target, source, shift = search.compute(positions, box, pbc, "ijS")
-    return _sorted(target, source, shift, len(positions))
+        search = NeighborList(cutoff=reach, full_list=False, n_threads=1)
+        pairs, shift = search.compute(positions, box, pbc, "PS", copy=False)
+    else:
+        search = cKDTree(positions)
+        pairs = search.query_pairs(reach, output_type="ndarray")
+        shift = np.zeros((len(pairs), 3), dtype=np.int32)
+    most = int(max(shift.max(initial=0), -shift.min(initial=0)))
+    code = _Code((len(positions) - 1).bit_length(), (2 * most).bit_length(), most)
+    if not code.fits:
+        return _both_ways(pairs, shift)
+    key = code.encode(pairs.view(np.int64), shift)
+    del pairs, shift, search  # much memory
+    return code.decode(key)
 
 
 def _require_searchable(positions: _Floats, box: _Floats, pbc: _Bools, reach: float) -> None:
@@ -198,31 +210,68 @@ def _require_searchable(positions: _Floats, box: _Floats, pbc: _Bools, reach: fl
         )
 
 
-def _sorted(target: _Indices, source: _Indices, shift: _Shifts, n_atoms: int) -> Candidates:
-    """Sort pairs by target, source and shift.
+def _both_ways(pairs: _Indices, shift: _Shifts) -> Candidates:
+    """Sort pairs (P, 2) with shifts (P, 3), each given once, in both directions."""
+    target, source = np.concatenate([pairs, pairs[:, ::-1]]).T
+    shift = np.concatenate([shift, -shift]).astype(np.int64)
+    order = np.lexsort((*shift.T[::-1], source, target))
+    return np.stack([source, target]).astype(np.int32)[:, order], shift[order]
 
-    Where target, source and shift fit the bits of one integer, these are sorted and taken apart
-    again: several times as fast as to sort indices and to follow them.
+
+@dataclass(frozen=True)
+class _Code:
+    """Directed pairs as integers that sort by target, then source, then shift.
+
+    To sort these and to take them apart again is several times as fast as to sort indices and to
+    follow them.
+
+    Attributes
+    ----------
+    atom_bits, shift_bits
+        What an atom's index takes, and a shift along one cell vector.
+    most
+        The largest shift, in either direction.
     """
-    if len(source) == 0:
-        return np.empty((2, 0), dtype=np.int64), np.empty((0, 3), dtype=np.int16)
-    low, high = shift.min(axis=0), shift.max(axis=0)
-    atom_bits = (n_atoms - 1).bit_length()
-    shift_bits = [int(span).bit_length() for span in high - low]
-    compact = np.int16 if max(high.max(), -low.min()) < 2**15 else np.int64
-    if 2 * atom_bits + sum(shift_bits) > 63:
-        order = np.lexsort((*shift.T[::-1], source, target))
-        return np.stack([source, target]).astype(np.int64)[:, order], shift[order].astype(compact)
-    key = target.astype(np.int64)
-    for part, bits in [(source, atom_bits), *zip((shift - low).T, shift_bits, strict=True)]:
-        key <<= bits
-        key |= part.astype(np.int64, copy=False)
-    key.sort()
-    edge_shift = np.empty((len(key), 3), dtype=compact)
-    for axis in (2, 1, 0):
-        edge_shift[:, axis] = (key & (1 << shift_bits[axis]) - 1) + low[axis]
-        key >>= shift_bits[axis]
-    return np.stack([key & (1 << atom_bits) - 1, key >> atom_bits]), edge_shift
+
+    atom_bits: int
+    shift_bits: int
+    most: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether integers of 64 bits can hold it, and those of 16 the shifts."""
+        return 2 * self.atom_bits + 3 * self.shift_bits <= 63 and self.most < 2**15
+
+    def encode(self, pairs: _Ints, shift: _Shifts) -> _Ints:
+        """Return both directions of pairs (P, 2) with shifts (P, 3), sorted, (2P,)."""
+        offset = np.zeros(len(pairs), dtype=np.int64)
+        for part in shift.T:
+            offset <<= self.shift_bits
+            offset += part
+        zero = sum(self.most << axis * self.shift_bits for axis in range(3))
+        key = np.empty(2 * len(pairs), dtype=np.int64)
+        for half, (target, source) in zip(np.split(key, 2), (pairs.T, pairs.T[::-1]), strict=True):
+            np.left_shift(target, self.atom_bits, out=half)
+            half |= source
+            half <<= 3 * self.shift_bits
+            half += offset
+            half += zero
+            np.negative(offset, out=offset)
+        key.sort()
+        return key
+
+    def decode(self, key: _Ints) -> Candidates:
+        """Return the pairs of integers, which are used up."""
+        shift = np.empty((len(key), 3), dtype=np.int16)
+        for axis in (2, 1, 0):
+            shift[:, axis] = key & (1 << self.shift_bits) - 1
+            key >>= self.shift_bits
+        shift -= self.most
+        edge_index = np.empty((2, len(key)), dtype=np.int32)
+        edge_index[0] = key & (1 << self.atom_bits) - 1
+        key >>= self.atom_bits
+        edge_index[1] = key
+        return edge_index, shift
 
 
 def _offsets(edge_shift: _Shifts, cell: _Floats) -> _Floats:
@@ -241,4 +290,5 @@ def _within(candidates: Candidates, offsets: _Floats, positions: _Floats, cutoff
         component = (x[source] - x[target]) + offset
         squared += component * component
     near = np.flatnonzero(squared < cutoff * cutoff)
-    return candidates[0][:, near], candidates[1][near].astype(np.int64)
+    edge_index, edge_shift = candidates[0][:, near], candidates[1][near]
+    return edge_index.astype(np.int64), edge_shift.astype(np.int64)

@@ -3,10 +3,14 @@
 
 #include "model.h"
 
-// Features of a block that its backward pass needs again; all (components, BLOCK, channels).
+// What the backward pass of a block needs of a layer; all (components, BLOCK, channels).
 struct Kept {
     float gathered[D * BLOCK * CE];
-    float out[D * BLOCK * C];
+    float out[D * BLOCK * C];  // the features before their gates
+};
+
+// What it needs as well, and can compute again from `out`.
+struct Gates {
     float hidden[BLOCK * H];
     float gates[BLOCK * (L + 1) * C];  // scalars first, then the gates of each degree
     float read[BLOCK * C];
@@ -14,8 +18,9 @@ struct Kept {
 
 // Short-lived features of one thread.
 struct Scratch {
-    Kept last;
-    float gathered[D * BLOCK * CE];
+    Kept kept;
+    Gates gates;
+    float messages[D * BLOCK * CE];
     float mixed[D * BLOCK * C];
     float total[D * BLOCK * C];
     float state[D * BLOCK * C];
@@ -106,16 +111,15 @@ INLINE void sum_powers_back(const Layer& layer, const int32_t* elements, int cou
         }
 }
 
-// out += residual of the atom's element · state, both (DOUT, BLOCK, C).
+// out = residual of the atom's element · state, both (DOUT, BLOCK, C); they may be the same.
 template <int OUT>
-INLINE void add_residual(const float* residual, const int32_t* elements, int count,
-                         const float* state, float* out) {
+INLINE void weigh_residual(const float* residual, const int32_t* elements, int count,
+                           const float* state, float* out) {
     for (int d = 0; d < components(OUT); ++d)
-        for (int slot = 0; slot < count; ++slot) {
-            const float* w = residual + (elements[slot] * (OUT + 1) + degree_of(d)) * C;
-            const int place = (d * BLOCK + slot) * C;
-            for (int v = 0; v < C; v += VL)
-                store(out + place + v, load(out + place + v) + load(w + v) * load(state + place + v));
+        for (int slot = 0; slot < BLOCK; ++slot) {
+            const int element = slot < count ? elements[slot] : 0, place = (d * BLOCK + slot) * C;
+            const float* w = residual + (element * (OUT + 1) + degree_of(d)) * C;
+            for (int v = 0; v < C; v += VL) store(out + place + v, load(w + v) * load(state + place + v));
         }
 }
 
@@ -134,83 +138,92 @@ INLINE void silu_back(const float* x, float* y, int n) {
     }
 }
 
-// From s.gathered, messages (D, BLOCK, CE), to the layer's features, s.state (DOUT, BLOCK, C): fills
-// kept. `before` are the features of the layer before, as many components as there are here.
+// From the features before their gates, out, to the layer's features, state (DOUT, BLOCK, C).
 template <int T>
-static void forward(const Layer& layer, const int32_t* elements, int count, Scratch& s, Kept& kept,
-                    const float* before) {
-    constexpr int OUT = out_degree(T), DOUT = components(OUT);
-    std::memcpy(kept.gathered, s.gathered, sizeof s.gathered);
-    mix<L, CE, C>(s.gathered, layer.up, s.mixed);
-    sum_powers<OUT>(layer, elements, count, s.mixed, s.total);
-    mix<OUT, C, C>(s.total, layer.linear, kept.out);
-    if constexpr (T > 0) add_residual<OUT>(layer.residual, elements, count, before, kept.out);
-    multiply<BLOCK, C, H, false>(kept.out, layer.inner, kept.hidden);
-    silu(kept.hidden, s.hidden, BLOCK * H);
-    multiply<BLOCK, H, (OUT + 1) * C, false>(s.hidden, layer.outer, kept.gates);
-    for (int d = 0; d < DOUT; ++d)
+static void apply_gates(const float* out, const Gates& g, float* state) {
+    constexpr int OUT = out_degree(T);
+    for (int d = 0; d < components(OUT); ++d)
         for (int slot = 0; slot < BLOCK; ++slot) {
-            const float* gate = kept.gates + (slot * (OUT + 1) + degree_of(d)) * C;
+            const float* gate = g.gates + (slot * (OUT + 1) + degree_of(d)) * C;
             const int place = (d * BLOCK + slot) * C;
             for (int v = 0; v < C; v += VL) {
-                const V x = load(kept.out + place + v), g = load(gate + v);
-                store(s.state + place + v, d ? x * (1.0f + g) : x + g);
+                const V x = load(out + place + v), own = load(gate + v);
+                store(state + place + v, d ? x * (1.0f + own) : x + own);
             }
         }
 }
 
-// Energy of each atom from the scalars of its features (BLOCK, C), added to energies.
-static void readout(const Layer& layer, int count, const float* scalars, Kept& kept, Scratch& s,
-                    double* energies) {
-    multiply<BLOCK, C, C, false>(scalars, layer.read_inner, kept.read);
-    silu(kept.read, s.wide, BLOCK * C);
+// The same with the gates, which are computed, into s.state.
+template <int T>
+static void find_gates(const Layer& layer, const float* out, Gates& g, Scratch& s) {
+    multiply<BLOCK, C, H, false>(out, layer.inner, g.hidden);
+    silu(g.hidden, s.hidden, BLOCK * H);
+    multiply<BLOCK, H, (out_degree(T) + 1) * C, false>(s.hidden, layer.outer, g.gates);
+    apply_gates<T>(out, g, s.state);
+    multiply<BLOCK, C, C, false>(s.state, layer.read_inner, g.read);
+}
+
+// From kept.gathered to kept.out, g and the layer's features, s.state. `passed` holds the features of
+// the layer before, as many components as there are here; it may be kept.out.
+template <int T>
+static void forward(const Layer& layer, const int32_t* elements, int count, Scratch& s, Kept& kept,
+                    Gates& g, const float* passed) {
+    constexpr int OUT = out_degree(T);
+    mix<L, CE, C>(kept.gathered, layer.up, s.mixed);
+    sum_powers<OUT>(layer, elements, count, s.mixed, s.total);
+    if constexpr (T > 0) weigh_residual<OUT>(layer.residual, elements, count, passed, kept.out);
+    mix<OUT, C, C, (T > 0)>(s.total, layer.linear, kept.out);
+    find_gates<T>(layer, kept.out, g, s);
+}
+
+// Energy of each atom from the scalars of its features, added to energies.
+static void readout(const Layer& layer, int count, const Gates& g, Scratch& s, double* energies) {
+    silu(g.read, s.wide, BLOCK * C);
     for (int slot = 0; slot < count; ++slot) {
         V total = V{};
         for (int v = 0; v < C; v += VL)
-            total += load(scalars + slot * C + v) * load(layer.read_linear + v) +
+            total += load(s.state + slot * C + v) * load(layer.read_linear + v) +
                      load(s.wide + slot * C + v) * load(layer.read_outer + v);
         energies[slot] += sum(total);
     }
 }
 
 // Adds the derivative of the readout's energies by the scalars.
-static void readout_back(const Layer& layer, const Kept& kept, Scratch& s, float* back) {
+static void readout_back(const Layer& layer, const Gates& g, Scratch& s, float* back) {
     for (int slot = 0; slot < BLOCK; ++slot)
         for (int v = 0; v < C; v += VL) {
             store(s.wide + slot * C + v, load(layer.read_outer + v));
             store(back + slot * C + v, load(back + slot * C + v) + load(layer.read_linear + v));
         }
-    silu_back(kept.read, s.wide, BLOCK * C);
+    silu_back(g.read, s.wide, BLOCK * C);
     multiply<BLOCK, C, C, true>(s.wide, layer.read_inner_back, back);
 }
 
-// From the derivative by the layer's features, s.back (DOUT, BLOCK, C), to that by the gathered
-// messages, s.gathered (D, BLOCK, CE), and by the features of the layer before, state_back, as many
-// components as there are here.
+// From the derivative by the layer's features but for its readout, back (DOUT, BLOCK, C), which is used
+// up, to that by the gathered messages, s.messages (D, BLOCK, CE), and by the features of the layer
+// before, passed, as many components as there are here; it may be kept.out.
 template <int T>
 static void backward(const Layer& layer, const int32_t* elements, int count, const Kept& kept,
-                     Scratch& s, float* state_back) {
-    constexpr int OUT = out_degree(T), DOUT = components(OUT);
+                     const Gates& g, Scratch& s, float* back, float* passed) {
+    constexpr int OUT = out_degree(T);
+    readout_back(layer, g, s, back);
     std::memset(s.wide, 0, sizeof s.wide);
-    for (int d = 0; d < DOUT; ++d)
+    for (int d = 0; d < components(OUT); ++d)
         for (int slot = 0; slot < BLOCK; ++slot) {
             const int place = (d * BLOCK + slot) * C, at = (slot * (OUT + 1) + degree_of(d)) * C;
             for (int v = 0; v < C; v += VL) {
-                const V back = load(s.back + place + v);
-                const V gate = d ? back * load(kept.out + place + v) : back;
+                const V own = load(back + place + v);
+                const V gate = d ? own * load(kept.out + place + v) : own;
                 store(s.wide + at + v, load(s.wide + at + v) + gate);
-                if (d) store(s.back + place + v, back * (1.0f + load(kept.gates + at + v)));
+                if (d) store(back + place + v, own * (1.0f + load(g.gates + at + v)));
             }
         }
     multiply<BLOCK, (OUT + 1) * C, H, false>(s.wide, layer.outer_back, s.hidden);
-    silu_back(kept.hidden, s.hidden, BLOCK * H);
-    multiply<BLOCK, H, C, true>(s.hidden, layer.inner_back, s.back);
-    if constexpr (T > 0) {
-        std::memset(state_back, 0, sizeof(float) * DOUT * BLOCK * C);
-        add_residual<OUT>(layer.residual, elements, count, s.back, state_back);
-    }
-    mix<OUT, C, C>(s.back, layer.linear_back, s.total);
-    mix<L, CE, C>(kept.gathered, layer.up, s.mixed);  // again: it is wider than what was kept
+    silu_back(g.hidden, s.hidden, BLOCK * H);
+    multiply<BLOCK, H, C, true>(s.hidden, layer.inner_back, back);
+    if constexpr (T > 0) weigh_residual<OUT>(layer.residual, elements, count, back, passed);
+    mix<OUT, C, C>(back, layer.linear_back, s.total);
+    mix<L, CE, C>(kept.gathered, layer.up, s.mixed);
     sum_powers_back<OUT>(layer, elements, count, s.mixed, s.total);
-    mix<L, C, CE>(s.total, layer.up_back, s.gathered);
+    mix<L, C, CE>(s.total, layer.up_back, s.messages);
 }

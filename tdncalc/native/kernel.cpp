@@ -2,8 +2,8 @@
 //
 // Atoms are worked through in blocks. A pass per layer gathers messages edge by edge into a block's
 // features and multiplies them; passes from the last layer to the first carry the derivative of the
-// energy back. An atom belongs to one block, and sums run in the order of the neighbor list: results
-// do not depend on the number of threads.
+// energy back, and compute again what was not worth the memory. An atom belongs to one block, and sums
+// run in the order of the neighbor list: results do not depend on the number of threads.
 //
 // "sizes.h" and "network.h" are generated: the sizes of a network, and its coupling coefficients
 // unrolled. Letters: D components, C channels of an atom, CE of a message, L largest degree, V a vector
@@ -16,17 +16,28 @@
 #include "edges.h"
 #include "list.h"
 
+constexpr int LAST = N_LAYERS - 1;
+constexpr int FEW = 4000;  // atoms up to which more than two layers keep their gates
+
 // Memory of the passes over one part of a list, reused from one to the next.
 struct Memory {
-    Buffer<Kept> kept[N_LAYERS];      // by block
-    Buffer<float> sent[N_LAYERS];     // (N, D, CE): messages before they are coupled
-    Buffer<float> gathered_back[2];   // (N, D, CE): derivative by the gathered messages, in turn
-    Buffer<float> state, state_back;  // by block, (PASSED, BLOCK, C)
-    Buffer<float> vectors;            // (candidates, 3): edges within the cutoff, packed by atom
-    Buffer<int32_t> near, place;      // their sources, and their places among the atom's candidates
-    Buffer<int32_t> n_near;           // (N,)
-    Buffer<float> projected;          // (N, RANK): scalars on the axes of the distance
-    Buffer<float> pair_gradient;      // (candidates, 3): derivative by the edge vectors of a pair
+    // By block. In the `out` of a layer the features of the one before wait for its forward pass, and
+    // after its backward pass the derivative by them. The last layer takes scalars, and keeps nothing.
+    Buffer<Kept> kept[N_LAYERS];
+    Buffer<float> scalars;  // by block, (BLOCK, C)
+    Buffer<Gates, false> gates[N_LAYERS];  // by block
+    // (N, D, CE): messages of layer t before they are coupled in t % 2, and in the backward pass the
+    // derivative by its gathered messages in (t + 1) % 2.
+    Buffer<float> carried[2];
+    // Edges within the cutoff, those of an atom together. There is room for all candidates.
+    Buffer<float, false> vectors;        // (edges, 3)
+    Buffer<int32_t, false> near;         // (edges,): their sources
+    Buffer<float, false> edge_gradient;  // (edges, 3): derivative by the edge vectors of a pair
+    std::atomic<int64_t> n_edges;
+    Buffer<int64_t> start;               // (N,): the first of an atom's edges
+    Buffer<int32_t> n_near;              // (N,): how many it has
+    Buffer<int32_t> place;               // (candidates,): among the atom's edges, or −1
+    Buffer<float> projected;             // (N, RANK): scalars on the axes of the distance
 };
 
 // Of each worker. A deque: memory does not move.
@@ -66,32 +77,46 @@ static Scratch& scratch() {
     return *mine;
 }
 
+// Edges of an atom until their number is known.
+struct Found {
+    std::vector<float> vectors;
+    std::vector<int32_t> near;
+};
+
 static void find_edges(const Task& task, int i) {
+    thread_local Found found;
     const Pairs& list = task.list;
     Memory& memory = *task.memory;
     const int64_t first = list.first[i], last = list.first[i + 1];
-    const double* own = task.positions + 3 * i;
+    found.vectors.resize(std::max(found.vectors.size(), 3 * size_t(last - first)));
+    found.near.resize(std::max(found.near.size(), size_t(last - first)));
+    const double* own = task.positions + 3 * size_t(i);
     const double limit = task.m.cutoff * task.m.cutoff;
     double nearest = limit;
     int count = 0;
     for (int64_t p = first; p < last; ++p) {
         const double* other = task.positions + 3 * size_t(list.source[p]);
         const double* offset = task.offsets + 3 * size_t(list.shift[p]);
-        const double x = other[0] + offset[0] - own[0], y = other[1] + offset[1] - own[1],
-                     z = other[2] + offset[2] - own[2];
-        float* gradient = memory.pair_gradient + 3 * p;
-        gradient[0] = gradient[1] = gradient[2] = 0;
-        float* vector = memory.vectors + 3 * (first + count);
+        // in this order the two directions of a pair round alike
+        const double x = (other[0] - own[0]) + offset[0], y = (other[1] - own[1]) + offset[1],
+                     z = (other[2] - own[2]) + offset[2];
+        float* vector = found.vectors.data() + 3 * count;
         vector[0] = float(x);
         vector[1] = float(y);
         vector[2] = float(z);
-        memory.near[first + count] = list.source[p];
-        memory.place[first + count] = int32_t(p - first);
+        found.near[count] = list.source[p];
         const double squared = x * x + y * y + z * z;
-        count += squared < limit;
+        const bool within = squared < limit;
+        memory.place[p] = within ? count : -1;
+        count += within;
         nearest = std::min(nearest, squared);
     }
+    const int64_t start = memory.n_edges.fetch_add(count, std::memory_order_relaxed);
+    std::copy_n(found.vectors.data(), 3 * count, memory.vectors + 3 * start);
+    std::copy_n(found.near.data(), count, memory.near + start);
+    std::fill_n(memory.edge_gradient + 3 * start, 3 * count, 0.0f);
     task.nearest[i] = nearest;
+    memory.start[i] = start;
     memory.n_near[i] = count;
 }
 
@@ -102,7 +127,7 @@ static void gather_block(const Task& task, int t, int start, int count, float* g
     Edges g;
     for (int slot = 0; slot < count; ++slot) {
         const int i = start + slot, own = task.elements[i];
-        const int64_t first = task.list.first[i];
+        const int64_t first = memory.start[i];
         V a[D][EV] = {};
         for (int n = 0; n < memory.n_near[i]; n += VL) {
             read<1>(g, task.m, t, task.elements, own, memory.vectors + 3 * first,
@@ -114,7 +139,7 @@ static void gather_block(const Task& task, int t, int start, int count, float* g
                     task.energies[i] += repulsion(task.m, task.m.pairs[g.pair[e]], g.length[e], slope);
                 }
             } else {
-                gather(g, memory.sent[t] + 0, a);
+                gather(g, memory.carried[t % 2] + 0, a);
             }
         }
         for (int d = 0; d < D; ++d)
@@ -122,11 +147,9 @@ static void gather_block(const Task& task, int t, int start, int count, float* g
     }
 }
 
-static void add_gradient(const Task& task, int64_t first, int n, int count, float sign, const V x[3]) {
-    for (int e = 0; e < count; ++e) {
-        float* out = task.memory->pair_gradient + 3 * (first + task.memory->place[first + n + e]);
-        for (int c = 0; c < 3; ++c) out[c] += sign * x[c][e];
-    }
+static void add_gradient(float* out, int count, float sign, const V x[3]) {
+    for (int e = 0; e < count; ++e)
+        for (int c = 0; c < 3; ++c) out[3 * e + c] += sign * x[c][e];
 }
 
 // First layer: from the derivative by the messages gathered in a block to that by its edges.
@@ -136,7 +159,7 @@ static void first_edges_back(const Task& task, int start, int count, const float
     EdgeBack back;
     for (int slot = 0; slot < count; ++slot) {
         const int i = start + slot;
-        const int64_t first = task.list.first[i];
+        const int64_t first = memory.start[i];
         V a_back[D][EV];
         for (int d = 0; d < D; ++d)
             for (int v = 0; v < EV; ++v)
@@ -152,34 +175,34 @@ static void first_edges_back(const Task& task, int start, int count, const float
                 repulsion(task.m, task.m.pairs[g.pair[e]], g.length[e], slope);
                 for (int c = 0; c < 3; ++c) x[c][e] += slope * g.u[c][e];
             }
-            add_gradient(task, first, n, g.count, 1, x);
+            add_gradient(memory.edge_gradient + 3 * (first + n), g.count, 1, x);
         }
     }
 }
 
-// Layer t: derivatives by the edges that start in a block, and by what its atoms send, (D, BLOCK, CE).
-static void edges_back(const Task& task, int t, int start, int count, float* sent_back) {
+// Layer t: derivatives by the edges that start in a block; what its atoms send, (D, BLOCK, CE), becomes
+// the derivative by that.
+static void edges_back(const Task& task, int t, int start, int count, float* messages) {
     Memory& memory = *task.memory;
     Edges g;
     EdgeBack back;
     for (int slot = 0; slot < count; ++slot) {
         const int i = start + slot;
-        const int64_t first = task.list.first[i];
+        const int64_t first = memory.start[i];
         V s[D][EV], s_back[D][EV] = {};
         for (int d = 0; d < D; ++d)
-            for (int v = 0; v < EV; ++v)
-                s[d][v] = load(memory.sent[t] + (size_t(i) * D + d) * CE + v * VL);
+            for (int v = 0; v < EV; ++v) s[d][v] = load(messages + (d * BLOCK + slot) * CE + v * VL);
         for (int n = 0; n < memory.n_near[i]; n += VL) {
             read<-1>(g, task.m, t, task.elements, task.elements[i], memory.vectors + 3 * first,
                      memory.near + first, n, memory.n_near[i]);
-            gather_back(g, memory.gathered_back[t % 2] + 0, s, s_back, back);
+            gather_back(g, memory.carried[(t + 1) % 2] + 0, s, s_back, back);
             V x[3];
             by_vector(g, back, x);
-            add_gradient(task, first, n, g.count, -1, x);
+            add_gradient(memory.edge_gradient + 3 * (first + n), g.count, -1, x);
         }
         for (int d = 0; d < D; ++d)
             for (int v = 0; v < EV; ++v)
-                store(sent_back + (d * BLOCK + slot) * CE + v * VL, s_back[d][v]);
+                store(messages + (d * BLOCK + slot) * CE + v * VL, s_back[d][v]);
     }
 }
 
@@ -191,33 +214,65 @@ static void spread(const float* block, int start, int count, float* by_atom) {
                         CE * sizeof(float));
 }
 
+static void collect(const float* by_atom, int start, int count, float* block) {
+    for (int slot = 0; slot < count; ++slot)
+        for (int d = 0; d < D; ++d)
+            std::memcpy(block + (d * BLOCK + slot) * CE, by_atom + (size_t(start + slot) * D + d) * CE,
+                        CE * sizeof(float));
+}
+
+// What a block keeps of a layer. Without a backward pass one layer's memory does for all.
 template <int T>
-static void backward_block(const Task& task, int block, int start, int count, const Kept& kept,
-                           Scratch& s) {
-    const Layer& layer = task.m.layers[T];
-    float* state_back = task.memory->state_back + size_t(block) * PASSED * BLOCK * C;
-    readout_back(layer, kept, s, s.back);
-    backward<T>(layer, task.elements + start, count, kept, s, state_back);
-    if constexpr (T > 0)
-        spread(s.gathered, start, count, task.memory->gathered_back[T % 2] + 0);
+static Kept& kept_of(const Task& task, int block) {
+    if constexpr (T == LAST)
+        return scratch().kept;
     else
-        first_edges_back(task, start, count, s.gathered);
+        return task.memory->kept[task.gradient ? T : 0][block];
+}
+
+static bool keeps_gates(const Task& task) {
+    return task.gradient && (N_LAYERS <= 2 || task.list.n_atoms <= FEW);
+}
+
+template <int T>
+static Gates& gates_of(const Task& task, int block) {
+    return T < LAST && keeps_gates(task) ? task.memory->gates[T][block] : scratch().gates;
+}
+
+// Where a block's features wait for layer T, and then the derivative by them.
+template <int T>
+static float* passed_to(const Task& task, int block) {
+    if constexpr (T == LAST)
+        return task.memory->scalars + size_t(block) * BLOCK * C;
+    else
+        return kept_of<T>(task, block).out;
+}
+
+template <int T>
+static void backward_block(const Task& task, int block, float* back) {
+    Scratch& s = scratch();
+    const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
+    backward<T>(task.m.layers[T], task.elements + start, count, kept_of<T>(task, block),
+                gates_of<T>(task, block), s, back, passed_to<T>(task, block));
+    if constexpr (T > 0)
+        spread(s.messages, start, count, task.memory->carried[(T + 1) % 2] + 0);
+    else
+        first_edges_back(task, start, count, s.messages);
 }
 
 template <int T>
 static void forward_pass(const Task& task, int block) {
-    constexpr bool LAST = T == N_LAYERS - 1;
     Memory& memory = *task.memory;
     Scratch& s = scratch();
     const Layer& layer = task.m.layers[T];
     const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
     if constexpr (T == 0)
         for (int slot = 0; slot < count; ++slot) find_edges(task, start + slot);
-    gather_block<T == 0>(task, T, start, count, s.gathered);
-    Kept& kept = LAST || !task.gradient ? s.last : memory.kept[T][block];
-    float* passed = memory.state + size_t(block) * PASSED * BLOCK * C;
-    forward<T>(layer, task.elements + start, count, s, kept, passed);
-    readout(layer, count, s.state, kept, s, task.energies + start);
+    Kept& kept = kept_of<T>(task, block);
+    gather_block<T == 0>(task, T, start, count, kept.gathered);
+    Gates& g = gates_of<T>(task, block);
+    forward<T>(layer, task.elements + start, count, s, kept, g, passed_to<T>(task, block));
+    readout(layer, count, g, s, task.energies + start);
     if (task.descriptors)
         for (int slot = 0; slot < count; ++slot)
             std::memcpy(task.descriptors + (size_t(start + slot) * N_LAYERS + T) * C,
@@ -226,51 +281,64 @@ static void forward_pass(const Task& task, int block) {
         for (int i = start; i < start + count; ++i)
             add_distance<T>(task.distance + task.elements[i] * DISTANCE, s.state + (i - start) * C,
                             memory.projected + size_t(i) * RANK, task.novelties[i]);
-    if constexpr (!LAST) {
+    if constexpr (T < LAST) {
         constexpr int NEXT = components(out_degree(T + 1));
-        std::memcpy(passed, s.state, sizeof(float) * NEXT * BLOCK * C);
-        mix<L, C, CE>(s.state, task.m.layers[T + 1].down, s.gathered);
-        spread(s.gathered, start, count, memory.sent[T + 1] + 0);
+        std::memcpy(passed_to<T + 1>(task, block), s.state, sizeof(float) * NEXT * BLOCK * C);
+        mix<L, C, CE>(s.state, task.m.layers[T + 1].down, s.messages);
+        spread(s.messages, start, count, memory.carried[(T + 1) % 2] + 0);
     } else if (task.gradient) {
         std::memset(s.back, 0, sizeof(float) * BLOCK * C);
-        backward_block<T>(task, block, start, count, kept, s);
+        backward_block<T>(task, block, s.back);
     }
 }
 
-// The backward pass of layer T < N_LAYERS − 1 begins with the edges of the layer above.
+// The backward pass of layer T < LAST begins with the edges of the layer above.
 template <int T>
 static void backward_pass(const Task& task, int block) {
-    Memory& memory = *task.memory;
     Scratch& s = scratch();
     const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
-    edges_back(task, T + 1, start, count, s.gathered);
-    constexpr size_t NEXT = sizeof(float) * components(out_degree(T + 1)) * BLOCK * C;
-    std::memcpy(s.back, memory.state_back + size_t(block) * PASSED * BLOCK * C, NEXT);
-    std::memset((char*)s.back + NEXT, 0, sizeof s.back - NEXT);
-    mix<L, CE, C, true>(s.gathered, task.m.layers[T + 1].down_back, s.back);
-    backward_block<T>(task, block, start, count, memory.kept[T][block], s);
+    const Layer& above = task.m.layers[T + 1];
+    const float* out = kept_of<T>(task, block).out;
+    if (!keeps_gates(task))
+        find_gates<T>(task.m.layers[T], out, gates_of<T>(task, block), s);
+    else if (T + 1 < LAST)
+        apply_gates<T>(out, gates_of<T>(task, block), s.state);
+    if (T + 1 < LAST)
+        mix<L, C, CE>(s.state, above.down, s.messages);
+    else
+        collect(task.memory->carried[LAST % 2] + 0, start, count, s.messages);
+    edges_back(task, T + 1, start, count, s.messages);
+    float* back = passed_to<T + 1>(task, block);
+    if constexpr (T + 1 == LAST) {
+        std::memcpy(s.back, back, sizeof(float) * BLOCK * C);
+        std::memset(s.back + BLOCK * C, 0, sizeof s.back - sizeof(float) * BLOCK * C);
+        back = s.back;
+    }
+    mix<L, CE, C, true>(s.messages, above.down_back, back);
+    backward_block<T>(task, block, back);
 }
 
 // Forces: an edge vector grows with the source's position and shrinks with the target's.
 static void force_pass(const Task& task, int block) {
     const Pairs& list = task.list;
     Memory& memory = *task.memory;
-    const int start = block * BLOCK, end = std::min(start + BLOCK, list.n_atoms);
-    for (int i = start; i < end; ++i) {
-        const int64_t first = list.first[i];
+    const int begin = block * BLOCK, end = std::min(begin + BLOCK, list.n_atoms);
+    for (int i = begin; i < end; ++i) {
         double force[3] = {}, strain[9] = {};
-        for (int n = 0; n < memory.n_near[i]; ++n) {
-            const int64_t p = first + memory.place[first + n];
-            const float* mine = memory.pair_gradient + 3 * p;
-            const float* theirs = memory.pair_gradient + 3 * list.reverse[p];
-            const float* vector = memory.vectors + 3 * (first + n);
+        for (int64_t p = list.first[i]; p < list.first[i + 1]; ++p) {
+            if (memory.place[p] < 0) continue;
+            const int j = list.source[p], back = memory.place[list.first[j] + list.reverse[p]];
+            const int64_t edge = memory.start[i] + memory.place[p];
+            const float* mine = memory.edge_gradient + 3 * edge;
+            const float* theirs = memory.edge_gradient + 3 * (memory.start[j] + back);
+            const float* vector = memory.vectors + 3 * edge;
             for (int a = 0; a < 3; ++a) {
                 force[a] += double(mine[a]) - double(theirs[a]);
                 for (int b = 0; b < 3; ++b) strain[3 * a + b] += double(vector[a]) * double(mine[b]);
             }
         }
-        std::memcpy(task.forces + 3 * i, force, sizeof force);
-        if (task.virial) std::memcpy(task.virial + 9 * i, strain, sizeof strain);
+        std::memcpy(task.forces + 3 * size_t(i), force, sizeof force);
+        if (task.virial) std::memcpy(task.virial + 9 * size_t(i), strain, sizeof strain);
     }
 }
 
@@ -281,7 +349,7 @@ static void passes(std::vector<Pass>& list, bool gradient) {
     if constexpr (T < N_LAYERS) {
         list.push_back(forward_pass<T>);
         passes<T + 1>(list, gradient);
-        if constexpr (T < N_LAYERS - 1)
+        if constexpr (T < LAST)
             if (gradient) list.push_back(backward_pass<T>);
     }
 }
@@ -291,21 +359,26 @@ static int n_blocks(int n_atoms) { return (n_atoms + BLOCK - 1) / BLOCK; }
 // Make room for parts of up to so many atoms and pairs: it is the caller who meets a lack of memory.
 static void make_room(Memory& memory, size_t n, size_t pairs, bool gradient, bool novelties) {
     const size_t blocks = n_blocks(int(n));
-    memory.state.need(blocks * PASSED * BLOCK * C);
-    memory.state_back.need(blocks * PASSED * BLOCK * C);
-    for (int t = 0; t < N_LAYERS - 1; ++t) memory.kept[t].need(gradient ? blocks : 0);
-    for (int t = 1; t < N_LAYERS; ++t) memory.sent[t].need(n * D * CE);
-    for (int t = 1; t < N_LAYERS && gradient; ++t) memory.gathered_back[t % 2].need(n * D * CE);
-    memory.vectors.need(3 * pairs + 3);
-    memory.near.need(pairs + 1);
-    memory.place.need(pairs + 1);
+    const size_t gated = N_LAYERS <= 2 ? blocks : std::min(blocks, size_t(n_blocks(FEW)));
+    for (int t = 0; t < LAST; ++t) {
+        memory.kept[t].need(gradient || t == 0 ? blocks : 0);
+        memory.gates[t].need(gradient ? gated : 0);
+    }
+    memory.scalars.need(blocks * BLOCK * C);
+    for (int t = 1; t < N_LAYERS; ++t) memory.carried[t % 2].need(n * D * CE);
+    if (LAST == 1 && gradient) memory.carried[0].need(n * D * CE);
+    memory.vectors.need(3 * pairs);
+    memory.near.need(pairs);
+    memory.edge_gradient.need(3 * pairs);
+    memory.start.need(n);
     memory.n_near.need(n);
+    memory.place.need(pairs);
     memory.projected.need(novelties ? n * RANK : 0);
-    memory.pair_gradient.need(3 * pairs);
 }
 
 static void compute(Task task, Memory& memory, int threads) {
     task.memory = &memory;
+    memory.n_edges = 0;
     std::fill_n(task.energies, task.list.n_atoms, 0.0);
     std::vector<Pass> todo;
     passes<0>(todo, task.gradient);
@@ -401,14 +474,17 @@ Memories* tdn_memory() { return new Memories; }
 
 void tdn_free_memory(Memories* memories) { delete memories; }
 
-// Returns null where the pairs are not a full list.
-List* tdn_list(int n_atoms, int n_structures, int64_t n_pairs, const int64_t* source,
-               const int64_t* target, const double* shift, const int64_t* structure) {
+// Shifts have 16 bits, or 32 where wide. Returns null where the pairs are not a full list.
+List* tdn_list(int n_atoms, int n_structures, int64_t n_pairs, const int32_t* source,
+               const int32_t* target, int wide, const void* shift, const int64_t* structure) {
     auto list = std::make_unique<List>();
     list->n_atoms = n_atoms;
     list->n_structures = n_structures;
-    if (!fill_list(*list, n_pairs, source, target, shift, structure, SMALL)) return nullptr;
-    return list.release();
+    auto fill = [&](auto* shifts) {
+        return fill_list(*list, n_pairs, source, target, shifts, structure, SMALL);
+    };
+    const bool full = wide ? fill((const int32_t*)shift) : fill((const int16_t*)shift);
+    return full ? list.release() : nullptr;
 }
 
 void tdn_free_list(List* list) { delete list; }

@@ -12,7 +12,7 @@ struct Pairs {
     int n_atoms;
     std::vector<int64_t> first;
     std::vector<int32_t> source;
-    std::vector<int64_t> reverse;  // place of the same pair seen from its source
+    std::vector<int32_t> reverse;  // place of the same pair among those of its source
     std::vector<int32_t> shift;    // which of the shifts of the list
 };
 
@@ -27,9 +27,10 @@ struct List {
 
 using Key = std::array<int32_t, 4>;  // structure and shift
 
-// Returns false where a pair has no reverse or an index is out of range.
-static bool find_pairs(List& list, Pairs& pairs, int64_t n_pairs, const int64_t* source,
-                       const int64_t* target, const double* shift, const int64_t* structure) {
+// Shifts are any integers. Returns false where a pair has no reverse or an index is out of range.
+template <class Shift>
+static bool find_pairs(List& list, Pairs& pairs, int64_t n_pairs, const int32_t* source,
+                       const int32_t* target, const Shift* shift, const int64_t* structure) {
     const int n = pairs.n_atoms;
     pairs.first.assign(n + 1, 0);
     for (int64_t p = 0; p < n_pairs; ++p) {
@@ -54,8 +55,8 @@ static bool find_pairs(List& list, Pairs& pairs, int64_t n_pairs, const int64_t*
     int32_t last_number = -1;
     std::vector<int64_t> place(pairs.first.begin(), pairs.first.end() - 1);
     for (int64_t p = 0; p < n_pairs; ++p) {
-        const double* s = shift + 3 * p;
-        const Key key{int32_t(structure[target[p]]), int32_t(s[0]), int32_t(s[1]), int32_t(s[2])};
+        const Shift* s = shift + 3 * p;
+        const Key key{int32_t(structure[target[p]]), s[0], s[1], s[2]};
         if (key != last) {
             last = key;
             last_number = number(key);
@@ -85,7 +86,7 @@ static bool find_pairs(List& list, Pairs& pairs, int64_t n_pairs, const int64_t*
                 while (q < pairs.first[j + 1] && !matches(q)) ++q;
                 if (q == pairs.first[j + 1]) return false;
             }
-            pairs.reverse[p] = q;
+            pairs.reverse[p] = int32_t(q - pairs.first[j]);
             place[j] = q + 1;
         }
     return true;
@@ -96,23 +97,23 @@ static Pairs part_of(const Pairs& all, int start, int end) {
     const int64_t from = all.first[start], to = all.first[end];
     Pairs part{end - start, {}, {}, {}, {}};
     for (int i = start; i <= end; ++i) part.first.push_back(all.first[i] - from);
-    for (int64_t p = from; p < to; ++p) {
-        part.source.push_back(all.source[p] - start);
-        part.reverse.push_back(all.reverse[p] - from);
-    }
+    for (int64_t p = from; p < to; ++p) part.source.push_back(all.source[p] - start);
+    part.reverse.assign(all.reverse.begin() + from, all.reverse.begin() + to);
     part.shift.assign(all.shift.begin() + from, all.shift.begin() + to);
     return part;
 }
 
 // Returns false where the pairs are no full list. The atoms of a structure follow one another, else
 // all are one part; a part has at least so many atoms.
-static bool fill_list(List& list, int64_t n_pairs, const int64_t* source, const int64_t* target,
-                      const double* shift, const int64_t* structure, int least) {
+template <class Shift>
+static bool fill_list(List& list, int64_t n_pairs, const int32_t* source, const int32_t* target,
+                      const Shift* shift, const int64_t* structure, int least) {
     const int n = list.n_atoms;
     list.structure.assign(structure, structure + n);
     Pairs all{n, {}, {}, {}, {}};
     if (!find_pairs(list, all, n_pairs, source, target, shift, structure)) return false;
-    if (n <= least || !std::is_sorted(list.structure.begin(), list.structure.end())) {
+    if (n <= least || list.n_structures == 1 ||
+        !std::is_sorted(list.structure.begin(), list.structure.end())) {
         list.parts.push_back(std::move(all));
         return true;
     }

@@ -37,9 +37,6 @@ struct Model {
 // Degrees of the last layer's features are scalars only.
 constexpr int out_degree(int layer) { return layer == N_LAYERS - 1 ? 0 : L; }
 
-// Components of a layer's features that the next one's residual takes, at most.
-constexpr int PASSED = N_LAYERS > 2 ? D : 1;
-
 // Point the layers into the packed weights; returns how many there must be.
 template <class P, class AnyLayer>
 static size_t bind(AnyLayer* layers, P base) {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ctypes import c_double, c_float, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -43,11 +43,12 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "tdn_set_radial": (None, [c_void_p, c_int, c_int, c_void_p]),
     "tdn_memory": (c_void_p, []),
     "tdn_free_memory": (None, [c_void_p]),
-    "tdn_list": (c_void_p, [c_int, c_int, c_int64, c_void_p, c_void_p, c_void_p, c_void_p]),
+    "tdn_list": (c_void_p, [c_int, c_int, c_int64, c_void_p, c_void_p, c_int, c_void_p, c_void_p]),
     "tdn_free_list": (None, [c_void_p]),
     "tdn_compute": (c_int, [*[c_void_p] * 6, c_int, *[c_void_p] * 7]),
 }
 _F4, _F8 = torch.float32, torch.float64
+_FEW = 4000  # atoms whose memory is kept from one list to the next
 _EXACT = 1e-9  # residual up to which factors count as the tensor itself
 
 
@@ -121,7 +122,7 @@ class NativeNetwork:
         self._width = network.config.channels * network.config.n_layers
         self._known: dict[tuple[int, int], list[NDArray[np.float32]]] = {}
         self._model = self._make_model(network)
-        self._memory = _Handle(self._library.tdn_memory(), self._library.tdn_free_memory)
+        self._memory = self._make_memory()
         self._lists = WeakTensorKeyDictionary()
         self._lock = threading.Lock()
 
@@ -144,6 +145,9 @@ class NativeNetwork:
         if not model:
             raise OSError("the compiled kernel is of another network")
         return _Handle(model, self._library.tdn_free_model)
+
+    def _make_memory(self) -> "_Handle":
+        return _Handle(self._library.tdn_memory(), self._library.tdn_free_memory)
 
     def compute(
         self,
@@ -176,7 +180,7 @@ class NativeNetwork:
         n_atoms, n_structures = len(graph.numbers), graph.n_structures
         species = elements.to(torch.int32)
         self._learn(np.unique(species.numpy()).tolist())
-        pairs = self._prepared(graph)
+        pairs, memory = self._prepared(graph)
         energies = torch.empty(n_atoms, dtype=_F8)
         gradient = torch.empty(n_atoms, 3, dtype=_F8) if forces or stress else None
         virial = torch.empty(n_structures, 3, 3, dtype=_F8) if stress else None
@@ -185,7 +189,7 @@ class NativeNetwork:
         novelties = None if distance is None else torch.empty(n_atoms, dtype=_F8)
         failed = self._library.tdn_compute(
             self._model,
-            self._memory,
+            memory,
             pairs,
             _place(species),
             graph.positions.contiguous().data_ptr(),
@@ -216,22 +220,31 @@ class NativeNetwork:
                 self._library.tdn_set_radial(self._model, layer, place, _address(table))
                 self._known.setdefault((source, target), []).append(table)
 
-    def _prepared(self, graph: AtomicGraph) -> "_Handle":
+    def _prepared(self, graph: AtomicGraph) -> "_Prepared":
+        """Return the list of a graph, and the memory to compute with."""
         if (known := self._lists.get(graph.edge_index)) is not None:
             return known  # type: ignore[no-any-return]
-        source, target = graph.edge_index.contiguous()
-        pairs = self._library.tdn_list(
+        source, target = graph.edge_index.to(torch.int32).contiguous()
+        shift, batch = graph.edge_shift.contiguous(), graph.batch.contiguous()
+        if wide := shift.dtype != torch.int16:
+            shift = shift.to(torch.int32)
+        address = self._library.tdn_list(
             len(graph.numbers),
             graph.n_structures,
             graph.edge_index.shape[1],
-            source.data_ptr(),
-            target.data_ptr(),
-            graph.edge_shift.contiguous().data_ptr(),
-            graph.batch.contiguous().data_ptr(),
+            _place(source),
+            _place(target),
+            wide,
+            _place(shift),
+            _place(batch),
         )
-        if not pairs:
+        if not address:
             raise ValueError("the graph does not list every pair in both directions")
-        self._lists[graph.edge_index] = prepared = _Handle(pairs, self._library.tdn_free_list)
+        pairs = _Handle(address, self._library.tdn_free_list)
+        # that of a large structure leaves with its list, and makes room for the search of the next
+        shared = graph.n_structures > 1 or len(graph.numbers) <= _FEW
+        prepared = pairs, self._memory if shared else self._make_memory()
+        self._lists[graph.edge_index] = prepared
         return prepared
 
 
@@ -241,6 +254,9 @@ class _Handle:
     def __init__(self, address: int, free: Callable[[int], None]) -> None:
         self._as_parameter_ = c_void_p(address)
         weakref.finalize(self, free, address)
+
+
+_Prepared: TypeAlias = tuple[_Handle, _Handle]
 
 
 def _load(path: Path) -> ctypes.CDLL:

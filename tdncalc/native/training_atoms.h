@@ -167,10 +167,10 @@ static void atoms_forward(const Layer& layer, const Block& b) {
         sum_powers<OUT>(layer, b.elements, b.count, y.mixed, y.total);
     else
         sum_powers_along<OUT>(layer, b);
-    mix<OUT, C, C>(y.total, layer.linear, y.out);
     if constexpr (T > 0)
-        add_residual<OUT>(layer.residual, b.elements, b.count,
-                          (P == VALUES ? b.before : b.before_along)->state, y.out);
+        weigh_residual<OUT>(layer.residual, b.elements, b.count,
+                            (P == VALUES ? b.before : b.before_along)->state, y.out);
+    mix<OUT, C, C, (T > 0)>(y.total, layer.linear, y.out);
     multiply<BLOCK, C, H, false>(y.out, layer.inner, y.hidden);
     activate<P>(b.x->hidden, y.hidden, y.activated, BLOCK * H);
     multiply<BLOCK, H, (OUT + 1) * C, false>(y.activated, layer.outer, y.gates);
@@ -221,10 +221,8 @@ static void atoms_back(const Layer& layer, const Block& b, const Gradient& g, fl
     multiply<BLOCK, (OUT + 1) * C, H, false>(y.gates, layer.outer_back, y.activated);
     activate_back<P>(b);
     multiply<BLOCK, H, C, true>(y.hidden, layer.inner_back, y.out);
-    if constexpr (T > 0) {
-        std::memset(y.passed, 0, sizeof y.passed);
-        add_residual<OUT>(layer.residual, b.elements, b.count, y.out, y.passed);
-    }
+    if constexpr (T > 0)
+        weigh_residual<OUT>(layer.residual, b.elements, b.count, y.out, y.passed);
     mix<OUT, C, C>(y.out, layer.linear_back, y.total);
     if constexpr (P == VALUES) {
         std::memcpy(y.mixed, y.total, sizeof(float) * components(OUT) * BLOCK * C);

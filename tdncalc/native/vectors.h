@@ -71,8 +71,9 @@ struct Free {
     void operator()(void* p) const { std::free(p); }
 };
 
-// Grows, never shrinks while in use; contents are lost when it grows.
-template <class T>
+// Grows, never shrinks while in use; contents are lost when it grows. Without CLEARED what is never
+// written takes no memory.
+template <class T, bool CLEARED = true>
 struct Buffer {
     std::unique_ptr<T[], Free> data;
     size_t size = 0;
@@ -83,7 +84,7 @@ struct Buffer {
         const size_t bytes = (n * sizeof(T) + 127) / 64 * 64;
         data.reset((T*)std::aligned_alloc(64, bytes));
         if (!data) throw std::bad_alloc();
-        std::memset((void*)data.get(), 0, bytes);
+        if (CLEARED) std::memset((void*)data.get(), 0, bytes);
     }
     T* operator+(size_t n) { return data.get() + n; }
     T& operator[](size_t n) { return data[n]; }

@@ -91,6 +91,21 @@ def test_order_of_the_pairs_changes_no_more_than_rounding(trio):
     assert_close(kernel.compute(shuffled).forces, exact.compute(graph).forces)
 
 
+def test_many_atoms_feel_the_forces_of_few(trio):
+    few = structure("organic box")
+    many = few.repeat(5)
+    assert len(many) > 4000  # of which less is kept in memory
+    forces, expected = (trio.kernel.compute(trio.kernel.graph(a)).forces for a in (many, few))
+    assert_close(forces, expected.repeat(125, 1))
+
+
+def test_atoms_far_outside_their_cell_feel_the_forces_of_those_inside(trio):
+    atoms = structure("organic box")
+    expected = trio.kernel.compute(trio.kernel.graph(atoms)).forces
+    atoms.positions[3] += 40_000 * atoms.cell[0]  # further than 16 bits count
+    assert_close(trio.kernel.compute(trio.kernel.graph(atoms)).forces, expected)
+
+
 def test_threads_change_no_bit(trio):
     kernel = trio.kernel
     atoms = bulk("C", "diamond", a=3.6, cubic=True) * (3, 3, 2)
