@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tdncalc.batches import edge_budget, is_shortage, too_large
 from tdncalc.errors import StructureError, TDNError
-from tdncalc.geometry.graph import AtomicGraph, batch_graphs, within
+from tdncalc.geometry.graph import AtomicGraph, within
 from tdncalc.moving_member import Member
 from tdncalc.moving_state import Placed, State
 from tdncalc.potential import Potential
@@ -68,11 +68,11 @@ class MovingBatch:
     def change(self, kept: NDArray[np.bool_], new: list[Member]) -> None:
         """Keep some of the structures, mask (B,), and append others."""
         atoms = np.repeat(kept, self.counts)
-        graphs = [member.graph for member in new]
         counts = np.array([len(member.numbers) for member in new], dtype=np.int64)
         self.members = [m for m, keep in zip(self.members, kept, strict=True) if keep] + new
-        self._anchor = np.concatenate([self._anchor[atoms], *(g.positions for g in graphs)])
-        self._anchor_cells = np.concatenate([self._anchor_cells[kept], *(g.cell for g in graphs)])
+        self._anchor = np.concatenate([self._anchor[atoms], *(m.positions for m in new)])
+        cells = (member.cell[None] for member in new)
+        self._anchor_cells = np.concatenate([self._anchor_cells[kept], *cells])
         self.counts = np.concatenate([self.counts[kept], counts])
         self._parts = None
 
@@ -199,13 +199,30 @@ class MovingBatch:
         if self._parts is None:
             self._parts, first, atom = [], 0, 0
             for sizes in _runs([member.size for member in self.members], self.budget):
-                graphs = [member.graph for member in self.members[first : first + sizes]]
-                graph = batch_graphs(graphs).to(self.potential.device)
-                count = len(graph.numbers)
-                part = slice(first, first + sizes), slice(atom, atom + count), graph
-                self._parts.append(part)
-                first, atom = first + sizes, atom + count
+                part = slice(first, first + sizes)
+                atoms = slice(atom, atom + int(self.counts[part].sum()))
+                graph = self._joined(part, atoms).to(self.potential.device)
+                self._parts.append((part, atoms, graph))
+                first, atom = part.stop, atoms.stop
         return self._parts
+
+    def _joined(self, part: slice, atoms: slice) -> AtomicGraph:
+        """Return the graph of some structures and their atoms, where they were last searched.
+
+        NumPy joins: PyTorch would wake its threads, which spin where others could work.
+        """
+        members, counts = self.members[part], self.counts[part]
+        n_pairs = [member.edge_index.shape[1] for member in members]
+        edge_index = np.concatenate([member.edge_index for member in members], axis=1)
+        edge_index += np.repeat(np.cumsum(counts) - counts, n_pairs)
+        return AtomicGraph(
+            numbers=torch.from_numpy(np.concatenate([member.numbers for member in members])),
+            positions=torch.from_numpy(self._anchor[atoms]),
+            cell=torch.from_numpy(self._anchor_cells[part]),
+            edge_index=torch.from_numpy(edge_index),
+            edge_shift=torch.from_numpy(np.concatenate([m.edge_shift for m in members])),
+            batch=torch.from_numpy(np.repeat(np.arange(len(members)), counts)),
+        )
 
 
 def _runs(sizes: list[int], budget: int) -> list[int]:

@@ -5,7 +5,6 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tdncalc.errors import StructureError
-from tdncalc.geometry.graph import AtomicGraph, make_graph
 from tdncalc.geometry.neighbors import SkinNeighborList
 from tdncalc.potential import Potential
 from tdncalc.structures import check_elements
@@ -39,17 +38,23 @@ class Member:
     ----------
     numbers, pbc
         Of the structure.
-    graph
-        Its atoms and pairs that contain all edges, where the neighbors were last searched.
+    positions, cell
+        Where the neighbors were last searched, (N, 3) and (3, 3) in Å.
+    edge_index, edge_shift
+        Pairs that contain all edges, (2, P) and (P, 3), as of an
+        :class:`tdncalc.geometry.graph.AtomicGraph`.
     size
         What it takes of a batch, in pairs.
     """
 
     def __init__(self, potential: Potential, atoms: Atoms, skin: float) -> None:
         check_elements(atoms.numbers, potential.elements, potential.name, "structure")
-        self.numbers, self.pbc = atoms.numbers.copy(), atoms.pbc.copy()
+        self.numbers, self.pbc = atoms.numbers.astype(np.int64), atoms.pbc.copy()
         self._neighbors = SkinNeighborList(potential.cutoff, skin)
-        self.graph: AtomicGraph
+        self.positions: _Floats
+        self.cell: _Floats
+        self.edge_index: NDArray[np.int64]
+        self.edge_shift: _Floats
         self.size: int
         self.follow(atoms.positions, atoms.cell.array)
 
@@ -59,16 +64,16 @@ class Member:
         pairs = self._neighbors.candidates(positions, cell, self.pbc)
         if self._neighbors.n_builds == before:
             return False
-        self.graph = make_graph(self.numbers, positions, cell, *pairs)
-        self.size = _PAIRS_PER_ATOM * len(self.numbers) + pairs[0].shape[1]
+        self.positions, self.cell = positions.copy(), cell.copy()
+        self.edge_index, self.edge_shift = pairs[0], pairs[1].astype(np.float64)
+        self.size = _PAIRS_PER_ATOM * len(self.numbers) + self.edge_index.shape[1]
         return True
 
-    def pairs(self) -> tuple[NDArray[np.int64], _Floats]:
-        """Return pairs of atoms (2, P) and their distances (P,) in Å, as last searched."""
-        pairs, positions = self.graph.edge_index.numpy(), self.graph.positions.numpy()
-        offsets = self.graph.edge_shift.numpy() @ self.graph.cell[0].numpy()
-        vectors = positions[pairs[0]] + offsets - positions[pairs[1]]
-        return pairs, np.sqrt(np.einsum("px,px->p", vectors, vectors))
+    def distances(self) -> _Floats:
+        """Return the distances of the pairs (P,) in Å where they were last searched."""
+        source, target = self.positions[self.edge_index]
+        vectors = source + self.edge_shift @ self.cell - target
+        return np.asarray(np.sqrt(np.einsum("px,px->p", vectors, vectors)))
 
     def fault(self, positions: _Floats, cell: _Floats) -> StructureError | None:
         """Tell which of its atoms are at one point, if any are."""

@@ -83,7 +83,7 @@ class Crowd:
             The model cannot evaluate it.
         """
         member = self._batch.member(atoms)
-        if perhaps_tangled(atoms.numbers, *member.pairs()):
+        if perhaps_tangled(atoms.numbers, member.edge_index, member.distances()):
             untangle(atoms)
             member = self._batch.member(atoms)
         self._new.append(Relaxing(index, given, atoms, member, time.perf_counter()))
