@@ -65,7 +65,7 @@ class Member:
         if self._neighbors.n_builds == before:
             return False
         self.positions, self.cell = positions.copy(), cell.copy()
-        self.edge_index, self.edge_shift = pairs[0], pairs[1].astype(np.float64)
+        self.edge_index, self.edge_shift = pairs[0].astype(np.int64), pairs[1].astype(np.float64)
         self.size = _PAIRS_PER_ATOM * len(self.numbers) + self.edge_index.shape[1]
         return True
 
