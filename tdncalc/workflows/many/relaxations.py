@@ -67,6 +67,10 @@ def relax_many(
     together is relaxed one after another: with ``optimizer="bfgs"``, ``fix_symmetry``, constraints
     other than FixAtoms, or a calculator that is not a TDNCalculator.
 
+    With a compiled kernel and more than one thread there are two batches that take turns: in a
+    thread of its own, which ends with the generator, one is evaluated while the other steps. The
+    order of the results is the same every time, but another one than with one thread.
+
     Parameters
     ----------
     structures
