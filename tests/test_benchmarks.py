@@ -129,6 +129,7 @@ def test_every_contender_is_described(harness):
         "tdncalc_compiled",
         "tdncalc_e3nn",
         "tdncalc_eager",
+        "tdncalc_small",
     ]
     assert all(one.setup for one in found if not one.ours)
     assert len({one.label for one in found}) == len(found) > 10
