@@ -89,7 +89,7 @@ def _bytes(network: TDN, n_atoms: int, n_edges: int) -> float:
     config = network.config
     size = (config.l_max + 1) ** 2
     message = 4 * size * config.edge_channels
-    kept = 4 * config.channels * (2 * size + 2 + config.l_max + 2)
+    kept = message + 4 * config.channels * (size + config.l_max + 4)
     per_edge = 2 * 20 + (config.n_layers - 1) * 2 * message
     return n_edges * per_edge + 2 * n_atoms * (kept + 2 * message) * (config.n_layers - 1)
 
