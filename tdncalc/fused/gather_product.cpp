@@ -180,7 +180,7 @@ static void run(const Operands& o, int64_t n_edges, int threads, const Job& job)
     static Pool pool;
     if (threads <= 1) return job(0, n_edges);
     const std::vector<int64_t> starts = parts(o, n_edges, n_edges / (4 * threads));
-    pool.run(int(starts.size()) - 1, threads, [&](int p) { job(starts[p], starts[p + 1]); });
+    pool.run(int(starts.size()) - 1, threads, [&](int p, int) { job(starts[p], starts[p + 1]); });
 }
 
 // What is summed by atom has to be zero before.
