@@ -152,7 +152,8 @@ def plot(report: dict[str, Any], path: Path) -> None:
             _line(axes, points, name, about["label"], index)
     axes.set(xscale="log", yscale="log", xlabel="atoms")
     axes.set_ylabel("processor time of a step at one thread (ms)")
-    axes.set_title("water, aspirin, water box, benzene crystals; open: silicon", fontsize=9)
+    lines = [name for name in report["systems"] if name != "silicon"]
+    axes.set_title(", ".join(lines) + "; open: silicon", fontsize=9)
     axes.grid(which="major", alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)
