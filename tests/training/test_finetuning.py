@@ -10,13 +10,15 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from tdncalc.architectures import new_coupling
 from tdncalc.checkpoint import load_model, read_card, save_model
 from tdncalc.errors import ConfigError
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.data import load_frames
 from tdncalc.training.evaluate import evaluate
-from tdncalc.training.finetuning import deepen, extend, interaction_energies, start_from
+from tdncalc.training.finetuning import interaction_energies, start_from
+from tdncalc.training.growing import deepen, extend, widen
 from tdncalc.training.loop import train
 from tdncalc.training.preparation import make_network
 
@@ -59,6 +61,37 @@ def test_a_deeper_network_computes_the_same_and_its_new_layers_learn(network: TD
 def test_layers_are_only_added(network: TDN, n_layers: object) -> None:
     with pytest.raises(ConfigError, match="must be 2 or more"):
         deepen(network, n_layers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("l_max", [0, 2])
+def test_more_channels_compute_the_same_and_learn(network: TDN, l_max: int) -> None:
+    config = replace(network.config, l_max=l_max, n_layers=3)
+    network = TDN(config, new_coupling(config)).float()
+    network.reference_energies = torch.tensor([-1.5, 2.5], dtype=torch.float64)
+    network.repulsion.shortest.fill_(1.5)
+    wider = widen(network, {"channels": 12, "edge_channels": 9, "hidden": 11})
+    assert wider.config == replace(config, channels=12, edge_channels=9, hidden=11)
+    assert wider.reference_energies.tolist() == [-1.5, 2.5]
+    assert wider.repulsion.shortest.tolist() == network.repulsion.shortest.tolist()
+    elements = torch.tensor([0, 1, 0])
+    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    vectors = torch.tensor([[0, 0, 2.5], [0, 0, -2.5], [2.4, 0, 0.3], [-2.4, 0, -0.3]])
+    energies = wider(elements, edges, vectors)
+    assert torch.allclose(energies, network(elements, edges, vectors), rtol=1e-5, atol=1e-6)
+    energies.sum().backward()
+    fresh = wider.readouts[0].linear.grad[config.channels :]
+    assert (fresh != 0).all()
+    with (
+        torch.no_grad()
+    ):  # what is new is no copy of what was there, and is heard from once it has weight
+        wider.readouts[0].linear -= wider.readouts[0].linear.grad
+    assert not torch.allclose(wider(elements, edges, vectors), energies, rtol=1e-3)
+
+
+@pytest.mark.parametrize("width", [4, 8.5, "16"])
+def test_channels_are_only_added(network: TDN, width: object) -> None:
+    with pytest.raises(ConfigError, match=r"channels is .* must be 6 or more"):
+        widen(network, {"channels": width})  # type: ignore[dict-item]
 
 
 def labeled(symbols: str, seed: int, theory: float) -> Atoms:
@@ -129,8 +162,9 @@ def test_fine_tuning_learns_the_new_and_replay_keeps_the_old(
 
 def test_a_start_keeps_its_network(network: TDN, tmp_path: Path) -> None:
     save_model(tmp_path / "m", network, {"name": "m"})
-    with pytest.raises(ConfigError, match="channels cannot be set"):
-        start_from(str(tmp_path / "m"), {"channels": 7})
+    with pytest.raises(ConfigError, match="cutoff cannot be set"):
+        start_from(str(tmp_path / "m"), {"cutoff": 7.0})
+    assert start_from(str(tmp_path / "m"), {"channels": 7}).config.channels == 7
     with pytest.raises(ConfigError, match="'Xy' is no element"):
         start_from(str(tmp_path / "m"), {"elements": ["Xy"]})
     assert start_from(str(tmp_path / "m"), {"elements": ["Cu"]}).config == network.config
