@@ -21,7 +21,8 @@ def shaken(atoms, width=0.1):
 
 @pytest.fixture(scope="module")
 def molecules():
-    return [shaken(molecule(name)) for name in ("CH3CH2OH", "C2H2", "CH3CONH2")]
+    names = ("CH3CH2OH", "C2H2", "CH3CONH2", "CH3CHO", "isobutane")
+    return [shaken(molecule(name)) for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def minimized(optimizer, atoms, calculator, fmax):
     return run.nsteps + 1, atoms.get_potential_energy()
 
 
-def test_molecules_take_two_thirds_of_ases_evaluations_and_end_as_low(molecules, organic):
+def test_molecules_take_half_the_evaluations_of_ase_and_end_as_low(molecules, organic):
     ours = theirs = 0
     for atoms in molecules:
         result = relax(atoms, calculator=organic, settings=RelaxSettings(fmax=0.01))
@@ -47,7 +48,7 @@ def test_molecules_take_two_thirds_of_ases_evaluations_and_end_as_low(molecules,
         assert result.converged
         assert result.energy < energy + 1e-3
         ours, theirs = ours + result.steps + 1, theirs + count
-    assert ours < 2 / 3 * theirs
+    assert ours < 0.5 * theirs
 
 
 def test_minima_are_those_of_bfgs(molecules, organic):
