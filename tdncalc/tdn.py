@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tdncalc.errors import ConfigError
+from tdncalc.nn.bound import bounded_below
 from tdncalc.nn.coupling import Coupling
 from tdncalc.nn.equivariant import scaled_normal
 from tdncalc.nn.interaction import Edges, Interaction, LayerSizes
@@ -86,7 +87,8 @@ class TDN(nn.Module):
     (arXiv:2507.01131), multiplies the result with itself, and adds to the atom's energy by a
     readout of its scalars. Invariant under rotation, reflection, translation and permutation;
     smooth at the cutoff; extensive. Two atoms much nearer than any in the training set repel each
-    other, whatever the weights. An atom without neighbors has exactly its reference energy.
+    other, whatever the weights, and no atom's energy falls far below the lowest of its element in
+    the training set. An atom without neighbors has exactly its reference energy.
 
     Parameters
     ----------
@@ -94,10 +96,17 @@ class TDN(nn.Module):
         The hyper-parameters.
     coupling
         The coupling tensor and its factors, of degree ``config.l_max``.
+
+    Attributes
+    ----------
+    lowest
+        Lowest energy that the layers gave an atom of each element in the training set, in eV,
+        (n_elements,), see `tdncalc.nn.bound`; −∞ until it is measured, and while a model learns.
     """
 
     places: Tensor
     reference_energies: Tensor
+    lowest: Tensor
 
     def __init__(self, config: TDNConfig, coupling: Coupling) -> None:
         super().__init__()
@@ -109,6 +118,8 @@ class TDN(nn.Module):
         radii = ase.data.covalent_radii[numbers].clip(max=config.cutoff / 2)
         self._table("places", _places(numbers))
         self.register_buffer("reference_energies", torch.zeros(n_elements, dtype=torch.float64))
+        self.register_buffer("lowest", torch.full((n_elements,), -torch.inf))
+        self.register_load_state_dict_pre_hook(_without_lowest)  # type: ignore[no-untyped-call]
         self.embedding = nn.Parameter(torch.randn(n_elements, 1, config.channels))
         self.harmonics = SphericalHarmonics(config.l_max, coupling.tensor)
         self.basis = BesselBasis(config.n_radial, config.cutoff)
@@ -153,9 +164,17 @@ class TDN(nn.Module):
         for x, readout in zip(self._layers(elements, edges), self.readouts, strict=True):
             scalars.append(x[:, 0])
             energies = energies + readout(x[:, 0])
+        lowest = self.lowest.index_select(0, elements)
+        energies = bounded_below(energies * self.config.energy_scale, lowest)
         repulsion = self.repulsion(edges.lengths, edges.source_elements, edges.target_elements)
-        energies = (energies * self.config.energy_scale).index_add(0, edges.target, repulsion)
-        return energies, torch.cat(scalars, dim=1)
+        return energies.index_add(0, edges.target, repulsion), torch.cat(scalars, dim=1)
+
+    def repulsion_energies(self, elements: Tensor, edge_index: Tensor, vectors: Tensor) -> Tensor:
+        """Return what :meth:`forward` holds of the repulsion at short distances, (N,) in eV."""
+        source, target = edge_index
+        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        of_edges = self.repulsion(lengths, elements[source], elements[target])
+        return vectors.new_zeros(elements.shape[0]).index_add(0, target, of_edges)
 
     def descriptors(self, elements: Tensor, edge_index: Tensor, vectors: Tensor) -> Tensor:
         """Return the scalars of each atom after each layer, (N, n_layers · C)."""
@@ -198,6 +217,12 @@ class Readout(nn.Module):
         """Map scalars (N, C) to energies (N,)."""
         hidden = nn.functional.silu(scalars @ self.inner)  # (N, C)
         return (scalars @ self.linear + hidden @ self.outer)[:, 0]
+
+
+def _without_lowest(network: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Let a state that was saved without lowest energies load as one that has none."""
+    assert isinstance(network, TDN)
+    state.setdefault(f"{prefix}lowest", network.lowest)
 
 
 def _places(numbers: list[int]) -> Tensor:

@@ -17,6 +17,7 @@ from tests.transformations import CHANGES, rotated, translated
 
 CUTOFF = 5.0
 PARAMETERS = {
+    "lowest",
     "repulsion.shortest",
     "embedding",
     "interactions.0.message.down.weight",

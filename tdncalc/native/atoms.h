@@ -188,12 +188,24 @@ static void readout(const Layer& layer, int count, const Gates& g, Scratch& s, d
     }
 }
 
-// Adds the derivative of the readout's energies by the scalars.
-static void readout_back(const Layer& layer, const Gates& g, Scratch& s, float* back) {
+// An energy that is not far below the lowest of the element, as in tdncalc/nn/bound.py, and its slope.
+static double bounded_below(const Model& m, double energy, int element, float& slope) {
+    const double lowest = m.lowest[element], below = (lowest - energy) / m.floor_depth;
+    slope = 1;
+    if (!(below > 0)) return energy;
+    const double s = 1 - std::min(below, 1.0), s3 = s * s * s;
+    slope = float(s3 * (10 + s * (6 * s - 15)));
+    return lowest - m.floor_depth * (0.5 - s3 * s * (2.5 + s * (s - 3)));
+}
+
+// Adds the derivative of the readout's energies, times a slope of each atom, by the scalars.
+static void readout_back(const Layer& layer, const Gates& g, Scratch& s, const float* slope,
+                         float* back) {
     for (int slot = 0; slot < BLOCK; ++slot)
         for (int v = 0; v < C; v += VL) {
-            store(s.wide + slot * C + v, load(layer.read_outer + v));
-            store(back + slot * C + v, load(back + slot * C + v) + load(layer.read_linear + v));
+            store(s.wide + slot * C + v, slope[slot] * load(layer.read_outer + v));
+            store(back + slot * C + v,
+                  load(back + slot * C + v) + slope[slot] * load(layer.read_linear + v));
         }
     silu_back(g.read, s.wide, BLOCK * C);
     multiply<BLOCK, C, C, true>(s.wide, layer.read_inner_back, back);
@@ -201,12 +213,13 @@ static void readout_back(const Layer& layer, const Gates& g, Scratch& s, float* 
 
 // From the derivative by the layer's features but for its readout, back (DOUT, BLOCK, C), which is used
 // up, to that by the gathered messages, s.messages (D, BLOCK, CE), and by the features of the layer
-// before, passed, as many components as there are here; it may be kept.out.
+// before, passed, as many components as there are here; it may be kept.out. The slopes are those of
+// the atoms' energies by what the readouts gave.
 template <int T>
 static void backward(const Layer& layer, const int32_t* elements, int count, const Kept& kept,
-                     const Gates& g, Scratch& s, float* back, float* passed) {
+                     const Gates& g, Scratch& s, const float* slope, float* back, float* passed) {
     constexpr int OUT = out_degree(T);
-    readout_back(layer, g, s, back);
+    readout_back(layer, g, s, slope, back);
     std::memset(s.wide, 0, sizeof s.wide);
     for (int d = 0; d < components(OUT); ++d)
         for (int slot = 0; slot < BLOCK; ++slot) {

@@ -30,6 +30,8 @@ static void make_room(Memory& memory, size_t n, size_t pairs, bool gradient, boo
     memory.start.need(n);
     memory.n_near.need(n);
     memory.place.need(pairs);
+    memory.repelled.need(n);
+    memory.slope.need(blocks * BLOCK);
     memory.projected.need(novelties ? n * RANK : 0);
 }
 
@@ -101,15 +103,17 @@ static void compute_parts(const Task& whole, const List& list, Memories& memorie
 extern "C" {
 
 // Returns null where the weights are not as many as the network has.
-Model* tdn_model(const float* weights, int64_t n_weights, const float* pairs, const float* screening,
-                 float wall, float saturation, double cutoff, float origin, float step,
-                 int n_intervals) {
+Model* tdn_model(const float* weights, int64_t n_weights, const float* pairs, const float* lowest,
+                 float floor_depth, const float* screening, float wall, float saturation,
+                 double cutoff, float origin, float step, int n_intervals) {
     auto model = std::make_unique<Model>();
     if (int64_t(bind<const float*>(model->layers, nullptr)) != n_weights) return nullptr;
     model->packed.assign(weights, weights + n_weights);
     bind<const float*>(model->layers, model->packed.data());
     for (int p = 0; p < N_ELEMENTS * N_ELEMENTS; ++p)
         model->pairs[p] = {pairs[4 * p], pairs[4 * p + 1], pairs[4 * p + 2], pairs[4 * p + 3]};
+    std::copy_n(lowest, N_ELEMENTS, model->lowest);
+    model->floor_depth = floor_depth;
     std::copy_n(screening, 8, model->screening);
     model->wall = wall;
     model->saturation = saturation;

@@ -27,6 +27,8 @@ struct Memory {
     Buffer<int64_t> start;               // (N,): the first of an atom's edges
     Buffer<int32_t> n_near;              // (N,): how many it has
     Buffer<int32_t> place;               // (candidates,): among the atom's edges, or −1
+    Buffer<double> repelled;             // (N,): energy of the repulsion, eV
+    Buffer<float> slope;                 // (blocks · BLOCK,): of the bounded energy by the layers'
     Buffer<float> projected;             // (N, RANK): scalars on the axes of the distance
 };
 

@@ -26,8 +26,9 @@ struct Pair {
 struct Model {
     Layer layers[N_LAYERS];
     Pair pairs[N_ELEMENTS * N_ELEMENTS];
+    float lowest[N_ELEMENTS];  // energies of atoms in the training set, eV
     std::vector<float> packed;
-    float saturation, wall, screening[8];
+    float floor_depth, saturation, wall, screening[8];
     double cutoff;
     float origin, step;  // of the radial tables, in √Å
     int n_intervals;

@@ -18,6 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from tdncalc.geometry.graph import AtomicGraph
 from tdncalc.native.source import network_header, sizes_header
 from tdncalc.native.tables import RadialTables, pack_weights, pair_constants
+from tdncalc.nn.bound import FLOOR_DEPTH
 from tdncalc.nn.repulsion import SCREENING, WALL
 from tdncalc.tdn import SATURATION, TDN
 
@@ -30,6 +31,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
             c_void_p,
             c_int64,
             c_void_p,
+            c_void_p,
+            c_float,
             c_void_p,
             c_float,
             c_float,
@@ -128,12 +131,15 @@ class NativeNetwork:
 
     def _make_model(self, network: TDN) -> "_Handle":
         weights, pairs = pack_weights(network), pair_constants(network)
+        lowest = network.lowest.float().cpu().numpy()
         screening = np.array(SCREENING, dtype="f4").T.ravel()
         tables = self._tables
         model = self._library.tdn_model(
             _address(weights),
             len(weights),
             _address(pairs),
+            _address(lowest),
+            FLOOR_DEPTH,
             _address(screening),
             WALL,
             SATURATION,

@@ -48,7 +48,7 @@ static void find_edges(const Task& task, int i) {
     memory.n_near[i] = count;
 }
 
-// Messages that arrive at the atoms of a block, into (D, BLOCK, CE); repulsion into the energies.
+// Messages that arrive at the atoms of a block, into (D, BLOCK, CE), and their repulsion.
 template <bool FIRST>
 static void gather_block(const Task& task, int t, int start, int count, float* gathered) {
     Memory& memory = *task.memory;
@@ -57,6 +57,7 @@ static void gather_block(const Task& task, int t, int start, int count, float* g
         const int i = start + slot, own = task.elements[i];
         const int64_t first = memory.start[i];
         V a[D][EV] = {};
+        if (FIRST) memory.repelled[i] = 0;
         for (int n = 0; n < memory.n_near[i]; n += VL) {
             read<1>(g, task.m, t, task.elements, own, memory.vectors + 3 * first,
                     memory.near + first, n, memory.n_near[i]);
@@ -64,7 +65,7 @@ static void gather_block(const Task& task, int t, int start, int count, float* g
                 gather_first(g, a);
                 for (int e = 0; e < g.count; ++e) {
                     float slope;
-                    task.energies[i] += repulsion(task.m, task.m.pairs[g.pair[e]], g.length[e], slope);
+                    memory.repelled[i] += repulsion(task.m, task.m.pairs[g.pair[e]], g.length[e], slope);
                 }
             } else {
                 gather(g, memory.carried[t % 2] + 0, a);
@@ -149,12 +150,24 @@ static void collect(const float* by_atom, int start, int count, float* block) {
                         CE * sizeof(float));
 }
 
+// What the layers give the atoms of a block becomes bounded, and the repulsion is added.
+static void finish_energies(const Task& task, int start, int count) {
+    float* slope = task.memory->slope + start;
+    std::fill_n(slope, BLOCK, 1.0f);
+    for (int slot = 0; slot < count; ++slot) {
+        double& energy = task.energies[start + slot];
+        energy = bounded_below(task.m, energy, task.elements[start + slot], slope[slot]);
+        energy += task.memory->repelled[start + slot];
+    }
+}
+
 template <int T>
 static void backward_block(const Task& task, int block, float* back) {
     Scratch& s = scratch();
     const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
     backward<T>(task.m.layers[T], task.elements + start, count, kept_of<T>(task, block),
-                gates_of<T>(task, block), s, back, passed_to<T>(task, block));
+                gates_of<T>(task, block), s, task.memory->slope + start, back,
+                passed_to<T>(task, block));
     if constexpr (T > 0)
         spread(s.messages, start, count, task.memory->carried[(T + 1) % 2] + 0);
     else
@@ -174,6 +187,7 @@ static void forward_pass(const Task& task, int block) {
     Gates& g = gates_of<T>(task, block);
     forward<T>(layer, task.elements + start, count, s, kept, g, passed_to<T>(task, block));
     readout(layer, count, g, s, task.energies + start);
+    if constexpr (T == LAST) finish_energies(task, start, count);
     if (task.descriptors)
         for (int slot = 0; slot < count; ++slot)
             std::memcpy(task.descriptors + (size_t(start + slot) * N_LAYERS + T) * C,

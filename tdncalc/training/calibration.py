@@ -1,4 +1,4 @@
-"""Give a model its novelty, and measure what it is worth."""
+"""Give a model what it knows of its training set: lowest energies, and the novelty."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +8,19 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from tdncalc.checkpoint import add_novelty, find_device, load_model, load_network, read_card
+from tdncalc.checkpoint import (
+    add_novelty,
+    find_device,
+    load_model,
+    load_network,
+    model_folder,
+    read_card,
+    save_model,
+)
 from tdncalc.potential import Potential
+from tdncalc.tdn import TDN
 from tdncalc.training.frames import Frames
+from tdncalc.training.lowest import lowest_energies
 from tdncalc.training.novelty import fit_novelty
 
 __all__ = ["calibrate", "judge"]
@@ -26,7 +36,9 @@ def calibrate(
     device: str = "auto",
     observer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Fit the novelty of a model and write it, with what the held-out structures say of it.
+    """Measure a model's lowest energies, fit its novelty, and write both.
+
+    Of the novelty the card also tells what the held-out structures say of it.
 
     Parameters
     ----------
@@ -44,9 +56,13 @@ def calibrate(
     dict
         What is written into the card, see :func:`fit_novelty` and :func:`judge`.
     """
-    # without the novelty that is there: it may be of earlier weights
     place = find_device(device)
-    potential = Potential(load_network(model), read_card(model), device=place, dtype=torch.float32)
+    network = load_network(model)
+    if isinstance(network, TDN):
+        network.lowest = lowest_energies(network, frames, device=place)
+        save_model(model_folder(model), network, read_card(model))
+    # without the novelty that was there: it may be of earlier weights
+    potential = Potential(network, read_card(model), device=place, dtype=torch.float32)
     potential.settle(wait=True)
     novelty, facts = fit_novelty(potential, frames, observer=observer)
     add_novelty(model, novelty, facts)

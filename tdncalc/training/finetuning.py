@@ -12,6 +12,7 @@ from tdncalc.architectures import Network
 from tdncalc.checkpoint import load_network, read_card
 from tdncalc.errors import ConfigError
 from tdncalc.potential import Potential
+from tdncalc.tdn import TDN
 from tdncalc.training.frames import Floats, Frames
 from tdncalc.training.growing import GROWS, grow
 
@@ -46,6 +47,8 @@ def start_from(model: str, settings: Mapping[str, Any]) -> Network:
             f"model: {changed[0]} cannot be set, a run from {model!r} has that model's network; "
             "only elements, layers and channels can be added"
         )
+    if isinstance(network, TDN):
+        network.lowest = torch.full_like(network.lowest, -torch.inf)  # of its old training set
     return grow(network, settings)
 
 

@@ -12,6 +12,7 @@ from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import StructureError
 from tdncalc.geometry.graph import batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.potential import Potential
 from tests.structures import NAMES, structure
 from tests.test_novelty import some_novelty
 
@@ -50,6 +51,31 @@ def test_kernel_and_pytorch_measure_the_same_novelty(trio, name):
         graph, elements, forces=True, stress=False, distance=novelty.tables()
     ).novelties
     np.testing.assert_allclose(found, novelty.of(features, elements), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["aspirin", "slab"])
+def test_kernel_bounds_the_energies_of_atoms_as_pytorch_does(trio, name):
+    graph = trio.exact.graph(structure(name))
+    network = trio.exact.network
+    vectors = edge_vectors(graph)
+    elements = network.element_indices(graph.numbers)
+    found = network(elements, graph.edge_index, vectors)
+    layers = found - network.repulsion_energies(elements, graph.edge_index, vectors)
+    middle = float(layers.median())
+    bounded = []
+    for free in trio:
+        network = copy.deepcopy(free.network)
+        network.lowest.fill_(middle)
+        made = Potential(
+            network, free.card, device=free.device, dtype=free.dtype, evaluation=free.choice.name()
+        )
+        bounded.append(made.compute(graph, stress=True))
+    exact, eager, kernel = bounded
+    raised = exact.energies - trio.exact.compute(graph).energies
+    assert raised[layers < middle].max() > 1e-3
+    assert raised[layers >= middle].abs().max() < 1e-9
+    for quantity in ("energies", "forces", "strain_gradient"):
+        assert_close(*(getattr(results, quantity) for results in (kernel, exact, eager)))
 
 
 def test_forces_vary_as_the_energy_along_a_line(trio):
