@@ -76,6 +76,9 @@ class OptimizerConfig:
     learning_rate, warmup_steps, decay
         The rate climbs linearly over the warm-up, stays, and falls to a hundredth as half a cosine
         over the last ``decay`` part of the run.
+    weight_decay
+        In each step the matrices that mix channels shrink by so many learning rates: against
+        overfitting of small sets.
     energy_weight, final_energy_weight
         Weight of the energy error (eV/atom), moving from one to the other while the rate falls.
     forces_weight, stress_weight, huber_delta
@@ -99,6 +102,7 @@ class OptimizerConfig:
     learning_rate: float = 5e-3
     warmup_steps: int = 500
     decay: float = 0.7
+    weight_decay: float = 0.0
     energy_weight: float = 2.0
     final_energy_weight: float = 20.0
     forces_weight: float = 1.0
@@ -219,6 +223,10 @@ def _check_optimizer(optimizer: OptimizerConfig) -> None:
             raise ConfigError(
                 f"optimizer: {name} is {getattr(optimizer, name)}, but must be above 0"
             )
+    if optimizer.weight_decay < 0:
+        raise ConfigError(
+            f"optimizer: weight_decay is {optimizer.weight_decay}, but must be 0 or more"
+        )
     for name in ("decay", "ema_decay"):
         if not 0 <= getattr(optimizer, name) <= 1:
             raise ConfigError(

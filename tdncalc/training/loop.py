@@ -133,7 +133,12 @@ class _Run:
         trained = [network, levels] if levels else [network]
         self.parameters = [p for module in trained for p in module.parameters()]
         fast = self.options.compiled and device.type == "cpu"
-        optimizer = make_optimizer(trained, self.options.method, compiled=fast)
+        optimizer = make_optimizer(
+            trained,
+            self.options.method,
+            weight_decay=self.options.weight_decay,
+            compiled=fast,
+        )
         average = [p.detach().clone() for p in self.parameters]
         self.state = RunState(network, average, optimizer, levels)
         weights = self._loss_weights()

@@ -1,6 +1,6 @@
 """The optimizers of a run: Adam, or Muon for the matrices that mix channels and Adam besides."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -56,13 +56,36 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizers:
-    """Several optimizers that step together, each at its own multiple of the learning rate."""
+    r"""Several optimizers that step together, each at its own multiple of the learning rate.
 
-    def __init__(self, parts: dict[str, tuple[torch.optim.Optimizer, float]]) -> None:
+    Before each step, some weights shrink: :math:`w \leftarrow (1 - \eta \lambda)\, w`
+    (I. Loshchilov and F. Hutter, arXiv:1711.05101).
+
+    Parameters
+    ----------
+    parts
+        Optimizers and multiples by name.
+    shrinking
+        The weights that shrink.
+    weight_decay
+        λ, for the learning rate η.
+    """
+
+    def __init__(
+        self,
+        parts: dict[str, tuple[torch.optim.Optimizer, float]],
+        shrinking: Sequence[Tensor],
+        weight_decay: float,
+    ) -> None:
         self._parts = parts
+        self._shrinking, self._weight_decay = shrinking, weight_decay
 
+    @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Take one step of each."""
+        if self._weight_decay:
+            for weights in self._shrinking:
+                weights.mul_(1 - learning_rate * self._weight_decay)
         for optimizer, multiple in self._parts.values():
             for group in optimizer.param_groups:
                 group["lr"] = multiple * learning_rate
@@ -79,17 +102,23 @@ class Optimizers:
 
 
 def make_optimizer(
-    modules: Iterable[nn.Module], method: str, *, compiled: bool = False
+    modules: Iterable[nn.Module],
+    method: str,
+    *,
+    weight_decay: float = 0.0,
+    compiled: bool = False,
 ) -> Optimizers:
     """Return the optimizer of the modules' parameters; ConfigError for an unknown method.
 
-    The compiled one is as the other, only faster: parameters have to be on the CPU and in float32.
+    Only matrices that mix channels decay. The compiled optimizer is as the other, only faster:
+    parameters have to be on the CPU and in float32.
     """
     if method not in get_args(Method):
         allowed = ", ".join(get_args(Method))
         raise ConfigError(f"optimizer: method {method!r} is not known; allowed: {allowed}")
     named = [one for module in modules for one in module.named_parameters()]
-    matrices = [p for name, p in named if method == "muon" and _mixes_channels(name, p)]
+    mixing = [p for name, p in named if _mixes_channels(name, p)]
+    matrices = mixing if method == "muon" else []
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in named if id(p) not in chosen]
     adam = torch.optim.Adam(rest, lr=0.0, betas=(0.9, 0.99), amsgrad=True)
@@ -97,7 +126,7 @@ def make_optimizer(
     if matrices:
         iterate = compiled_iterations() if compiled else None
         parts["muon"] = (Muon(matrices, iterate=iterate), _MUON_RATE)
-    return Optimizers(parts)
+    return Optimizers(parts, mixing, weight_decay)
 
 
 def _mixes_channels(name: str, parameter: Tensor) -> bool:

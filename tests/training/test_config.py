@@ -55,6 +55,7 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
         ("optimizer", "steps", 0, "steps is 0, but must be above 0"),
         ("optimizer", "batch_size", -1, "batch_size is -1, but must be above 0"),
         ("optimizer", "compiled", 3, "compiled is 3, but must be a bool"),
+        ("optimizer", "weight_decay", -0.1, "weight_decay is -0.1, but must be 0 or more"),
         ("optimizer", "ema_decay", 1.5, "ema_decay is 1.5, but must lie in 0 to 1"),
         ("model", "layers", 3, "unknown model setting 'layers'"),
         ("model", "n_neighbors", 3, "n_neighbors is measured on the data"),
