@@ -5,9 +5,11 @@
 
 // What the backward pass of a block needs of a layer; all (components, BLOCK, channels).
 struct Kept {
-    float gathered[D * BLOCK * CE];
-    float out[D * BLOCK * C];  // the features before their gates
+    float* gathered;
+    float* out;  // the features before their gates
 };
+
+constexpr int GATHERED = D * BLOCK * CE, OUT_SIZE = D * BLOCK * C;
 
 // What it needs as well, and can compute again from `out`.
 struct Gates {
@@ -18,7 +20,8 @@ struct Gates {
 
 // Short-lived features of one thread.
 struct Scratch {
-    Kept kept;
+    float gathered[GATHERED];
+    float out[OUT_SIZE];
     Gates gates;
     float messages[D * BLOCK * CE];
     float mixed[D * BLOCK * C];
@@ -163,17 +166,16 @@ static void find_gates(const Layer& layer, const float* out, Gates& g, Scratch& 
     multiply<BLOCK, C, C, false>(s.state, layer.read_inner, g.read);
 }
 
-// From kept.gathered to kept.out, g and the layer's features, s.state. `passed` holds the features of
-// the layer before, as many components as there are here; it may be kept.out.
+// From kept.gathered to kept.out. `passed` holds the features of the layer before, as many components
+// as there are here; it may be kept.out.
 template <int T>
-static void forward(const Layer& layer, const int32_t* elements, int count, Scratch& s, Kept& kept,
-                    Gates& g, const float* passed) {
+static void find_out(const Layer& layer, const int32_t* elements, int count, Scratch& s, Kept kept,
+                     const float* passed) {
     constexpr int OUT = out_degree(T);
     mix<L, CE, C>(kept.gathered, layer.up, s.mixed);
     sum_powers<OUT>(layer, elements, count, s.mixed, s.total);
     if constexpr (T > 0) weigh_residual<OUT>(layer.residual, elements, count, passed, kept.out);
     mix<OUT, C, C, (T > 0)>(s.total, layer.linear, kept.out);
-    find_gates<T>(layer, kept.out, g, s);
 }
 
 // Energy of each atom from the scalars of its features, added to energies.
@@ -216,7 +218,7 @@ static void readout_back(const Layer& layer, const Gates& g, Scratch& s, const f
 // before, passed, as many components as there are here; it may be kept.out. The slopes are those of
 // the atoms' energies by what the readouts gave.
 template <int T>
-static void backward(const Layer& layer, const int32_t* elements, int count, const Kept& kept,
+static void backward(const Layer& layer, const int32_t* elements, int count, Kept kept,
                      const Gates& g, Scratch& s, const float* slope, float* back, float* passed) {
     constexpr int OUT = out_degree(T);
     readout_back(layer, g, s, slope, back);

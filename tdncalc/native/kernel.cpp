@@ -16,10 +16,12 @@ static int n_blocks(int n_atoms) { return (n_atoms + BLOCK - 1) / BLOCK; }
 // Make room for parts of up to so many atoms and pairs: it is the caller who meets a lack of memory.
 static void make_room(Memory& memory, size_t n, size_t pairs, bool gradient, bool novelties) {
     const size_t blocks = n_blocks(int(n));
-    const size_t gated = N_LAYERS <= 2 ? blocks : std::min(blocks, size_t(n_blocks(FEW)));
+    const size_t spared = N_LAYERS <= 2 ? blocks : std::min(blocks, size_t(n_blocks(FEW)));
     for (int t = 0; t < LAST; ++t) {
-        memory.kept[t].need(gradient || t == 0 ? blocks : 0);
-        memory.gates[t].need(gradient ? gated : 0);
+        const size_t all = gradient || t == 0 ? blocks : 0;
+        memory.gathered[t].need(all * GATHERED);
+        memory.out[t].need((gradient && t == 0 ? spared : all) * OUT_SIZE);
+        memory.gates[t].need(gradient ? spared : 0);
     }
     memory.scalars.need(blocks * BLOCK * C);
     for (int t = 1; t < N_LAYERS; ++t) memory.carried[t % 2].need(n * D * CE);

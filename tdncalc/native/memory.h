@@ -7,13 +7,14 @@
 #include "list.h"
 
 constexpr int LAST = N_LAYERS - 1;
-constexpr int FEW = 4000;  // atoms up to which more than two layers keep their gates
+constexpr int FEW = 4000;  // atoms up to which more than two layers keep what can be computed again
 
 // Memory of the passes over one part of a list, reused from one to the next.
 struct Memory {
-    // By block. In the `out` of a layer the features of the one before wait for its forward pass, and
-    // after its backward pass the derivative by them. The last layer takes scalars, and keeps nothing.
-    Buffer<Kept> kept[N_LAYERS];
+    // By block, as in Kept. In the `out` of a layer the features of the one before wait for its forward
+    // pass, and after its backward pass the derivative by them. The last layer takes scalars, and keeps
+    // nothing.
+    Buffer<float> gathered[N_LAYERS], out[N_LAYERS];
     Buffer<float> scalars;                 // by block, (BLOCK, C)
     Buffer<Gates, false> gates[N_LAYERS];  // by block, where they are kept
     // (N, D, CE): messages of layer t before they are coupled in t % 2, and in the backward pass the
@@ -69,17 +70,27 @@ static Scratch& scratch() {
     return *mine;
 }
 
+// Whether the gates, and the first layer's `out`, are computed again for the backward pass.
+static bool computes_again(int n_atoms) { return N_LAYERS > 2 && n_atoms > FEW; }
+
+template <int T>
+static bool keeps_out(bool gradient, int n_atoms) {
+    return T > 0 || !gradient || !computes_again(n_atoms);
+}
+
 // What a block keeps of a layer. Without a backward pass one layer's memory does for all.
 template <int T>
-static Kept& kept_of(const Task& task, int block) {
-    if constexpr (T == LAST)
-        return scratch().kept;
-    else
-        return task.memory->kept[task.gradient ? T : 0][block];
+static Kept kept_of(const Task& task, int block) {
+    Scratch& s = scratch();
+    if constexpr (T == LAST) return {s.gathered, s.out};
+    const int t = task.gradient ? T : 0;
+    float* gathered = task.memory->gathered[t] + size_t(block) * GATHERED;
+    if (!keeps_out<T>(task.gradient, task.list.n_atoms)) return {gathered, s.out};
+    return {gathered, task.memory->out[t] + size_t(block) * OUT_SIZE};
 }
 
 static bool keeps_gates(const Task& task) {
-    return task.gradient && (N_LAYERS <= 2 || task.list.n_atoms <= FEW);
+    return task.gradient && !computes_again(task.list.n_atoms);
 }
 
 template <int T>

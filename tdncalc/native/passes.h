@@ -182,10 +182,11 @@ static void forward_pass(const Task& task, int block) {
     const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
     if constexpr (T == 0)
         for (int slot = 0; slot < count; ++slot) find_edges(task, start + slot);
-    Kept& kept = kept_of<T>(task, block);
+    const Kept kept = kept_of<T>(task, block);
     gather_block<T == 0>(task, T, start, count, kept.gathered);
     Gates& g = gates_of<T>(task, block);
-    forward<T>(layer, task.elements + start, count, s, kept, g, passed_to<T>(task, block));
+    find_out<T>(layer, task.elements + start, count, s, kept, passed_to<T>(task, block));
+    find_gates<T>(layer, kept.out, g, s);
     readout(layer, count, g, s, task.energies + start);
     if constexpr (T == LAST) finish_energies(task, start, count);
     if (task.descriptors)
@@ -213,11 +214,13 @@ static void backward_pass(const Task& task, int block) {
     Scratch& s = scratch();
     const int start = block * BLOCK, count = std::min(BLOCK, task.list.n_atoms - start);
     const Layer& above = task.m.layers[T + 1];
-    const float* out = kept_of<T>(task, block).out;
+    const Kept kept = kept_of<T>(task, block);
+    if (!keeps_out<T>(true, task.list.n_atoms))
+        find_out<T>(task.m.layers[T], task.elements + start, count, s, kept, nullptr);
     if (!keeps_gates(task))
-        find_gates<T>(task.m.layers[T], out, gates_of<T>(task, block), s);
+        find_gates<T>(task.m.layers[T], kept.out, gates_of<T>(task, block), s);
     else if (T + 1 < LAST)
-        apply_gates<T>(out, gates_of<T>(task, block), s.state);
+        apply_gates<T>(kept.out, gates_of<T>(task, block), s.state);
     if (T + 1 < LAST)
         mix<L, C, CE>(s.state, above.down, s.messages);
     else
