@@ -20,13 +20,11 @@ FOLDER holds ``gfn2/*.npz`` and ``smiles/*``. About 15 minutes on one core for t
 """
 
 import argparse
-import itertools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from gfn2_data import known_smiles, label, read_smiles, write
+from gfn2_data import collect, known_smiles, label, parser, read_smiles
 from hydrogen_bonds import hydrogen_bonded, reach, shape
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
@@ -55,29 +53,19 @@ def main() -> None:
     held = known_smiles(options.data, ("valid.npz", "test.npz"))
     held |= {Chem.CanonSmiles(smiles) for smiles in TORSIONS.split()}
     pool = [s for path in sorted((options.data / "smiles").glob("*")) for s in read_smiles(path)]
-    makers: dict[str, tuple[Callable[[], tuple], int]] = {
-        "bound": (hydrogen_bonded(rng, pool, held), options.bound),
-        "turned": (_turned(rng, pool, held), options.turned),
-        "assembled": (_assembled(rng, held), options.assembled),
+    makers: dict[str, Callable[[], tuple | None]] = {
+        "bound": hydrogen_bonded(rng, pool, held),
+        "turned": _turned(rng, pool, held),
+        "assembled": _assembled(rng, held),
     }
     calculator = TDNCalculator(model=options.model)
-    rows = []
-    for kind, (make, number) in makers.items():
-        found = itertools.islice(_labelled(make, calculator, rng), number)
-        rows += [(*row, kind) for row in found]
-        print(f"{kind}: {sum(row[5] == kind for row in rows)} structures", flush=True)
-    write(options.output, rows)
+    collect({kind: _labelled(make, calculator, rng) for kind, make in makers.items()}, options)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--model", default="organic", help="what relaxes the structures")
-    parser.add_argument("--seed", type=int, default=0)
-    for kind, number in (("bound", 10000), ("turned", 10000), ("assembled", 10000)):
-        parser.add_argument(f"--{kind}", type=int, default=number)
-    return parser.parse_args()
+    options = parser(__doc__, {"bound": 10000, "turned": 10000, "assembled": 10000})
+    options.add_argument("--model", default="organic", help="what relaxes the structures")
+    return options.parse_args()
 
 
 def _labelled(

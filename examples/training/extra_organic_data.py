@@ -16,7 +16,6 @@ No molecule of the validation or the test set is used. Needs ``pip install tblit
 FOLDER holds ``gfn2/*.npz`` and ``smiles/*``. About 15 minutes on one core for the default sizes.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.collections import g2
 from ase.data import covalent_radii
-from gfn2_data import KNOWN, Row, embed, known_smiles, label, read_smiles, write
+from gfn2_data import KNOWN, Row, collect, embed, known_smiles, label, parser, read_smiles
 from numpy.typing import NDArray
 from rdkit import Chem, RDLogger
 
@@ -47,31 +46,16 @@ _SMALL = (
 
 def main() -> None:
     """Compute all kinds and write them."""
-    options = _options()
+    options = parser(__doc__, {"small": 4000, "contact": 5000, "element": 7000}).parse_args()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(options.seed)
     held = known_smiles(options.data, ("valid.npz", "test.npz"))
-    kinds = {
-        "small": (_small(rng, held), options.small),
-        "contact": (_contacts(rng, options.data), options.contact),
-        "element": (_elements(rng, options.data, held), options.element),
+    sources = {
+        "small": _small(rng, held),
+        "contact": _contacts(rng, options.data),
+        "element": _elements(rng, options.data, held),
     }
-    rows = []
-    for kind, (source, number) in kinds.items():
-        found = [(*row, kind) for row, _ in zip(source, range(number), strict=False)]
-        print(f"{kind}: {len(found)} structures", flush=True)
-        rows += found
-    write(options.output, rows)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    for kind, number in (("small", 4000), ("contact", 5000), ("element", 7000)):
-        parser.add_argument(f"--{kind}", type=int, default=number)
-    return parser.parse_args()
+    collect(sources, options)
 
 
 def _small(rng: np.random.Generator, held: set[str]) -> Iterator[Row]:

@@ -1,7 +1,10 @@
 """Structures labelled with GFN2-xTB, and the files that hold them, for the scripts beside."""
 
+import argparse
 import gzip
+import itertools
 import lzma
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +68,27 @@ def read_smiles(path: Path) -> list[str]:
     openers = {".xz": lzma.open, ".gz": gzip.open}
     with openers.get(path.suffix, open)(path, "rt") as file:
         return [fields[0] for line in file if (fields := line.replace(",", " ").split())]
+
+
+def parser(description: str, sizes: Mapping[str, int]) -> argparse.ArgumentParser:
+    """Return the options that all scripts have: folders, the seed, and how many of each kind."""
+    made = argparse.ArgumentParser(description=description.splitlines()[0])
+    made.add_argument("--data", type=Path, required=True)
+    made.add_argument("--output", type=Path, required=True)
+    made.add_argument("--seed", type=int, default=0)
+    for kind, number in sizes.items():
+        made.add_argument(f"--{kind}", type=int, default=number)
+    return made
+
+
+def collect(sources: Mapping[str, Iterator[Row]], options: argparse.Namespace) -> None:
+    """Take as many rows of each kind as the options say, and write them."""
+    rows = []
+    for kind, source in sources.items():
+        found = [(*row, kind) for row in itertools.islice(source, getattr(options, kind))]
+        print(f"{kind}: {len(found)} structures", flush=True)
+        rows += found
+    write(options.output, rows)
 
 
 def write(path: Path, rows: list[tuple]) -> None:

@@ -48,6 +48,17 @@ static void find_edges(const Task& task, int i) {
     memory.n_near[i] = count;
 }
 
+// One atom's part of a block (D, BLOCK, CE).
+static void take(const float* block, int slot, V x[D][EV]) {
+    for (int d = 0; d < D; ++d)
+        for (int v = 0; v < EV; ++v) x[d][v] = load(block + (d * BLOCK + slot) * CE + v * VL);
+}
+
+static void put(const V x[D][EV], int slot, float* block) {
+    for (int d = 0; d < D; ++d)
+        for (int v = 0; v < EV; ++v) store(block + (d * BLOCK + slot) * CE + v * VL, x[d][v]);
+}
+
 // Messages that arrive at the atoms of a block, into (D, BLOCK, CE), and their repulsion.
 template <bool FIRST>
 static void gather_block(const Task& task, int t, int start, int count, float* gathered) {
@@ -71,8 +82,7 @@ static void gather_block(const Task& task, int t, int start, int count, float* g
                 gather(g, memory.carried[t % 2] + 0, a);
             }
         }
-        for (int d = 0; d < D; ++d)
-            for (int v = 0; v < EV; ++v) store(gathered + (d * BLOCK + slot) * CE + v * VL, a[d][v]);
+        put(a, slot, gathered);
     }
 }
 
@@ -90,9 +100,7 @@ static void first_edges_back(const Task& task, int start, int count, const float
         const int i = start + slot;
         const int64_t first = memory.start[i];
         V a_back[D][EV];
-        for (int d = 0; d < D; ++d)
-            for (int v = 0; v < EV; ++v)
-                a_back[d][v] = load(gathered_back + (d * BLOCK + slot) * CE + v * VL);
+        take(gathered_back, slot, a_back);
         for (int n = 0; n < memory.n_near[i]; n += VL) {
             read<1>(g, task.m, 0, task.elements, task.elements[i], memory.vectors + 3 * first,
                     memory.near + first, n, memory.n_near[i]);
@@ -119,8 +127,7 @@ static void edges_back(const Task& task, int t, int start, int count, float* mes
         const int i = start + slot;
         const int64_t first = memory.start[i];
         V s[D][EV], s_back[D][EV] = {};
-        for (int d = 0; d < D; ++d)
-            for (int v = 0; v < EV; ++v) s[d][v] = load(messages + (d * BLOCK + slot) * CE + v * VL);
+        take(messages, slot, s);
         for (int n = 0; n < memory.n_near[i]; n += VL) {
             read<-1>(g, task.m, t, task.elements, task.elements[i], memory.vectors + 3 * first,
                      memory.near + first, n, memory.n_near[i]);
@@ -129,9 +136,7 @@ static void edges_back(const Task& task, int t, int start, int count, float* mes
             by_vector(g, back, x);
             add_gradient(memory.edge_gradient + 3 * (first + n), g.count, -1, x);
         }
-        for (int d = 0; d < D; ++d)
-            for (int v = 0; v < EV; ++v)
-                store(messages + (d * BLOCK + slot) * CE + v * VL, s_back[d][v]);
+        put(s_back, slot, messages);
     }
 }
 
