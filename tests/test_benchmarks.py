@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from tdncalc.checkpoint import bundled_models, load_model, model_folder
+
 FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
 
 
@@ -36,6 +38,17 @@ def run(script, *arguments):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in bundled_models() if "organic" in name])
+def test_molecules_pressed_into_each_other_find_no_hole(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import collisions
+
+    molecules = collisions.small_molecules(model_folder(name) / "sample.npz")
+    potential = load_model(name, device="cpu", evaluation="compiled")
+    assert collisions.deepest(potential, molecules, 30).min() > collisions.HOLE
 
 
 @pytest.mark.slow

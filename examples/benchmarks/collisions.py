@@ -3,7 +3,7 @@
 Rigid approaches in random orientations, down to 0.4 of the sum of covalent radii: a hole is an
 energy more than 3 eV below that of the two apart, while atoms are nearer than a bond.
 
-    python collisions.py TEST.npz [--pairs 200]
+    python collisions.py TEST.npz [--pairs 200] [--model organic]
 """
 
 import argparse
@@ -14,6 +14,8 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from tdncalc import load_model
+from tdncalc.checkpoint import DEFAULT_MODEL
+from tdncalc.potential import Potential
 
 HOLE = -3.0  # eV
 
@@ -23,26 +25,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("test", type=Path)
     parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     options = parser.parse_args()
-    potential, rng = load_model(device="cpu"), np.random.default_rng(0)
-    molecules = small_molecules(options.test)
+    potential = load_model(options.model, device="cpu")
+    lowest = deepest(potential, small_molecules(options.test), options.pairs)
+    holes = int((lowest < HOLE).sum())
+    print(f"{holes} of {options.pairs} approaches find a hole; the deepest {lowest.min():.0f} eV")
+
+
+def deepest(potential: Potential, molecules: list[Atoms], pairs: int) -> np.ndarray:
+    """Return for each of some pairs the lowest energy in contact, from that apart, eV; or 0."""
+    rng = np.random.default_rng(0)
     lowest = []
-    for _ in range(options.pairs):
+    for _ in range(pairs):
         one, other = (molecules[rng.integers(len(molecules))] for _ in range(2))
         structures, close = approach(one, other, rng)
         energies = [row["energy"] for row in potential.evaluate(structures, properties=["energy"])]
         gained = np.array(energies[1:]) - energies[0]
         lowest.append(gained[close].min(initial=0.0))
-    holes = int((np.array(lowest) < HOLE).sum())
-    print(f"{holes} of {options.pairs} approaches find a hole; the deepest {min(lowest):.0f} eV")
+    return np.array(lowest)
 
 
 def small_molecules(path: Path) -> list[Atoms]:
-    """Return the single molecules of at most 16 atoms, centered."""
+    """Return what has at most 16 atoms, centered; no pairs, where the file has SMILES strings."""
     shard = dict(np.load(path))
-    starts = np.concatenate([[0], np.cumsum(shard["n"])])
+    names = shard.get("smi", np.full(len(shard["n"]), ""))
+    starts = np.cumsum([0, *shard["n"].tolist()])
     molecules = []
-    for index, (size, smiles) in enumerate(zip(shard["n"], shard["smi"], strict=True)):
+    for index, (size, smiles) in enumerate(zip(shard["n"], names, strict=True)):
         if size <= 16 and "." not in str(smiles):
             part = slice(starts[index], starts[index + 1])
             atoms = Atoms(shard["z"][part].astype(int), shard["x"][part] * 1e-3)
