@@ -52,6 +52,12 @@ def test_molecules_pressed_into_each_other_find_no_hole(name, monkeypatch):
 
 
 @pytest.mark.slow
+def test_loaded_core_compares_one_thread_with_two():
+    text = run("loaded_core.py", "--rounds", "2", "--steps", "3")
+    assert re.search(r"one thread [\d.]+ ms, two [\d.]+ ms of wall time; [\d.]+ times", text)
+
+
+@pytest.mark.slow
 def test_md_step_measures_and_reports(tmp_path):
     out = tmp_path / "md"
     short = ["--rounds", "1", "--steps", "3", "--seconds", "0"]
