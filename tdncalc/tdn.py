@@ -119,7 +119,7 @@ class TDN(nn.Module):
         self._table("places", _places(numbers))
         self.register_buffer("reference_energies", torch.zeros(n_elements, dtype=torch.float64))
         self.register_buffer("lowest", torch.full((n_elements,), -torch.inf))
-        self.register_load_state_dict_pre_hook(_without_lowest)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_without_bounds)  # type: ignore[no-untyped-call]
         self.embedding = nn.Parameter(torch.randn(n_elements, 1, config.channels))
         self.harmonics = SphericalHarmonics(config.l_max, coupling.tensor)
         self.basis = BesselBasis(config.n_radial, config.cutoff)
@@ -135,6 +135,17 @@ class TDN(nn.Module):
 
     def _table(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
+
+    def bounds(self) -> dict[str, Tensor]:
+        """Return the lowest energies, and the largest norms of each layer, by their names."""
+        layers = range(self.config.n_layers)
+        largest = [f"interactions.{layer}.largest" for layer in layers]
+        return {name: self.get_buffer(name) for name in ("lowest", *largest)}
+
+    def unbind(self) -> None:
+        """Forget the bounds: a network that learns has none."""
+        for name, bound in self.bounds().items():
+            bound.fill_(-torch.inf if name == "lowest" else torch.inf)
 
     def element_indices(self, numbers: Tensor) -> Tensor:
         """Return the place of each atomic number (N,) in ``config.elements``, (N,) int64."""
@@ -219,10 +230,11 @@ class Readout(nn.Module):
         return (scalars @ self.linear + hidden @ self.outer)[:, 0]
 
 
-def _without_lowest(network: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Let a state that was saved without lowest energies load as one that has none."""
+def _without_bounds(network: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Let a state that was saved without bounds load as one that has none."""
     assert isinstance(network, TDN)
-    state.setdefault(f"{prefix}lowest", network.lowest)
+    for name, bound in network.bounds().items():
+        state.setdefault(f"{prefix}{name}", bound)
 
 
 def _places(numbers: list[int]) -> Tensor:

@@ -20,6 +20,7 @@ PARAMETERS = {
     "lowest",
     "repulsion.shortest",
     "embedding",
+    "interactions.0.largest",
     "interactions.0.message.down.weight",
     "interactions.0.message.radial.basis",
     "interactions.0.message.radial.out",

@@ -1,4 +1,4 @@
-"""``tdn models calibrate``: give a model its novelty and its lowest energies."""
+"""``tdn models calibrate``: give a model its novelty and its bounds."""
 
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,9 @@ def calibrate_model(
     """Fit a model's novelty, how unlike its training set a structure is.
 
     DATA are the structures that it was trained on, as for tdn evaluate. The model's folder gets
-    novelty.safetensors, and its card says how it was made. The weights get the lowest energy of an
-    atom of each element, below which there is a floor. tdn train does this at its end.
+    novelty.safetensors, and its card says how it was made. The weights get bounds: the lowest
+    energy of an atom of each element, and how much one gathers from its neighbors at most. tdn
+    train does this at its end.
     """
     # Imported here: they are heavy.
     import torch

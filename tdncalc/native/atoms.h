@@ -114,6 +114,61 @@ INLINE void sum_powers_back(const Layer& layer, const int32_t* elements, int cou
         }
 }
 
+// What bounds the norm of a block's mixed messages A, as in tdncalc/nn/bound.py: they are multiplied by
+// a factor f, whose derivative by them is turn · f · A.
+struct Bound {
+    float factor[BLOCK], turn[BLOCK];
+    bool acts = false;
+};
+
+INLINE float dot(const float* x, const float* y, int slot) {
+    V total = V{};
+    for (int d = 0; d < D; ++d)
+        for (int v = 0; v < C; v += VL) {
+            const int place = (d * BLOCK + slot) * C + v;
+            total += load(x + place) * load(y + place);
+        }
+    return sum(total);
+}
+
+// Bounds the mixed messages (D, BLOCK, C), in place.
+static Bound bound_norms(const Layer& layer, const int32_t* elements, int count, float* mixed) {
+    Bound bound;
+    for (int slot = 0; slot < BLOCK; ++slot) {
+        bound.factor[slot] = 1;
+        bound.turn[slot] = 0;
+        if (slot >= count) continue;
+        const float largest = layer.largest[elements[slot]];
+        const float norm = std::sqrt(dot(mixed, mixed, slot)), q = norm / largest;
+        if (!(q > 1)) continue;
+        const float s = std::max(2 - q, 0.0f), s3 = s * s * s;
+        const float h = 1.5f - s3 * s * (2.5f + s * (s - 3)), slope = s3 * (10 + s * (6 * s - 15));
+        bound.factor[slot] = h / q;
+        bound.turn[slot] = (slope / h - 1 / q) / (largest * norm);
+        bound.acts = true;
+        for (int d = 0; d < D; ++d)
+            for (int v = 0; v < C; v += VL) {
+                float* x = mixed + (d * BLOCK + slot) * C + v;
+                store(x, load(x) * bound.factor[slot]);
+            }
+    }
+    return bound;
+}
+
+// From the derivative by the bounded messages, which are given, to that by what they were; in place.
+static void bound_norms_back(const Bound& bound, const float* bounded, float* back) {
+    for (int slot = 0; slot < BLOCK && bound.acts; ++slot) {
+        if (bound.turn[slot] == 0) continue;
+        const float factor = bound.factor[slot];
+        const float along = bound.turn[slot] * dot(bounded, back, slot) / factor;
+        for (int d = 0; d < D; ++d)
+            for (int v = 0; v < C; v += VL) {
+                const int place = (d * BLOCK + slot) * C + v;
+                store(back + place, factor * load(back + place) + along * load(bounded + place));
+            }
+    }
+}
+
 // out = residual of the atom's element · state, both (DOUT, BLOCK, C); they may be the same.
 template <int OUT>
 INLINE void weigh_residual(const float* residual, const int32_t* elements, int count,
@@ -173,6 +228,7 @@ static void find_out(const Layer& layer, const int32_t* elements, int count, Scr
                      const float* passed) {
     constexpr int OUT = out_degree(T);
     mix<L, CE, C>(kept.gathered, layer.up, s.mixed);
+    bound_norms(layer, elements, count, s.mixed);
     sum_powers<OUT>(layer, elements, count, s.mixed, s.total);
     if constexpr (T > 0) weigh_residual<OUT>(layer.residual, elements, count, passed, kept.out);
     mix<OUT, C, C, (T > 0)>(s.total, layer.linear, kept.out);
@@ -239,6 +295,8 @@ static void backward(const Layer& layer, const int32_t* elements, int count, Kep
     if constexpr (T > 0) weigh_residual<OUT>(layer.residual, elements, count, back, passed);
     mix<OUT, C, C>(back, layer.linear_back, s.total);
     mix<L, CE, C>(kept.gathered, layer.up, s.mixed);
+    const Bound bound = bound_norms(layer, elements, count, s.mixed);
     sum_powers_back<OUT>(layer, elements, count, s.mixed, s.total);
+    bound_norms_back(bound, s.mixed, s.total);
     mix<L, C, CE>(s.total, layer.up_back, s.messages);
 }

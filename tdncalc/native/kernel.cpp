@@ -106,8 +106,8 @@ extern "C" {
 
 // Returns null where the weights are not as many as the network has.
 Model* tdn_model(const float* weights, int64_t n_weights, const float* pairs, const float* lowest,
-                 float floor_depth, const float* screening, float wall, float saturation,
-                 double cutoff, float origin, float step, int n_intervals) {
+                 float floor_depth, const float* largest, const float* screening, float wall,
+                 float saturation, double cutoff, float origin, float step, int n_intervals) {
     auto model = std::make_unique<Model>();
     if (int64_t(bind<const float*>(model->layers, nullptr)) != n_weights) return nullptr;
     model->packed.assign(weights, weights + n_weights);
@@ -116,6 +116,8 @@ Model* tdn_model(const float* weights, int64_t n_weights, const float* pairs, co
         model->pairs[p] = {pairs[4 * p], pairs[4 * p + 1], pairs[4 * p + 2], pairs[4 * p + 3]};
     std::copy_n(lowest, N_ELEMENTS, model->lowest);
     model->floor_depth = floor_depth;
+    for (int t = 0; t < N_LAYERS; ++t)
+        std::copy_n(largest + t * N_ELEMENTS, N_ELEMENTS, model->layers[t].largest);
     std::copy_n(screening, 8, model->screening);
     model->wall = wall;
     model->saturation = saturation;

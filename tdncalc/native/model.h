@@ -16,6 +16,7 @@ struct LayerOf {
 
 struct Layer : LayerOf<const float*> {
     const float* radial[N_ELEMENTS * N_ELEMENTS];  // by source · N_ELEMENTS + target
+    float largest[N_ELEMENTS];  // norms of gathered features in the training set
 };
 
 // Of a pair of elements: the screened Coulomb term, and distances in Å.

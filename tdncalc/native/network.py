@@ -34,6 +34,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
             c_void_p,
             c_float,
             c_void_p,
+            c_void_p,
             c_float,
             c_float,
             c_double,
@@ -131,15 +132,17 @@ class NativeNetwork:
 
     def _make_model(self, network: TDN) -> "_Handle":
         weights, pairs = pack_weights(network), pair_constants(network)
-        lowest = network.lowest.float().cpu().numpy()
+        lowest, *layers = (bound.float().cpu() for bound in network.bounds().values())
+        largest = torch.stack(layers)
         screening = np.array(SCREENING, dtype="f4").T.ravel()
         tables = self._tables
         model = self._library.tdn_model(
             _address(weights),
             len(weights),
             _address(pairs),
-            _address(lowest),
+            _place(lowest),
             FLOOR_DEPTH,
+            _place(largest),
             _address(screening),
             WALL,
             SATURATION,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tdncalc.nn.bound import bounded_norm
 from tdncalc.nn.coupling import Coupling
 from tdncalc.nn.equivariant import EquivariantLinear, GatedUpdate
 from tdncalc.nn.radial import RadialWeights
@@ -66,9 +67,17 @@ class Edges:
 
 
 class Interaction(nn.Module):
-    """One layer: message, product of the gathered features, gated update, residual by element."""
+    """One layer: message, product of the gathered features, gated update, residual by element.
+
+    Attributes
+    ----------
+    largest
+        Largest norm of the features that an atom of each element gathered in the training set,
+        (n_elements,), see `bounded_norm`; ∞ until it is measured, and while a network learns.
+    """
 
     degree: Tensor
+    largest: Tensor
 
     def __init__(
         self, coupling: Coupling, sizes: LayerSizes, edge: Evaluation, node: Evaluation
@@ -79,6 +88,7 @@ class Interaction(nn.Module):
         self.update = GatedUpdate(sizes.l_out, sizes.channels, 2 * sizes.channels)
         self.l_residual = min(sizes.l_in, sizes.l_out)
         self.first = sizes.l_in == 0
+        self.register_buffer("largest", torch.full((sizes.n_elements,), torch.inf))
         if not self.first:
             self.residual = nn.Parameter(
                 torch.ones(sizes.n_elements, sizes.l_out + 1, sizes.channels)
@@ -87,7 +97,9 @@ class Interaction(nn.Module):
 
     def forward(self, x: Tensor, elements: Tensor, edges: Edges) -> Tensor:
         """Take features x (N, D_in, C) of atoms with element indices (N,) to (N, D_out, C)."""
-        out = self.product(self.message(x, edges), elements)  # (N, D_out, C)
+        largest = self.largest.index_select(0, elements)
+        gathered = bounded_norm(self.message(x, edges), largest)  # (N, D, C)
+        out = self.product(gathered, elements)  # (N, D_out, C)
         if not self.first:
             kept = self.residual.index_select(1, self.degree)  # (n_elements, D_out, C)
             out = out + kept.index_select(0, elements) * x[:, : out.shape[1]]

@@ -1,4 +1,4 @@
-"""Give a model what it knows of its training set: lowest energies, and the novelty."""
+"""Give a model what it knows of its training set: its bounds, and the novelty."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +19,8 @@ from tdncalc.checkpoint import (
 )
 from tdncalc.potential import Potential
 from tdncalc.tdn import TDN
+from tdncalc.training.bounds import set_bounds
 from tdncalc.training.frames import Frames
-from tdncalc.training.lowest import lowest_energies
 from tdncalc.training.novelty import fit_novelty
 
 __all__ = ["calibrate", "judge"]
@@ -36,7 +36,7 @@ def calibrate(
     device: str = "auto",
     observer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure a model's lowest energies, fit its novelty, and write both.
+    """Measure a model's bounds, fit its novelty, and write both.
 
     Of the novelty the card also tells what the held-out structures say of it.
 
@@ -59,7 +59,7 @@ def calibrate(
     place = find_device(device)
     network = load_network(model)
     if isinstance(network, TDN):
-        network.lowest = lowest_energies(network, frames, device=place)
+        set_bounds(network, frames, device=place)
         save_model(model_folder(model), network, read_card(model))
     # without the novelty that was there: it may be of earlier weights
     potential = Potential(network, read_card(model), device=place, dtype=torch.float32)

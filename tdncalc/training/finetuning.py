@@ -48,7 +48,7 @@ def start_from(model: str, settings: Mapping[str, Any]) -> Network:
             "only elements, layers and channels can be added"
         )
     if isinstance(network, TDN):
-        network.lowest = torch.full_like(network.lowest, -torch.inf)  # of its old training set
+        network.unbind()  # from its old training set
     return grow(network, settings)
 
 

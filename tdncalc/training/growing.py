@@ -22,7 +22,7 @@ _WIDTHS = ("channels", "edge_channels", "hidden")
 # Entries of a state that mix no channels: they have one row for each element.
 _TABLES = (
     *("embedding", "source", "target", "residual", "weights"),
-    *("shortest", "reference_energies", "lowest"),
+    *("shortest", "reference_energies", "lowest", "largest"),
 )
 
 
@@ -152,9 +152,10 @@ def extend(network: Network, added: tuple[str, ...]) -> TDN:
     """
     config = _own(network, "elements").config
     wider = _like(network, replace(config, elements=(*config.elements, *added)))
+    measured = {"repulsion.shortest", *wider.bounds()}
     state = wider.state_dict()
     for name, old in network.state_dict().items():
-        state[name] = _widened(old, state[name], mean=name not in ("repulsion.shortest", "lowest"))
+        state[name] = _widened(old, state[name], mean=name not in measured)
     wider.load_state_dict(state)
     none_yet = torch.zeros(len(added), dtype=torch.float64)
     wider.reference_energies = torch.cat([network.reference_energies.double(), none_yet])

@@ -79,6 +79,41 @@ def test_kernel_bounds_the_energies_of_atoms_as_pytorch_does(trio, name):
         assert_close(*(getattr(results, quantity) for results in (kernel, exact, eager)))
 
 
+@pytest.mark.parametrize("name", ["aspirin", "slab"])
+def test_kernel_bounds_what_atoms_gather_as_pytorch_does(trio, name):
+    graph = trio.exact.graph(structure(name))
+    norms = gathered_norms(trio.exact.network, graph)
+    bounded = []
+    for free in trio:
+        network = copy.deepcopy(free.network)
+        for interaction, seen in zip(network.interactions, norms, strict=True):
+            interaction.largest.fill_(0.7 * seen.median())
+        made = Potential(
+            network, free.card, device=free.device, dtype=free.dtype, evaluation=free.choice.name()
+        )
+        bounded.append(made.compute(graph, stress=True))
+    exact, eager, kernel = bounded
+    free = trio.exact.compute(graph)
+    assert (exact.forces - free.forces).abs().max() > 0.01 * free.forces.abs().max()
+    for quantity in ("energies", "forces", "strain_gradient"):
+        assert_close(*(getattr(results, quantity) for results in (kernel, exact, eager)))
+
+
+def gathered_norms(network, graph):
+    """The norms of what the atoms gather in each layer, (N,) each."""
+    norms = []
+    hooks = [
+        interaction.message.register_forward_hook(
+            lambda _module, _inputs, x: norms.append(torch.linalg.vector_norm(x, dim=(1, 2)))
+        )
+        for interaction in network.interactions
+    ]
+    network(network.element_indices(graph.numbers), graph.edge_index, edge_vectors(graph))
+    for hook in hooks:
+        hook.remove()
+    return norms
+
+
 def test_forces_vary_as_the_energy_along_a_line(trio):
     kernel = trio.kernel
     atoms = structure("aspirin")

@@ -170,12 +170,13 @@ def test_a_start_keeps_its_network(network: TDN, tmp_path: Path) -> None:
     assert start_from(str(tmp_path / "m"), {"elements": ["Cu"]}).config == network.config
 
 
-def test_a_start_forgets_the_lowest_energies_of_its_old_training_set(
-    network: TDN, tmp_path: Path
-) -> None:
-    network.lowest = torch.tensor([-2.0, -1.0])
+def test_a_start_forgets_the_bounds_of_its_old_training_set(network: TDN, tmp_path: Path) -> None:
+    for bound in network.bounds().values():
+        bound.fill_(1.0)
     save_model(tmp_path / "m", network, {"name": "m"})
-    assert start_from(str(tmp_path / "m"), {}).lowest.tolist() == [-torch.inf, -torch.inf]
+    started = start_from(str(tmp_path / "m"), {})
+    assert isinstance(started, TDN)
+    assert all(bound.isinf().all() for bound in started.bounds().values())
 
 
 def test_the_command_line_names_another_start(config_file: Path) -> None:

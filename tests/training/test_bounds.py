@@ -7,10 +7,10 @@ from tdncalc.checkpoint import load_model, load_network, save_model
 from tdncalc.geometry.graph import edge_vectors
 from tdncalc.potential import Potential
 from tdncalc.tdn import TDN
+from tdncalc.training.bounds import largest_norms, lowest_energies
 from tdncalc.training.calibration import calibrate
 from tdncalc.training.data import load_frames
 from tdncalc.training.frames import Frames
-from tdncalc.training.lowest import lowest_energies
 
 CPU = torch.device("cpu")
 
@@ -60,15 +60,37 @@ def test_calibration_bounds_the_model_and_changes_nothing_that_it_was_trained_on
     structures = [frames.atoms(i) for i in range(len(frames))]
     before = load_model(tmp_path / "model", device="cpu").evaluate(structures)
     calibrate(tmp_path / "model", frames, None, device="cpu")
-    assert load_network(tmp_path / "model").lowest.isfinite().all()
+    bounds = load_network(tmp_path / "model").bounds()
+    assert len(bounds) == 1 + network.config.n_layers
+    assert all(bound.isfinite().all() for bound in bounds.values())
     after = load_model(tmp_path / "model", device="cpu").evaluate(structures)
     for one, other in zip(before, after, strict=True):
         assert other["energies"] == pytest.approx(one["energies"], abs=1e-5)
 
 
-def test_a_model_saved_without_lowest_energies_has_none(network: TDN) -> None:
-    state = {name: value for name, value in network.state_dict().items() if name != "lowest"}
-    network.lowest.fill_(-1.0)
+def test_largest_norms_are_those_of_what_atoms_gather(network: TDN, frames: Frames) -> None:
+    potential = Potential(network, {"name": "m"}, device=CPU, dtype=torch.float32)
+    expected = torch.zeros(network.config.n_layers, 2)
+    for i in range(len(frames)):
+        graph = potential.graph(frames.atoms(i))
+        elements = network.element_indices(graph.numbers)
+        edges = network._edges(elements, graph.edge_index, edge_vectors(graph).float())
+        x = network.embedding[elements]
+        for layer, interaction in enumerate(network.interactions):
+            norms = interaction.message(x, edges).square().sum((1, 2)).sqrt()
+            for element in (0, 1):
+                mine = norms[elements == element].max().item() if element in elements else 0.0
+                expected[layer, element] = max(mine, expected[layer, element].item())
+            x = interaction(x, elements, edges)
+    assert torch.allclose(largest_norms(network, frames, device=CPU), expected, rtol=1e-5)
+
+
+def test_a_model_saved_without_bounds_has_none(network: TDN) -> None:
+    state = {k: v for k, v in network.state_dict().items() if k not in network.bounds()}
+    for bound in network.bounds().values():
+        bound.fill_(1.0)
     other = TDN(network.config, network.coupling).float()
     other.load_state_dict(state)
-    assert other.lowest.tolist() == [-torch.inf, -torch.inf]
+    lowest, *largest = other.bounds().values()
+    assert (lowest == -torch.inf).all()
+    assert all((bound == torch.inf).all() for bound in largest)
