@@ -14,13 +14,11 @@ from tdncalc.training.frames import Frames
 
 __all__ = ["largest_norms", "lowest_energies", "set_bounds"]
 
-_MARGIN = 1.2  # over the largest norm of a part of the training set
-
 
 def set_bounds(network: TDN, frames: Frames, *, device: torch.device) -> None:
     """Measure the bounds of a network on its training set, and give them to it."""
     lowest = lowest_energies(network, frames, device=device)
-    largest = _MARGIN * largest_norms(network, frames, device=device)
+    largest = largest_norms(network, frames, device=device)
     for bound, found in zip(network.bounds().values(), (lowest, *largest), strict=True):
         bound.copy_(found)
 
