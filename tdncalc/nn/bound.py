@@ -7,6 +7,8 @@ seen, that is no chemistry.
 import torch
 from torch import Tensor
 
+from tdncalc.nn.radial import risen
+
 __all__ = ["FLOOR_DEPTH", "bounded_below", "bounded_norm"]
 
 _TINY = 1e-30  # what is zero has a norm with a derivative
@@ -25,8 +27,7 @@ def bounded_below(energies: Tensor, lowest: Tensor) -> Tensor:
     derivatives, and stays there. All (N,) in eV; a lowest energy may be −∞, which changes nothing.
     """
     s = 1 - ((lowest - energies) / FLOOR_DEPTH).clamp(0, 1)
-    risen = s**4 * (2.5 + s * (s - 3))  # ∫ 10 s³ - 15 s⁴ + 6 s⁵
-    return torch.where(energies < lowest, lowest - FLOOR_DEPTH * (0.5 - risen), energies)
+    return torch.where(energies < lowest, lowest - FLOOR_DEPTH * (0.5 - risen(s)), energies)
 
 
 def bounded_norm(features: Tensor, largest: Tensor) -> Tensor:
@@ -41,5 +42,4 @@ def bounded_norm(features: Tensor, largest: Tensor) -> Tensor:
     norms = (features.square().sum((1, 2)) + _TINY).sqrt()
     q = (norms / largest).clamp_min(1)
     s = (2 - q).clamp_min(0)
-    h = 1.5 - s**4 * (2.5 + s * (s - 3))
-    return features * (h / q)[:, None, None]
+    return features * ((1.5 - risen(s)) / q)[:, None, None]

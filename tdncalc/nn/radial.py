@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tdncalc.nn.equivariant import scaled_normal
 
-__all__ = ["BesselBasis", "RadialWeights", "envelope", "saturate"]
+__all__ = ["BesselBasis", "RadialWeights", "envelope", "risen", "saturate"]
 
 
 def envelope(lengths: Tensor, cutoff: float | Tensor) -> Tensor:
@@ -29,8 +29,15 @@ def saturate(lengths: Tensor, start: Tensor, end: Tensor) -> Tensor:
     depends on the result has no force along an edge shorter than ``start``. All in Å, any shape.
     """
     s = ((lengths - start) / (end - start)).clamp(0, 1)
-    risen = s**4 * (2.5 + s * (s - 3))  # ∫ 10 s³ - 15 s⁴ + 6 s⁵
-    return (start + end) / 2 + (end - start) * risen + (lengths - end).clamp_min(0)
+    return (start + end) / 2 + (end - start) * risen(s) + (lengths - end).clamp_min(0)
+
+
+def risen(s: Tensor) -> Tensor:
+    r"""Return :math:`\int 10 s^3 - 15 s^4 + 6 s^5\,ds`, whose slope goes from 0 to 1 as s does.
+
+    From 0 to ½; the second derivative is 0 at both ends.
+    """
+    return s**4 * (2.5 + s * (s - 3))
 
 
 class BesselBasis(nn.Module):

@@ -63,15 +63,11 @@ def test_kernel_bounds_the_energies_of_atoms_as_pytorch_does(trio, name):
     layers = found - network.repulsion_energies(elements, graph.edge_index, vectors)
     # within the depth of the floor, at another place for each element
     lowest = layers.max() + torch.linspace(0.5, 1.5, len(network.config.elements))
-    bounded = []
-    for free in trio:
-        network = copy.deepcopy(free.network)
+
+    def bound(network):
         network.lowest = lowest.to(network.lowest)
-        made = Potential(
-            network, free.card, device=free.device, dtype=free.dtype, evaluation=free.choice.name()
-        )
-        bounded.append(made.compute(graph, stress=True))
-    exact, eager, kernel = bounded
+
+    exact, eager, kernel = bounded(trio, bound, graph)
     raised = exact.energies - trio.exact.compute(graph).energies
     assert raised.min() > 0.01
     assert raised.max() < 1.0
@@ -83,20 +79,28 @@ def test_kernel_bounds_the_energies_of_atoms_as_pytorch_does(trio, name):
 def test_kernel_bounds_what_atoms_gather_as_pytorch_does(trio, name):
     graph = trio.exact.graph(structure(name))
     norms = gathered_norms(trio.exact.network, graph)
-    bounded = []
-    for free in trio:
-        network = copy.deepcopy(free.network)
+
+    def bound(network):
         for interaction, seen in zip(network.interactions, norms, strict=True):
             interaction.largest.fill_(0.7 * seen.median())
-        made = Potential(
-            network, free.card, device=free.device, dtype=free.dtype, evaluation=free.choice.name()
-        )
-        bounded.append(made.compute(graph, stress=True))
-    exact, eager, kernel = bounded
+
+    exact, eager, kernel = bounded(trio, bound, graph)
     free = trio.exact.compute(graph)
     assert (exact.forces - free.forces).abs().max() > 0.01 * free.forces.abs().max()
     for quantity in ("energies", "forces", "strain_gradient"):
         assert_close(*(getattr(results, quantity) for results in (kernel, exact, eager)))
+
+
+def bounded(trio, bound, graph):
+    """What the three say of a graph once `bound` has changed a copy of their networks."""
+    results = []
+    for free in trio:
+        bound(network := copy.deepcopy(free.network))
+        made = Potential(
+            network, free.card, device=free.device, dtype=free.dtype, evaluation=free.choice.name()
+        )
+        results.append(made.compute(graph, stress=True))
+    return results
 
 
 def gathered_norms(network, graph):

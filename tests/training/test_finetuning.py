@@ -81,9 +81,8 @@ def test_more_channels_compute_the_same_and_learn(network: TDN, l_max: int) -> N
     energies.sum().backward()
     fresh = wider.readouts[0].linear.grad[config.channels :]
     assert (fresh != 0).all()
-    with (
-        torch.no_grad()
-    ):  # what is new is no copy of what was there, and is heard from once it has weight
+    # what is new is no copy of what was there, and is heard from once it has weight
+    with torch.no_grad():
         wider.readouts[0].linear -= wider.readouts[0].linear.grad
     assert not torch.allclose(wider(elements, edges, vectors), energies, rtol=1e-3)
 
