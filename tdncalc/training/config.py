@@ -81,7 +81,7 @@ class OptimizerConfig:
         overfitting of small sets.
     energy_weight, final_energy_weight
         Weight of the energy error (eV/atom), moving from one to the other while the rate falls.
-    forces_weight, stress_weight, huber_delta
+    forces_weight, stress_weight, huber_delta, energy_huber_delta
         See :class:`tdncalc.training.step.LossWeights`.
     ema_decay
         Memory of the moving average of the weights, which is what is validated and saved.
@@ -108,6 +108,7 @@ class OptimizerConfig:
     forces_weight: float = 1.0
     stress_weight: float = 0.0
     huber_delta: float = 0.01
+    energy_huber_delta: float = 0.01
     ema_decay: float = 0.999
     clip_norm: float = 10.0
     seed: int = 0
@@ -216,6 +217,7 @@ def _check_optimizer(optimizer: OptimizerConfig) -> None:
         "batch_size",
         "learning_rate",
         "huber_delta",
+        "energy_huber_delta",
         "validate_every",
         "threads",
     ):

@@ -151,6 +151,7 @@ class _Run:
             forces=options.forces_weight,
             stress=options.stress_weight,
             huber_delta=options.huber_delta,
+            energy_huber_delta=options.energy_huber_delta,
         )
 
     def start(self, resume: bool) -> None:

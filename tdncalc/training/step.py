@@ -77,14 +77,16 @@ class LossWeights:
         Weight of the length of the force error in eV/Å.
     stress
         Weight of the strain gradient's error per atom in eV; 0 leaves it out of the graph.
-    huber_delta
-        Errors larger than this (in the units above) count linearly.
+    huber_delta, energy_huber_delta
+        Errors larger than this (in the units above) count linearly, smaller ones by their square;
+        the second is for the energy.
     """
 
     energy: float = 1.0
     forces: float = 1.0
     stress: float = 0.0
     huber_delta: float = 0.01
+    energy_huber_delta: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,8 @@ def _loss(
     energy_error = (energy - batch.energy) / batch.n_atoms
     force_error = forces - batch.forces
     delta = weights.huber_delta
-    loss = balance[0] * weights.energy * _huber(energy_error.abs(), delta).mean()
+    of_energies = _huber(energy_error.abs(), weights.energy_huber_delta)
+    loss = balance[0] * weights.energy * of_energies.mean()
     loss = loss + balance[1] * weights.forces * _huber(_norm(force_error), delta).mean()
     virial_error = torch.zeros_like(loss)
     if weights.stress:

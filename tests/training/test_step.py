@@ -14,7 +14,7 @@ from tdncalc.training.data import GraphDataset, load_frames, make_batch
 from tdncalc.training.levels import Levels
 from tdncalc.training.step import Batch, LossWeights, make_step
 
-WEIGHTS = LossWeights(forces=2.0, stress=3.0, huber_delta=0.05)
+WEIGHTS = LossWeights(forces=2.0, stress=3.0, huber_delta=0.05, energy_huber_delta=0.02)
 
 
 @pytest.fixture
@@ -54,6 +54,22 @@ def test_errors_are_those_of_the_predictions(network: TDN, batches: list[Batch])
     total = torch.zeros(5).index_add(0, batch.structure, energies)
     expected = ((total - batch.energy) / batch.n_atoms).abs().mean()
     assert float(result.energy_error) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("delta", [0.01, 1e-4])
+def test_the_huber_loss_of_energies_has_a_bend_of_its_own(
+    network: TDN, batches: list[Batch], delta: float
+) -> None:
+    weights = LossWeights(forces=0.0, energy_huber_delta=delta)
+    batch, values = batches[0], parameters(network)
+    shifts = [-0.002, 0.002, 0.004, 0.0, 0.05]
+    away = torch.tensor(shifts)
+    energies = network(batch.elements, batch.edge_index, batch.vectors).detach()
+    energy = torch.zeros(5).index_add(0, batch.structure, energies) + away * batch.n_atoms
+    step = make_step(network, weights, compiled=False)
+    loss = step(values, replace(batch, energy=energy), torch.ones(2)).loss
+    expected = [e**2 / (2 * delta) if abs(e) < delta else abs(e) - delta / 2 for e in shifts]
+    assert float(loss) == pytest.approx(sum(expected) / 5, rel=1e-2)
 
 
 def test_structures_without_stress_do_not_enter_the_stress_loss(
