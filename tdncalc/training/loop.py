@@ -1,12 +1,9 @@
 """The training loop: from a configuration to a model folder, resumable at any moment."""
 
-import hashlib
-import json
 import logging
-import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +21,12 @@ from tdncalc.training.data import (
     GraphDataset,
     make_batch,
 )
-from tdncalc.training.finetuning import origin
 from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import make_optimizer
 from tdncalc.training.preparation import check_known, load_data, make_network
 from tdncalc.training.processes import Processes, joined
 from tdncalc.training.progress import Meter, Progress
+from tdncalc.training.record import fingerprint, model_card
 from tdncalc.training.sampling import batches_of
 from tdncalc.training.schedule import energy_weight, learning_rate
 from tdncalc.training.state import RunState, load_state, save_state
@@ -139,6 +136,7 @@ class _Run:
             weight_decay=self.options.weight_decay,
             compiled=fast,
         )
+        self.fingerprint = fingerprint(config, network, processes)
         average = [p.detach().clone() for p in self.parameters]
         self.state = RunState(network, average, optimizer, levels)
         weights = self._loss_weights()
@@ -160,16 +158,8 @@ class _Run:
             raise CheckpointError(
                 f"{self.folder}: holds a run; go on with it by --resume, or name another folder"
             )
-        if load_state(self.folder, self.state, self.fingerprint()):
+        if load_state(self.folder, self.state, self.fingerprint):
             logger.info("resumed at step %d", self.state.step)
-
-    def fingerprint(self) -> str:
-        """Return a digest of the settings a resumed run may not change."""
-        free = {"steps", "checkpoint_seconds", "validate_every", "compiled", "threads"}
-        options = {k: v for k, v in asdict(self.options).items() if k not in free}
-        data = [self.config.data.train, self.config.data.replay, self.config.start]
-        kept = [self.network.config.to_dict(), data, options, self.processes.size]
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def go(
         self, observer: Callable[[Progress], None] | None, stop: Callable[[], bool]
@@ -238,7 +228,7 @@ class _Run:
 
     def _save(self) -> None:
         if self.processes.first:
-            save_state(self.folder, self.state, self.fingerprint())
+            save_state(self.folder, self.state, self.fingerprint)
 
     def _progress(self, meter: "Meter") -> Progress:
         return Progress(
@@ -279,7 +269,7 @@ class _Run:
         loss += self.options.stress_weight * virial
         if loss < state.best:
             state.best = loss
-            self._save_model(state.rows[-1])
+            self._save_model()
         self._set(current)
         write_curve(self.folder, state.rows)
         self._save()
@@ -288,24 +278,11 @@ class _Run:
         with torch.no_grad():
             torch._foreach_copy_([*self.parameters], values)
 
-    def _save_model(self, row: dict[str, float]) -> None:
-        training = {
-            "seconds": row["seconds"],
-            "steps": self.state.step,
-            "structures": len(self.data.frames),
-            "machine": f"{platform.machine()}, {self.options.threads} thread, {self.device.type}",
-            "processes": self.processes.size,
-            "torch": torch.__version__,
-        }
-        card = {
-            "name": self.config.name,
-            **self.config.card,
-            "validation": row,
-            "training": training,
-            **self._levels(),
-            **({"from": origin(self.config.start)} if self.config.start else {}),
-        }
-        save_model(self.folder / "model", self.network, card)
+    def _save_model(self) -> None:
+        card = model_card(
+            self.config, self.state, self.processes, n_structures=len(self.data.frames)
+        )
+        save_model(self.folder / "model", self.network, {**card, **self._levels()})
 
     def _levels(self) -> dict[str, Any]:
         """Return, for the card, what each further set's energies lie above the model's."""

@@ -2,13 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from tdncalc.architectures import Network, traits
 from tdncalc.errors import ConfigError
@@ -17,6 +13,7 @@ from tdncalc.native.training import TrainedNetwork, training_kernel
 from tdncalc.published.network import PublishedTDN
 from tdncalc.tdn import TDN
 from tdncalc.training.levels import Levels
+from tdncalc.training.tracing import CompiledStep
 
 __all__ = ["Batch", "LossWeights", "StepResult", "make_step"]
 
@@ -143,7 +140,7 @@ def make_step(
         gradients = torch.autograd.grad(loss, parameters)
         return [loss.detach(), *(error.detach() for error in errors), *gradients]
 
-    run = _Compiled(step) if compiled and kernel is None else step
+    run = CompiledStep(step) if compiled and kernel is None else step
 
     def call(parameters: Sequence[Tensor], batch: Batch, balance: Tensor) -> StepResult:
         loss, *rest = run(list(parameters), batch.tensors(), balance)
@@ -231,54 +228,3 @@ def _norm(vectors: Tensor) -> Tensor:
 def _huber(errors: Tensor, delta: float) -> Tensor:
     """Quadratic below delta, linear above, of errors that are not negative; slope 1 far out."""
     return torch.where(errors < delta, errors.square() / (2 * delta), errors - delta / 2)
-
-
-class _Compiled:
-    """A training step traced and compiled at its first call; sizes of the batch stay symbolic."""
-
-    def __init__(self, function: Callable[..., list[Tensor]]) -> None:
-        self._function = function
-        self._run: Callable[..., list[Tensor]] | None = None
-
-    def __call__(
-        self, parameters: list[Tensor], batch: list[Tensor], balance: Tensor
-    ) -> list[Tensor]:
-        if self._run is None:
-            self._run = _trace(self._function, parameters, batch, balance)
-        for tensor in batch:
-            torch._dynamo.maybe_mark_dynamic(
-                tensor, tensor.dim() - 1 if tensor.dtype == torch.int64 else 0
-            )
-        with torch.no_grad():
-            return self._run(parameters, batch, balance)
-
-
-def _multiply_and_sum(a: Tensor, b: Tensor) -> Tensor:
-    """Write a batched product of many small matrices in a form that inductor fuses."""
-    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
-
-
-_FUSABLE = {torch.ops.aten.bmm.default: _multiply_and_sum}
-
-
-def _trace(
-    function: Callable[..., list[Tensor]],
-    parameters: list[Tensor],
-    batch: list[Tensor],
-    balance: Tensor,
-) -> Callable[..., list[Tensor]]:
-    """Trace to one graph of plain operators: parameters of fixed sizes, a batch of symbolic."""
-    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
-
-    def fake(tensor: Tensor, dynamic: int | None) -> Tensor:
-        kinds = [
-            DimDynamic.DYNAMIC if d == dynamic else DimDynamic.STATIC for d in range(tensor.dim())
-        ]
-        context: StatelessSymbolicContext[Any, Any] = StatelessSymbolicContext(dynamic_sizes=kinds)
-        return mode.from_tensor(tensor.detach(), symbolic_context=context)
-
-    fake_parameters = [fake(tensor, None) for tensor in parameters]
-    fake_batch = [fake(t, t.dim() - 1 if t.dtype == torch.int64 else 0) for t in batch]
-    with mode:
-        graph = make_fx(function, _FUSABLE)(fake_parameters, fake_batch, fake(balance, None))
-    return torch.compile(graph)

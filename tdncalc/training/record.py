@@ -1,0 +1,49 @@
+"""What a run says of itself: which run it is, and the card of its model."""
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from tdncalc.architectures import Network
+from tdncalc.training.config import TrainConfig
+from tdncalc.training.finetuning import origin
+from tdncalc.training.processes import Processes
+from tdncalc.training.state import RunState
+
+__all__ = ["fingerprint", "model_card"]
+
+# What a resumed run may change of its optimizer.
+_FREE = {"steps", "checkpoint_seconds", "validate_every", "compiled", "threads"}
+
+
+def fingerprint(config: TrainConfig, network: Network, processes: Processes) -> str:
+    """Return a digest of the settings that a resumed run may not change."""
+    options = {k: v for k, v in asdict(config.optimizer).items() if k not in _FREE}
+    data = [config.data.train, config.data.replay, config.start]
+    kept = [network.config.to_dict(), data, options, processes.size]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def model_card(
+    config: TrainConfig, state: RunState, processes: Processes, *, n_structures: int
+) -> dict[str, Any]:
+    """Return the card of the model that the last validation was of.
+
+    What the configuration says of it, that validation, what the training took, and the model that
+    it went on from.
+    """
+    row, threads = state.rows[-1], config.optimizer.threads
+    training = {
+        "seconds": row["seconds"],
+        "steps": state.step,
+        "structures": n_structures,
+        "machine": f"{platform.machine()}, {threads} thread, {processes.device.type}",
+        "processes": processes.size,
+        "torch": torch.__version__,
+    }
+    start = {"from": origin(config.start)} if config.start else {}
+    return {"name": config.name, **config.card, "validation": row, "training": training, **start}

@@ -1,0 +1,64 @@
+"""A training step as one graph of plain operators, compiled by inductor for batches of any size."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+__all__ = ["CompiledStep"]
+
+
+class CompiledStep:
+    """A training step traced and compiled at its first call; sizes of the batch stay symbolic."""
+
+    def __init__(self, function: Callable[..., list[Tensor]]) -> None:
+        self._function = function
+        self._run: Callable[..., list[Tensor]] | None = None
+
+    def __call__(
+        self, parameters: list[Tensor], batch: list[Tensor], balance: Tensor
+    ) -> list[Tensor]:
+        """Return what the function returns."""
+        if self._run is None:
+            self._run = _trace(self._function, parameters, batch, balance)
+        for tensor in batch:
+            torch._dynamo.maybe_mark_dynamic(
+                tensor, tensor.dim() - 1 if tensor.dtype == torch.int64 else 0
+            )
+        with torch.no_grad():
+            return self._run(parameters, batch, balance)
+
+
+def _multiply_and_sum(a: Tensor, b: Tensor) -> Tensor:
+    """Write a batched product of many small matrices in a form that inductor fuses."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
+
+
+_FUSABLE = {torch.ops.aten.bmm.default: _multiply_and_sum}
+
+
+def _trace(
+    function: Callable[..., list[Tensor]],
+    parameters: list[Tensor],
+    batch: list[Tensor],
+    balance: Tensor,
+) -> Callable[..., list[Tensor]]:
+    """Trace to one graph of plain operators: parameters of fixed sizes, a batch of symbolic."""
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+
+    def fake(tensor: Tensor, dynamic: int | None) -> Tensor:
+        kinds = [
+            DimDynamic.DYNAMIC if d == dynamic else DimDynamic.STATIC for d in range(tensor.dim())
+        ]
+        context: StatelessSymbolicContext[Any, Any] = StatelessSymbolicContext(dynamic_sizes=kinds)
+        return mode.from_tensor(tensor.detach(), symbolic_context=context)
+
+    fake_parameters = [fake(tensor, None) for tensor in parameters]
+    fake_batch = [fake(t, t.dim() - 1 if t.dtype == torch.int64 else 0) for t in batch]
+    with mode:
+        graph = make_fx(function, _FUSABLE)(fake_parameters, fake_batch, fake(balance, None))
+    return torch.compile(graph)
