@@ -7,7 +7,7 @@ from pymatgen.core import Structure
 from tdncalc import RelaxSettings, relax
 
 crystal = Structure.from_file(Path(__file__).parent / "benzene.cif")
-result = relax(crystal, settings=RelaxSettings(cell="full", fmax=0.02))
+result = relax(crystal, settings=RelaxSettings(cell="full"))
 
 before, after = crystal.lattice, result.structure.lattice  # pymatgen in, pymatgen out
 print(f"converged: {result.converged}, {result.steps} steps")
