@@ -1,0 +1,120 @@
+"""Compute structures of molecules that are not in the training set of ``organic``, with GFN2-xTB.
+
+Its energies are wrong by an offset of each molecule more than within one, and less so for molecules
+that it was trained on: what it lacks are molecules. Of each, three structures:
+
+``eased``
+    on the way of the model from a force field's minimum to its own;
+``thermal``
+    two from short dynamics of the model that starts there, at 100 to 1800 K.
+
+No molecule of the validation or the test set and no fragment of the torsion benchmark is used.
+Needs ``pip install tblite rdkit``::
+
+    python examples/training/more_molecules.py --data FOLDER --output more.npz --seed 1
+
+FOLDER holds ``gfn2/*.npz`` and ``smiles/*``.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+from active_organic_data import TORSIONS
+from ase import Atoms, units
+from gfn2_data import embed, known_smiles, label, parser, read_smiles, write
+from numpy.typing import NDArray
+from rdkit import Chem, RDLogger
+
+from tdncalc import Potential, RelaxSettings, TDNCalculator, relax_many
+
+LARGEST = 50  # atoms
+AT_ONCE = 100
+TEMPERATURES = (100, 300, 300, 500, 500, 800, 1200, 1800)  # K
+STEP, STEPS = 0.5 * units.fs, 40
+
+
+def main() -> None:
+    """Compute them and write them."""
+    options = _options()
+    RDLogger.DisableLog("rdApp.*")
+    rng = np.random.default_rng(options.seed)
+    shards = [path.name for path in sorted((options.data / "gfn2").glob("*.npz"))]
+    known = known_smiles(options.data, shards)
+    known |= {Chem.CanonSmiles(smiles) for smiles in TORSIONS.split()}
+    pool = [s for path in sorted((options.data / "smiles").glob("*")) for s in read_smiles(path)]
+    calculator = TDNCalculator(model=options.model)
+    rows: list[tuple] = []
+    while len(rows) < options.structures:
+        rows += _structures(_molecules(rng, pool, known), calculator, rng)
+        print(f"{len(rows)} structures", flush=True)
+    write(options.output, rows)
+
+
+def _options() -> argparse.Namespace:
+    options = parser(__doc__, {"structures": 20000})
+    options.add_argument("--model", default="organic", help="what moves the structures")
+    return options.parse_args()
+
+
+def _molecules(rng: np.random.Generator, pool: list[str], known: set[str]) -> list[tuple]:
+    """Return new molecules, each once: numbers, positions and SMILES."""
+    found: list[tuple] = []
+    while len(found) < AT_ONCE:
+        smiles = pool[rng.integers(len(pool))]
+        if len(smiles) > LARGEST:  # a long one has too many atoms, and takes long to embed
+            continue
+        molecule = embed(smiles, known, seed=int(rng.integers(2**30)))
+        if molecule is not None and len(molecule[0]) <= LARGEST:
+            known.add(molecule[2])
+            found.append(molecule)
+    return found
+
+
+def _structures(
+    molecules: list[tuple], calculator: TDNCalculator, rng: np.random.Generator
+) -> Iterator[tuple]:
+    """Ease all, run dynamics of each, and label what comes of it."""
+    moving, names = [], []
+    settings = RelaxSettings(fmax=0.05, steps=int(rng.choice([1, 3, 8, 20])))
+    start = [Atoms(numbers, positions) for numbers, positions, _ in molecules]
+    for end in relax_many(start, calculator=calculator, settings=settings):
+        if end.result is not None:
+            moving.append(end.result.atoms)
+            names.append(molecules[end.index][2])
+    yield from _labelled(moving, names, "eased")
+    velocities = [_velocities(atoms, rng) for atoms in moving]
+    for _ in range(2):
+        _run(moving, velocities, calculator.potential)
+        yield from _labelled(moving, names, "thermal")
+
+
+def _labelled(structures: list[Atoms], names: list[str], kind: str) -> Iterator[tuple]:
+    for atoms, smiles in zip(structures, names, strict=True):
+        row = label(atoms.numbers, atoms.positions, smiles)
+        if row is not None:
+            yield (*row, kind)
+
+
+def _velocities(atoms: Atoms, rng: np.random.Generator) -> NDArray:
+    """Draw velocities at twice a temperature: half of it goes into the potential energy."""
+    spread = np.sqrt(2 * units.kB * rng.choice(TEMPERATURES) / atoms.get_masses())
+    return spread[:, None] * rng.normal(size=(len(atoms), 3))
+
+
+def _run(structures: list[Atoms], velocities: list[NDArray], potential: Potential) -> None:
+    """Move all along by velocity Verlet, together."""
+    forces = [result["forces"] for result in potential.evaluate(structures, properties=["forces"])]
+    for _ in range(STEPS):
+        for atoms, speed, force in zip(structures, velocities, forces, strict=True):
+            speed += 0.5 * STEP * force / atoms.get_masses()[:, None]
+            atoms.positions += STEP * speed
+        forces = [
+            result["forces"] for result in potential.evaluate(structures, properties=["forces"])
+        ]
+        for atoms, speed, force in zip(structures, velocities, forces, strict=True):
+            speed += 0.5 * STEP * force / atoms.get_masses()[:, None]
+
+
+if __name__ == "__main__":
+    main()
