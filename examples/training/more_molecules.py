@@ -13,7 +13,7 @@ Needs ``pip install tblite rdkit``::
 
     python examples/training/more_molecules.py --data FOLDER --output more.npz --seed 1
 
-FOLDER holds ``gfn2/*.npz`` and ``smiles/*``. About 60 ms of one core a structure.
+FOLDER holds ``gfn2/*.npz`` and ``smiles/*``. About 70 ms of one core a structure.
 """
 
 import argparse
