@@ -1,8 +1,9 @@
 """Train a network of another package for so many seconds of one CPU thread, and measure its errors.
 
-Data, loss and schedule are those of `organic.yaml` in this folder: the energy's error per atom and
-the length of the force's error count linearly, and the energy's weight grows while the rate falls.
-The optimizer is Adam with amsgrad, at the usual rate of the package. Runs in its environment:
+Data, loss and schedule are those of `organic.yaml` in examples/training: the energy's error per
+atom and the length of the force's error count linearly, and the energy's weight grows while the
+rate falls. The optimizer is Adam with amsgrad, at the usual rate of the package. Runs in its
+environment:
 
     python train_peer.py mace --data FOLDER [--seconds 600] [--batch 5]
 """
@@ -17,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from harness.trainable import NETWORKS, Contender, Molecules
 from numpy.typing import NDArray
-from peers import NETWORKS, Contender, Molecules
 from torch import Tensor
 
 DECAY, AVERAGE = 0.8, 0.99

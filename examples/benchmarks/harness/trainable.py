@@ -1,13 +1,13 @@
 """Networks of other packages, as energies (B,) in eV and forces (N, 3) in eV/Å of a batch."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
+from peers.torchmdnet import SIZES
 from torch import Tensor, nn
+
+from harness.random_mace import mace_network
 
 __all__ = ["NETWORKS", "Contender", "Molecules"]
 
@@ -47,31 +47,8 @@ class Contender:
 
 def mace() -> Contender:
     """Return MACE in the size of MACE-OFF23 small (arXiv:2312.15211)."""
-    # the e3nn that MACE pins reads a table of its own with torch.load, which torch now refuses
-    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
-    from e3nn import o3
-    from mace.modules import ScaleShiftMACE, gate_dict, interaction_classes
-
-    block = interaction_classes["RealAgnosticResidualInteractionBlock"]
-    network = ScaleShiftMACE(
-        r_max=4.5,
-        num_bessel=8,
-        num_polynomial_cutoff=5,
-        max_ell=3,
-        interaction_cls=block,
-        interaction_cls_first=block,
-        num_interactions=2,
-        num_elements=len(ELEMENTS),
-        hidden_irreps=o3.Irreps("96x0e"),
-        MLP_irreps=o3.Irreps("16x0e"),
-        gate=gate_dict["silu"],
-        atomic_energies=np.zeros(len(ELEMENTS)),
-        avg_num_neighbors=13.0,
-        atomic_numbers=list(ELEMENTS),
-        correlation=3,
-        radial_type="bessel",
-        atomic_inter_scale=1.6,
-        atomic_inter_shift=0.0,
+    network = mace_network(
+        list(ELEMENTS), channels=96, cutoff=4.5, n_radial=8, n_neighbors=13.0, energy_scale=1.6
     )
 
     def predict(batch: Molecules) -> tuple[Tensor, Tensor]:
@@ -99,27 +76,7 @@ def tensornet() -> Contender:
     """Return TensorNet of TorchMD-Net in its published size (arXiv:2306.06482)."""
     from torchmdnet.models.model import create_model
 
-    sizes: dict[str, Any] = {
-        "model": "tensornet",
-        "embedding_dimension": 128,
-        "num_layers": 2,
-        "num_rbf": 32,
-        "rbf_type": "expnorm",
-        "trainable_rbf": False,
-        "activation": "silu",
-        "cutoff_lower": 0.0,
-        "cutoff_upper": 4.5,
-        "max_z": 100,
-        "max_num_neighbors": 64,
-        "precision": 32,
-        "equivariance_invariance_group": "O(3)",
-        "prior_model": None,
-        "atom_filter": -1,
-        "derivative": True,
-        "output_model": "Scalar",
-        "reduce_op": "add",
-    }
-    network = create_model(sizes)
+    network = create_model(dict(SIZES))
 
     def predict(batch: Molecules) -> tuple[Tensor, Tensor]:
         energy, forces = network(batch.numbers, batch.positions, batch=batch.owner)
