@@ -245,30 +245,33 @@ class _Run:
         """Measure the averaged weights, log, and keep the model if it is the best so far."""
         if not self.processes.first:
             return
-        state = self.state
+        state, options = self.state, self.options
         current = [p.detach().clone() for p in self.parameters]
         self._set(state.average)
-        energy, forces, virial = held_out_errors(
-            self.step, self.network, self.parameters, self.valid, self.options.batch_size
+        errors = held_out_errors(
+            self.step,
+            self.network,
+            self.parameters,
+            self.valid,
+            options.batch_size,
+            options.final_energy_weight,
         )
         state.rows.append(
             {
                 "step": state.step,
                 "seconds": round(state.seconds, 1),
-                "learning_rate": learning_rate(self.options, state.step),
+                "learning_rate": learning_rate(options, state.step),
                 "train_energy_meV_per_atom": 1000 * meter.energy_error(),
                 "train_forces_meV_per_A": 1000 * meter.forces_error(),
-                "valid_energy_meV_per_atom": 1000 * energy,
-                "valid_forces_meV_per_A": 1000 * forces,
+                "valid_energy_meV_per_atom": 1000 * errors.energy,
+                "valid_forces_meV_per_A": 1000 * errors.forces,
             }
         )
-        if self.options.stress_weight:
-            state.rows[-1]["valid_virial_meV_per_atom"] = 1000 * virial
+        if options.stress_weight:
+            state.rows[-1]["valid_virial_meV_per_atom"] = 1000 * errors.virial
         meter.forget_errors()
-        loss = self.options.final_energy_weight * energy + self.options.forces_weight * forces
-        loss += self.options.stress_weight * virial
-        if loss < state.best:
-            state.best = loss
+        if errors.loss < state.best:
+            state.best = errors.loss
             self._save_model()
         self._set(current)
         write_curve(self.folder, state.rows)

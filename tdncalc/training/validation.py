@@ -1,6 +1,7 @@
 """Errors on the structures that are held out during training."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,7 +10,26 @@ from tdncalc.architectures import Network
 from tdncalc.training.data import GraphDataset, make_batch
 from tdncalc.training.step import Step
 
-__all__ = ["held_out_errors"]
+__all__ = ["HeldOutErrors", "held_out_errors"]
+
+
+@dataclass(frozen=True)
+class HeldOutErrors:
+    """Mean absolute errors, and the loss that is descended.
+
+    Attributes
+    ----------
+    energy, forces, virial
+        In eV/atom, of force components in eV/Å, and in eV/atom.
+    loss
+        Mean over the structures. With an error below its bend it grows by the square: an energy's
+        error that wanders by chance from one validation to the next does not outweigh the forces.
+    """
+
+    energy: float
+    forces: float
+    virial: float
+    loss: float
 
 
 def held_out_errors(
@@ -18,26 +38,23 @@ def held_out_errors(
     parameters: Sequence[Tensor],
     dataset: GraphDataset,
     batch_size: int,
-) -> tuple[float, float, float]:
-    """Return mean absolute errors of energies, force components and virials.
-
-    Returns
-    -------
-    tuple
-        In eV/atom, eV/Å and eV/atom.
-    """
+    energy_weight: float,
+) -> HeldOutErrors:
+    """Return the errors of a network with these parameters, the loss with this energy weight."""
     device = parameters[0].device
-    balance = torch.ones(2, device=device)
-    energy = forces = virial = atoms = known = 0.0
+    balance = torch.tensor([energy_weight, 1.0], device=device)
+    energy = forces = virial = loss = atoms = known = 0.0
     network.eval()  # no dropout
     for start in range(0, len(dataset), batch_size):
         indices = range(start, min(start + batch_size, len(dataset)))
         batch = make_batch(dataset.batch(indices), network, device)
         result = step(parameters, batch, balance)
+        loss += float(result.loss) * batch.n_atoms.numel()
         energy += float(result.energy_error) * batch.n_atoms.numel()
         forces += float(result.forces_error) * len(batch.elements)
         atoms += len(batch.elements)
         virial += float(result.virial_error) * float(batch.has_stress.sum())
         known += float(batch.has_stress.sum())
     network.train()
-    return energy / len(dataset.frames), forces / atoms, virial / max(known, 1)
+    size = len(dataset.frames)
+    return HeldOutErrors(energy / size, forces / atoms, virial / max(known, 1), loss / size)

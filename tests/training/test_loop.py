@@ -12,6 +12,7 @@ from tdncalc.errors import CheckpointError, ConfigError, DataError, OutputError
 from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.evaluate import evaluate
 from tdncalc.training.loop import Progress, train
+from tdncalc.training.validation import HeldOutErrors
 
 
 def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
@@ -55,6 +56,19 @@ def test_the_saved_model_has_the_errors_of_its_card(
     assert report["energy_MAE_meV_per_atom"] == pytest.approx(
         validation["valid_energy_meV_per_atom"], rel=1e-4
     )
+
+
+def test_the_model_kept_is_that_of_the_lowest_loss(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        HeldOutErrors(energy=1e-6, forces=9e-4, virial=0.0, loss=0.3),  # lucky energies
+        HeldOutErrors(energy=4e-5, forces=5e-4, virial=0.0, loss=0.1),
+        HeldOutErrors(energy=5e-5, forces=4e-4, virial=0.0, loss=0.2),
+    ]
+    monkeypatch.setattr("tdncalc.training.loop.held_out_errors", lambda *_, **__: found.pop(0))
+    result = train(with_steps(load_config(config_file), 60), run_dir=tmp_path / "run")
+    assert read_card(result.model)["validation"]["step"] == 40
 
 
 def test_a_stopped_run_resumes_as_if_it_had_not_stopped(config_file: Path, tmp_path: Path) -> None:

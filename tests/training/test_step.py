@@ -13,6 +13,7 @@ from tdncalc.tdn import TDN
 from tdncalc.training.data import GraphDataset, load_frames, make_batch
 from tdncalc.training.levels import Levels
 from tdncalc.training.step import Batch, LossWeights, make_step
+from tdncalc.training.validation import held_out_errors
 
 WEIGHTS = LossWeights(forces=2.0, stress=3.0, huber_delta=0.05, energy_huber_delta=0.02)
 
@@ -119,3 +120,15 @@ def test_the_compiled_step_equals_the_eager_one_at_every_size(
         assert float(other.virial_error) == pytest.approx(float(one.virial_error), rel=1e-4)
         for a, b in zip(one.gradients, other.gradients, strict=True):
             assert (a - b).norm() <= 1e-4 * a.norm() + 1e-7
+
+
+def test_the_held_out_loss_is_that_of_all_structures(network: TDN, data_folder: Path) -> None:
+    dataset = GraphDataset(load_frames(["all.extxyz"], data_folder), 4.0, np.zeros((1, 119)))
+    step, values = make_step(network, WEIGHTS, compiled=False), parameters(network)
+    weight = torch.tensor([0.7, 1.0])
+    found = held_out_errors(step, network, values, dataset, 1, energy_weight=0.7)
+    losses = [
+        float(step(values, make_batch(data, network, torch.device("cpu")), weight).loss)
+        for data in DataLoader(dataset, batch_size=1)
+    ]
+    assert found.loss == pytest.approx(float(np.mean(losses)), rel=1e-5)
