@@ -20,7 +20,8 @@ def write_curve(folder: Path, rows: Sequence[dict[str, float]]) -> None:
     """Write ``log.csv`` and ``learning_curve.png`` from the rows of a run's log."""
     temporary = folder / "log.csv.tmp"
     with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        columns = dict.fromkeys(column for row in rows for column in row)
+        writer = csv.DictWriter(file, fieldnames=list(columns))
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
     os.replace(temporary, folder / "log.csv")

@@ -189,7 +189,7 @@ def _predict(
         ):
             energy[index] = result["energy"]
             forces[frames.starts[index] : frames.starts[index + 1]] = result["forces"]
-            if known[index]:
+            if known[index] and "stress" in result:
                 stress[index] = voigt_6_to_full_3x3_stress(result["stress"])
         if observer:
             observer(chosen.stop, len(frames))

@@ -1,5 +1,6 @@
 """Labeled structures as flat arrays, in memory or on disk."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -68,6 +69,14 @@ class Frames:
             of_atoms = {name: getattr(self, name)[rows] for name in _OF_ATOMS}
             rest = {name: getattr(self, name)[part] for name in _OF_STRUCTURES}
             yield Frames(starts=starts - starts[0], **of_atoms, **rest)
+
+    def digest(self) -> str:
+        """Return a digest of the elements, energies and levels."""
+        found = hashlib.sha256()
+        for block in self.blocks():
+            for array, kind in ((block.numbers, "u1"), (block.energy, "<f8"), (block.level, "u1")):
+                found.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+        return found.hexdigest()
 
     def atoms(self, index: int) -> Atoms:
         """Return one structure without its labels."""

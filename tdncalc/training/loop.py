@@ -1,6 +1,7 @@
 """The training loop: from a configuration to a model folder, resumable at any moment."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from tdncalc.checkpoint import save_model
-from tdncalc.errors import CheckpointError, OutputError, TDNError
+from tdncalc.errors import CheckpointError, DataError, OutputError, TDNError
 from tdncalc.tdn import TDN
 from tdncalc.training.calibration import calibrate
 from tdncalc.training.config import TrainConfig
@@ -88,7 +89,7 @@ def train(
     Raises
     ------
     DataError, ConfigError
-        The data cannot be read or do not fit the model.
+        The data cannot be read or do not fit the model, or training led nowhere.
     CheckpointError
         The folder holds a run and ``resume`` is false, or that run is damaged or another one.
     OutputError
@@ -97,9 +98,13 @@ def train(
     before = torch.get_num_threads()
     torch.set_num_threads(config.optimizer.threads)
     try:
+        if not resume and (run_dir / "state.pt").exists():
+            raise CheckpointError(
+                f"{run_dir}: holds a run; go on with it by --resume, or name another folder"
+            )
         with joined(torch.device(device)) as processes:
             run = _Run(config, run_dir, processes)
-            run.start(resume)
+            run.start()
             return run.go(observer, stop or (lambda: False))
     except OSError as error:
         if isinstance(error, TDNError):
@@ -139,6 +144,7 @@ class _Run:
         self.fingerprint = fingerprint(config, network, processes)
         average = [p.detach().clone() for p in self.parameters]
         self.state = RunState(network, average, optimizer, levels)
+        self.state.learned, self.state.held_out = train_frames.digest(), valid_frames.digest()
         weights = self._loss_weights()
         compiled = self.options.compiled and isinstance(network, TDN)
         self.step: Step = make_step(network, weights, compiled=compiled, levels=levels)
@@ -152,12 +158,8 @@ class _Run:
             energy_huber_delta=options.energy_huber_delta,
         )
 
-    def start(self, resume: bool) -> None:
+    def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not resume and (self.folder / "state.pt").exists():
-            raise CheckpointError(
-                f"{self.folder}: holds a run; go on with it by --resume, or name another folder"
-            )
         if load_state(self.folder, self.state, self.fingerprint):
             logger.info("resumed at step %d", self.state.step)
 
@@ -191,7 +193,12 @@ class _Run:
         self._save()
         processes.wait()
         model = self.folder / "model"
-        ended = reason == "done" and processes.first and model.is_dir()
+        ended = reason == "done" and processes.first
+        if ended and not model.is_dir():
+            raise DataError(
+                f"{self.folder}: the loss of the held-out structures was never a finite number, so "
+                "no model was kept; take a lower learning_rate in another run folder"
+            )
         if ended and isinstance(self.network, TDN):
             calibrate(model, self.data.frames, self.valid.frames, device=str(self.device))
         last = state.rows[-1] if state.rows else None
@@ -267,7 +274,7 @@ class _Run:
                 "valid_forces_meV_per_A": 1000 * errors.forces,
             }
         )
-        if options.stress_weight:
+        if options.stress_weight and not math.isnan(errors.virial):
             state.rows[-1]["valid_virial_meV_per_atom"] = 1000 * errors.virial
         meter.forget_errors()
         if errors.loss < state.best:

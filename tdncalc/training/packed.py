@@ -45,10 +45,11 @@ def pack(parts: Iterable[Frames], folder: Path, made_of: object = None) -> None:
     (folder / _CARD).unlink(missing_ok=True)
     structures = atoms = 0
     with ExitStack() as stack:
-        files = {
-            name: stack.enter_context((folder / f"{name}.bin").open("wb"))
-            for name in (*_ARRAYS, "starts")
-        }
+        files = {}
+        for name in (*_ARRAYS, "starts"):
+            path = folder / f"{name}.bin"
+            path.unlink(missing_ok=True)  # a run that has it mapped keeps it as it is
+            files[name] = stack.enter_context(path.open("wb"))
         np.zeros(1, dtype="<i8").tofile(files["starts"])
         for part in parts:
             (part.starts[1:] + atoms).astype("<i8").tofile(files["starts"])

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _SAMPLE = 2000
+_OF_EACH = 20  # structures that hold an element, to fit its reference energy to
 _LOOKED_AT = 250_000
 
 
@@ -45,7 +46,7 @@ def load_data(config: TrainConfig, folder: Path, processes: Processes) -> tuple[
     DataError
         A file is missing or cannot be read.
     ConfigError
-        There are too few structures for a batch of every process.
+        There are too few structures for a batch of every process, or no stress to learn.
     """
     data, root, names = config.data, config.data_root(), config.data.levels()
     if data.packed:
@@ -62,6 +63,10 @@ def load_data(config: TrainConfig, folder: Path, processes: Processes) -> tuple[
             f"{len(train_frames)} structures are too few for {processes.size} processes with "
             f"{size} each; take smaller batches"
         )
+    if config.optimizer.stress_weight and not any(
+        np.isfinite(block.stress).all(axis=(1, 2)).any() for block in train_frames.blocks()
+    ):
+        raise ConfigError("optimizer: stress_weight is set, but no structure has a stress")
     return train_frames, load_sets(data.valid, names, root).evenly(data.valid_limit)
 
 
@@ -102,13 +107,29 @@ def _fit(config: TrainConfig, network: Network, frames: Frames) -> LevelFit:
     elements, n_levels = network.config.elements, len(config.data.levels())
     if not config.start:
         return fit_levels(frames, elements, n_levels)
-    sample = frames.evenly(_SAMPLE)
     numbers = _numbers(network)
+    sample = _with_every_element(frames, numbers.tolist(), n_levels)
     known = network.reference_energies[network.element_indices(numbers)].numpy()
     left = sample.energy - interaction_energies(network, sample)
     left = left - sample.counts(numbers.tolist()) @ known
     change = fit_levels(replace(sample, energy=left), elements, n_levels)
     return replace(change, references=known + change.references)
+
+
+def _with_every_element(frames: Frames, numbers: list[int], n_levels: int) -> Frames:
+    """Return evenly spaced structures, and some more of each element of each set."""
+    chosen = set(np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLE)).astype(int).tolist())
+    missing = np.full((n_levels, len(numbers)), _OF_EACH)
+    first = 0
+    for block in frames.blocks():
+        holds = block.counts(numbers) > 0
+        for level, element in np.argwhere(missing > 0):
+            own = np.flatnonzero(holds[:, element] & (block.level == level))
+            own = own[: missing[level, element]]
+            missing[level, element] -= len(own)
+            chosen.update((first + own).tolist())
+        first += len(block)
+    return frames.take(sorted(chosen))
 
 
 def _measured(settings: NetworkConfig, frames: Frames) -> dict[str, float]:

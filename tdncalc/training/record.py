@@ -23,7 +23,9 @@ _FREE = {"steps", "checkpoint_seconds", "validate_every", "compiled", "threads"}
 def fingerprint(config: TrainConfig, network: Network, processes: Processes) -> str:
     """Return a digest of the settings that a resumed run may not change."""
     options = {k: v for k, v in asdict(config.optimizer).items() if k not in _FREE}
-    data = [config.data.train, config.data.replay, config.start]
+    data: list[object] = [config.data.train, config.data.replay, config.start]
+    if config.data.replay:
+        data.append(config.data.replay_fraction)
     kept = [network.config.to_dict(), data, options, processes.size]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

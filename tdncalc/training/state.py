@@ -38,6 +38,8 @@ class RunState:
         Lowest validation loss so far.
     rows
         The log so far, one mapping per validation.
+    learned, held_out
+        Digests of the labels to train on, and of those held out.
     """
 
     network: Network
@@ -48,6 +50,8 @@ class RunState:
     seconds: float = 0.0
     best: float = float("inf")
     rows: list[dict[str, float]] = field(default_factory=list)
+    learned: str = ""
+    held_out: str = ""
 
 
 def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
@@ -58,6 +62,7 @@ def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
         "average": state.average,
         "optimizer": state.optimizer.state_dict(),
         "levels": state.levels.state_dict() if state.levels else None,
+        "data": {"learned": state.learned, "held_out": state.held_out},
         "progress": {name: getattr(state, name) for name in ("step", "seconds", "best", "rows")},
     }
     temporary = folder / (_FILE + ".tmp")
@@ -74,7 +79,8 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
     Raises
     ------
     CheckpointError
-        There are checkpoints but none is readable, or they belong to another configuration.
+        There are checkpoints but none is readable, or they belong to another configuration or
+        to other data.
     """
     paths = [folder / name for name in (_FILE, _PREVIOUS) if (folder / name).exists()]
     contents = [content for path in paths if (content := _read(path)) is not None]
@@ -89,6 +95,11 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
         raise CheckpointError(
             f"{folder}: its checkpoint belongs to another configuration; use another run folder"
         )
+    data = content.get("data", {})  # older checkpoints have none
+    if data.get("learned", state.learned) != state.learned:
+        raise CheckpointError(
+            f"{folder}: its data have changed since it was begun; start in another run folder"
+        )
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])
     if state.levels is not None:
@@ -97,6 +108,8 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
         mine.copy_(saved)
     for name, value in content["progress"].items():
         setattr(state, name, value)
+    if data.get("held_out") != state.held_out:
+        state.best = float("inf")  # of another validation set
     return True
 
 

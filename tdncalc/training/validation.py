@@ -1,5 +1,6 @@
 """Errors on the structures that are held out during training."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class HeldOutErrors:
     Attributes
     ----------
     energy, forces, virial
-        In eV/atom, of force components in eV/Å, and in eV/atom.
+        In eV/atom, of force components in eV/Å, and in eV/atom: NaN where no stress is known.
     loss
         Mean over the structures. With an error below its bend it grows by the square: an energy's
         error that wanders by chance from one validation to the next does not outweigh the forces.
@@ -57,4 +58,5 @@ def held_out_errors(
         known += float(batch.has_stress.sum())
     network.train()
     size = len(dataset.frames)
-    return HeldOutErrors(energy / size, forces / atoms, virial / max(known, 1), loss / size)
+    virial = virial / known if known else math.nan
+    return HeldOutErrors(energy / size, forces / atoms, virial, loss / size)

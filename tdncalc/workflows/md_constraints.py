@@ -31,6 +31,8 @@ _UNDERSTOOD = (
     FixScaled,
     Hookean,
 )
+# Each acts on every atom by itself.
+_OF_SINGLE_ATOMS = (FixAtoms, FixCartesian, FixScaled, FixedLine, FixedPlane)
 
 
 def require_understood(atoms: Atoms) -> None:
@@ -54,6 +56,23 @@ def require_understood(atoms: Atoms) -> None:
                 "the constraint FixScaled holds directions of the cell that are not orthogonal to "
                 "the free ones; take FixedPlane or FixedLine"
             )
+
+
+def removed(atoms: Atoms) -> int:
+    """Return how many momenta the constraints take away, those that several hold counted once."""
+    single = [c for c in atoms.constraints if isinstance(c, _OF_SINGLE_ATOMS)]
+    directions = np.repeat(np.eye(3)[:, None], len(atoms), axis=1)  # (3, N, 3)
+    for momenta in directions:
+        for constraint in single:
+            constraint.adjust_momenta(atoms, momenta)
+    free = np.linalg.matrix_rank(directions.transpose(1, 0, 2), tol=1e-6)  # (N,)
+    count = 3 * len(atoms) - int(free.sum())
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixBondLengths):
+            count += int(free[np.asarray(constraint.pairs)].any(axis=1).sum())
+        elif not isinstance(constraint, _OF_SINGLE_ATOMS):
+            count += int(constraint.get_removed_dof(atoms))
+    return count
 
 
 def free_axes(atoms: Atoms) -> np.ndarray:

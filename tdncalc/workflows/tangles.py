@@ -19,6 +19,7 @@ _TANGLED, _APART = 0.6, 1.0
 # Å, for two hydrogens that have a heavy neighbor each: 1.5 Å in water, the nearest of all. Nearer
 # ones are pulled into H₂, whether or not a model knows it.
 _TANGLED_HYDROGENS, _APART_HYDROGENS = 1.2, 1.5
+_H2 = (0.6, 1.0)  # Å: the bond of H₂, free or at a metal
 _BOND = 1.25  # sums of covalent radii
 _ROUNDS = 200
 
@@ -27,8 +28,9 @@ def untangle(atoms: Atoms) -> None:
     """Move atoms apart that no potential can sort out, and keep the constraints.
 
     Nothing happens unless two atoms are nearer than 0.6 times the sum of their covalent radii, or
-    two hydrogens of heavy atoms nearer than 1.2 Å. Then these, and whatever they meet on their way,
-    move along the line between them until all of them are as far as a bond is long.
+    two hydrogens of heavy atoms nearer than 1.2 Å, other than H₂ at one such atom. Then these, and
+    whatever they meet on their way, move along the line between them until all of them are as far
+    as a bond is long.
     """
     bound = _bound_hydrogens(atoms)
     first, _, _ = _short(atoms, bound, _TANGLED, _TANGLED_HYDROGENS)
@@ -98,8 +100,17 @@ def _short(
 
 
 def _bound_hydrogens(atoms: Atoms) -> np.ndarray:
-    """Return the mask (N,) of the hydrogens that have a heavy neighbor."""
+    """Return the mask (N,) of the hydrogens with a heavy neighbor, H₂ at one left out."""
     first, second = neighbor_list("ij", atoms, list(_BOND * covalent_radii[atoms.numbers]))
+    chosen = (atoms.numbers[first] == 1) & (atoms.numbers[second] > 1)
+    heavy: dict[int, set[int]] = {}
+    for hydrogen, other in zip(first[chosen].tolist(), second[chosen].tolist(), strict=True):
+        heavy.setdefault(hydrogen, set()).add(other)
     bound = np.zeros(len(atoms), dtype=bool)
-    bound[first[atoms.numbers[second] > 1]] = True
-    return np.asarray(bound & (atoms.numbers == 1))
+    bound[list(heavy)] = True
+    shortest, longest = _H2
+    one, two, lengths = neighbor_list("ijd", atoms, {("H", "H"): longest})
+    for i, j in zip(*(pair[lengths > shortest].tolist() for pair in (one, two)), strict=True):
+        if i in heavy and heavy[i] == heavy.get(j):
+            bound[[i, j]] = False
+    return bound

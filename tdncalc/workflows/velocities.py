@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms, units
 
-from tdncalc.workflows.md_constraints import free_axes
+from tdncalc.workflows.md_constraints import free_axes, removed
 
 
 def translates(atoms: Atoms) -> bool:
@@ -29,7 +29,7 @@ def degrees_of_freedom(atoms: Atoms, *, pushed: bool) -> int:
         The thermostat pushes single atoms: rotation of a molecule counts, and so does translation
         of the whole that is free along one or two axes only.
     """
-    free = 3 * len(atoms) - int(sum(c.get_removed_dof(atoms) for c in atoms.constraints))
+    free = 3 * len(atoms) - removed(atoms)
     if translates(atoms) or not pushed:
         free -= int(free_axes(atoms).sum())
     if rotates(atoms) and not pushed:

@@ -57,6 +57,17 @@ def test_known_errors_are_reported_in_their_units(potential: Potential, frames: 
     assert report["forces_MAE_meV_per_A"] == pytest.approx(50)
 
 
+def test_a_stress_that_a_model_cannot_have_is_passed_over(
+    potential: Potential, frames: Frames
+) -> None:
+    some = replace(frames, stress=np.zeros_like(frames.stress))  # of the clusters too
+    alone = frames.take(np.flatnonzero(frames.pbc.all(axis=1)))
+    found, wanted = evaluate_frames(potential, some), evaluate_frames(potential, alone)
+    assert found["structures"] > wanted["structures"]
+    assert np.isfinite(found["stress_MAE_meV_per_A3"])
+    assert found["forces_MAE_meV_per_A"] < 1e-9
+
+
 def test_errors_are_kept_apart_by_kind_and_element(potential: Potential, frames: Frames) -> None:
     crystals = frames.kind == "crystal"
     gold = (frames.numbers == 79)[:, None]

@@ -1,11 +1,17 @@
 import csv
 import errno
+import math
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.io import read, write
 
 from tdncalc.checkpoint import load_model, read_card
 from tdncalc.errors import CheckpointError, ConfigError, DataError, OutputError
@@ -81,6 +87,87 @@ def test_a_stopped_run_resumes_as_if_it_had_not_stopped(config_file: Path, tmp_p
     assert weights[0] == weights[1]
 
 
+@pytest.fixture
+def own_data(tmp_path: Path, data_folder: Path) -> Path:
+    return Path(shutil.copytree(data_folder, tmp_path / "own"))
+
+
+def rewrite(folder: Path, change: Callable[[Atoms], None]) -> None:
+    frames = read(folder / "all.extxyz", ":")
+    for atoms in frames:
+        change(atoms)
+    write(folder / "all.extxyz", frames)
+
+
+def at(config: TrainConfig, folder: Path) -> TrainConfig:
+    return replace(config, data=replace(config.data, root=str(folder)))
+
+
+def shifted(atoms: Atoms) -> None:
+    results = atoms.calc.results
+    results["energy"] += 0.9 * len(atoms)
+
+
+def without_forces(atoms: Atoms) -> None:
+    atoms.calc.results["forces"][0, 0] = np.nan
+
+
+def test_a_run_does_not_go_on_with_other_labels(
+    config_file: Path, tmp_path: Path, own_data: Path
+) -> None:
+    config, run = at(load_config(config_file), own_data), tmp_path / "run"
+    train(config, run_dir=run, stop=StopAt(5))
+    rewrite(own_data, shifted)
+    with pytest.raises(CheckpointError, match="its data have changed since it was begun"):
+        train(config, run_dir=run, resume=True)
+
+
+def test_labels_that_are_no_numbers_are_named(
+    config_file: Path, tmp_path: Path, own_data: Path
+) -> None:
+    rewrite(own_data, without_forces)
+    with pytest.raises(DataError, match=r"all\.extxyz: structure 0 .* not a finite number"):
+        train(at(load_config(config_file), own_data), run_dir=tmp_path / "run")
+
+
+def test_the_best_model_is_sought_anew_on_another_validation_set(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = load_config(config_file), tmp_path / "run"
+    losses = iter([0.1, 0.3])
+
+    def found(*_: object, **__: object) -> HeldOutErrors:
+        return HeldOutErrors(energy=1e-3, forces=1e-3, virial=0.0, loss=next(losses))
+
+    monkeypatch.setattr("tdncalc.training.loop.held_out_errors", found)
+    train(with_steps(config, 20), run_dir=run)
+    fewer = replace(config, data=replace(config.data, valid_limit=2))
+    result = train(with_steps(fewer, 40), run_dir=run, resume=True)
+    assert read_card(result.model)["validation"]["step"] == 40
+
+
+def test_a_loss_that_is_no_number_is_an_error(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = HeldOutErrors(energy=math.nan, forces=math.nan, virial=0.0, loss=math.nan)
+    monkeypatch.setattr("tdncalc.training.loop.held_out_errors", lambda *_, **__: lost)
+    with pytest.raises(DataError, match="so no model was kept; take a lower learning_rate"):
+        train(with_steps(load_config(config_file), 20), run_dir=tmp_path / "run")
+
+
+def test_a_refused_start_leaves_the_data_of_the_run_there(
+    config_file: Path, tmp_path: Path
+) -> None:
+    config, run = load_config(config_file), tmp_path / "run"
+    packed = replace(config, data=replace(config.data, packed=True))
+    train(packed, run_dir=run, stop=StopAt(5))
+    saved = {path: path.read_bytes() for path in (run / "data").iterdir()}
+    smaller = {"": ("all.extxyz#kind=none",)}
+    with pytest.raises(CheckpointError, match="holds a run"):
+        train(replace(packed, data=replace(packed.data, train=smaller)), run_dir=run)
+    assert {path: path.read_bytes() for path in (run / "data").iterdir()} == saved
+
+
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     config_file: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +208,14 @@ def test_an_element_outside_the_model_is_named(config_file: Path, tmp_path: Path
     config = load_config(config_file)
     config = replace(config, model={**config.model, "elements": ["Cu"]})
     with pytest.raises(ConfigError, match="the data hold Au, which is not among"):
+        train(config, run_dir=tmp_path / "run")
+
+
+def test_a_stress_to_learn_must_be_there(config_file: Path, tmp_path: Path, own_data: Path) -> None:
+    rewrite(own_data, lambda atoms: atoms.calc.results.pop("stress", None))
+    config = at(load_config(config_file), own_data)
+    config = replace(config, optimizer=replace(config.optimizer, stress_weight=1.0))
+    with pytest.raises(ConfigError, match="stress_weight is set, but no structure has a stress"):
         train(config, run_dir=tmp_path / "run")
 
 

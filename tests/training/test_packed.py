@@ -29,6 +29,15 @@ def test_packed_arrays_are_mapped_not_loaded(data_folder: Path, tmp_path: Path) 
         assert isinstance(getattr(packed, name).base, np.memmap)
 
 
+def test_what_a_run_has_mapped_outlives_another_conversion(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    packed = pack_sets(SETS, ["a", "b"], data_folder, tmp_path / "p")
+    before = packed.energy.copy()
+    pack_sets({"a": ["all.extxyz#split=test"]}, ["a"], data_folder, tmp_path / "p")
+    assert np.array_equal(packed.energy, before)
+
+
 def test_graphs_of_packed_structures_are_the_same(data_folder: Path, tmp_path: Path) -> None:
     references = np.zeros((2, 119))
     direct = GraphDataset(load_sets(SETS, ["a", "b"], data_folder), 4.0, references)

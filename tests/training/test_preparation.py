@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from tdncalc.checkpoint import save_model
 from tdncalc.tdn import TDN
+from tdncalc.training import preparation
+from tdncalc.training.config import DataConfig, OptimizerConfig, TrainConfig
 from tdncalc.training.data import Frames, load_frames
 from tdncalc.training.preparation import (
     average_neighbors,
+    make_network,
     set_shortest_distances,
 )
 
@@ -42,3 +46,17 @@ def test_pairs_that_are_not_in_the_data_keep_the_sum_of_radii(network: TDN, fram
 def test_average_neighbors_counts_periodic_images(frames: Frames) -> None:
     crystals = frames.take([1, 3, 5])
     assert average_neighbors(crystals, 3.2) == pytest.approx(12, abs=0.5)
+
+
+def test_a_reference_is_fitted_to_an_element_between_the_samples(
+    network: TDN, frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(tmp_path / "start", network, {"name": "start", "theory": "EMT"})
+    sets = {"": ("all.extxyz",)}
+    data, optimizer = DataConfig(train=sets, valid=sets), OptimizerConfig(steps=1)
+    config = TrainConfig("rest", {}, data, optimizer, start=str(tmp_path / "start"))
+    frames = frames.take([3, 1, 5, 7, 11, 9])  # the first and the last are copper alone
+    _, of_all = make_network(config, frames)
+    monkeypatch.setattr(preparation, "_SAMPLE", 2)
+    _, found = make_network(config, frames)
+    assert found.references == pytest.approx(of_all.references, abs=1e-6)

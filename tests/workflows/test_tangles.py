@@ -38,6 +38,23 @@ def test_atoms_come_apart_across_the_boundary():
     assert atoms.get_distance(0, 1, mic=True) == pytest.approx(1.52, abs=0.02)
 
 
+@pytest.mark.parametrize("height", [1.54, 1.74, 1.94])
+def test_hydrogen_molecule_at_a_metal_atom_stays_whole(height):
+    atoms = Atoms("PdH2", [[0, 0, 0], [0.37, 0, height], [-0.37, 0, height]])
+    untangle(atoms)
+    assert atoms.get_distance(1, 2) == pytest.approx(0.74)
+
+
+def test_hydrogens_of_two_molecules_at_the_length_of_a_bond_come_apart():
+    atoms = molecule("CH4") + molecule("CH4")
+    other, axis = atoms[:5].copy(), atoms.positions[1] / np.linalg.norm(atoms.positions[1])
+    other.positions = -other.positions + 2 * atoms.positions[1] + 0.74 * axis
+    atoms.positions[5:] = other.positions
+    assert atoms.get_distance(1, 6) == pytest.approx(0.74)
+    untangle(atoms)
+    assert atoms.get_distance(1, 6) > 1.2
+
+
 def test_molecules_as_they_are_stay_so():
     for name in g2.names:
         atoms = molecule(name)

@@ -5,6 +5,7 @@ from ase.build import bulk, molecule
 from ase.constraints import (
     FixAtoms,
     FixBondLength,
+    FixBondLengths,
     FixCartesian,
     FixCom,
     FixedLine,
@@ -42,6 +43,20 @@ def with_constraint(atoms, constraint):
         (with_constraint(bulk("Cu", cubic=True), FixCartesian([0], (0, 1, 1))), False, 9),
         (with_constraint(bulk("Cu", cubic=True), FixScaled([0], (0, 0, 1))), False, 9),
         (with_constraint(molecule("CH4"), FixAtoms([0])), False, 12),
+        (with_constraint(bulk("Cu", cubic=True), [FixAtoms([0, 1]), FixAtoms([1, 2])]), False, 3),
+        (
+            with_constraint(
+                bulk("Cu", cubic=True),
+                [FixedPlane([0, 1], [0, 0, 1]), FixCartesian([0], (1, 0, 1))],
+            ),
+            True,
+            9,
+        ),
+        (
+            with_constraint(molecule("CH4"), [FixAtoms([0, 1]), FixBondLengths([(0, 1), (0, 2)])]),
+            False,
+            8,
+        ),
         (with_constraint(Atoms("Ar"), FixAtoms([0])), False, 0),
     ],
 )

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from tdncalc.errors import DataError
 from tdncalc.training.frames import Frames, Structure, gather
 from tdncalc.training.packed import is_packed, open_packed
@@ -36,20 +38,40 @@ def read(source: str, root: Path) -> Iterator[Frames]:
     Raises
     ------
     DataError
-        There is no such file, it cannot be read, or a structure has no energy or forces.
+        There is no such file, it cannot be read, or a structure has no energy or forces, or
+        such that are no numbers.
     """
     name, _, condition = source.partition("#")
     wanted = _conditions(condition, source)
     for path in _paths(name, root):
-        if path.suffix == ".npz":
-            yield shards.read(path)
-            continue
-        if is_packed(path):
-            yield from open_packed(path).blocks()
-            continue
+        done = 0
+        for part in _parts(path, wanted):
+            _check_numbers(part, path, done)
+            done += len(part)
+            yield part
+
+
+def _parts(path: Path, wanted: Wanted) -> Iterator[Frames]:
+    if path.suffix == ".npz":
+        yield shards.read(path)
+    elif is_packed(path):
+        yield from open_packed(path).blocks()
+    else:
         structures = _chosen(_reader(path)(path, wanted), wanted)
         while some := list(islice(structures, _AT_ONCE)):
             yield gather(some)
+
+
+def _check_numbers(part: Frames, path: Path, before: int) -> None:
+    """Refuse a label or position that is no number; a stress may be unknown."""
+    atoms = np.isfinite(part.positions).all(axis=1) & np.isfinite(part.forces).all(axis=1)
+    good = np.isfinite(part.energy) & np.logical_and.reduceat(atoms, part.starts[:-1])
+    if not good.all():
+        index = int(np.flatnonzero(~good)[0])
+        raise DataError(
+            f"{path}: structure {before + index} of those to read has an energy, force or position "
+            "that is not a finite number; remove it"
+        )
 
 
 def _paths(name: str, root: Path) -> list[Path]:

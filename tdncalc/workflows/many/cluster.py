@@ -165,15 +165,13 @@ def _collect(future: Future[Any], part: Part, again: list[Part]) -> Iterator[tup
 
     try:
         values = future.result()
-    except KilledWorker as error:
+    except (KilledWorker, OutOfMemoryError) as error:
         if len(part) > 1:
             again.extend([one] for one in part)
             return
-        values = [
-            OutOfMemoryError(
-                "the workers that computed it died; is it too large for their memory?"
-            ).with_traceback(error.__traceback__)
-        ]
+        died = "the workers that computed it died; is it too large for their memory?"
+        known = error if isinstance(error, OutOfMemoryError) else OutOfMemoryError(died)
+        values = [known.with_traceback(error.__traceback__)]
     for (index, _), value in zip(part, values, strict=True):
         yield index, value
 
@@ -205,6 +203,4 @@ def _relax(
 
 def _evaluate(model: WorkerModel, structures: list[Atoms]) -> list[Properties]:
     with _BUSY:
-        return _load(model).potential.evaluate(
-            structures, properties=("energy", "forces", "stress")
-        )
+        return _load(model).potential.evaluate(structures)

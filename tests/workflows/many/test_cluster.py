@@ -2,8 +2,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from ase.build import molecule
 from distributed import KilledWorker
 
+from tdncalc.checkpoint import load_model
 from tdncalc.errors import OptionError, OutOfMemoryError
 from tdncalc.workflows.many import cluster
 
@@ -24,6 +26,27 @@ def test_structure_that_kills_workers_alone_is_an_error_of_its_own():
     ((index, error),) = cluster._collect(future, [(7, "a")], [])
     assert index == 7
     assert isinstance(error, OutOfMemoryError)
+
+
+def test_structures_without_memory_are_tried_one_by_one():
+    def failed():
+        raise OutOfMemoryError("too large")
+
+    again, future = [], SimpleNamespace(result=failed)
+    assert list(cluster._collect(future, [(4, "a"), (5, "b")], again)) == []
+    assert again == [[(4, "a")], [(5, "b")]]
+    ((index, error),) = cluster._collect(future, [(7, "a")], [])
+    assert (index, str(error)) == (7, "too large")
+
+
+def test_a_worker_says_as_much_as_the_model_does_here():
+    potential, atoms = load_model("organic", device="cpu"), molecule("H2O")
+    model = cluster.WorkerModel(
+        "organic", "cpu", "float32", "eager", None, potential.card["sha256"]
+    )
+    (there,), (here,) = cluster._evaluate(model, [atoms]), potential.evaluate([atoms])
+    assert there.keys() == here.keys()
+    assert "novelty" in here
 
 
 def test_missing_dask_is_told(monkeypatch):
