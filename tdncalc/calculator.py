@@ -21,7 +21,7 @@ from tdncalc.native.choice import Evaluation
 from tdncalc.potential import Potential
 from tdncalc.results import split_results
 from tdncalc.structures import check, check_elements
-from tdncalc.structures.checks import SAME_POINT, check_apart, check_finite
+from tdncalc.structures.checks import SAME_POINT, check_apart, check_finite, check_repeat
 
 __all__ = ["TDNCalculator"]
 
@@ -161,6 +161,7 @@ class TDNCalculator(Calculator):
         if self._listed and not self.neighbors.holds(*geometry):
             self._listed = None  # two lists need not lie in memory
         if self._listed is None or self._listed[0] != self.neighbors.n_builds:
+            check_repeat(atoms)
             pairs = self.neighbors.candidates(*geometry)
             make = make_graph if potential.choice.kernel() is None else listed_graph
             self._listed = self.neighbors.n_builds, make(*structure, *pairs)

@@ -180,7 +180,8 @@ class MovingBatch:
         """Search anew the neighbors of structures that have moved; tell which cannot be."""
         moved = np.square(positions - self._anchor).sum(axis=1)  # (N,)
         starts = np.cumsum(self.counts) - self.counts
-        far = np.maximum.reduceat(moved, starts) >= (max(self.skin - _SAFETY, 0.0) / 2) ** 2
+        near = np.maximum.reduceat(moved, starts) < (max(self.skin - _SAFETY, 0.0) / 2) ** 2
+        far = ~near  # also what is no number
         far |= (cells != self._anchor_cells).any(axis=(1, 2))
         faults: dict[int, TDNError] = {}
         for index in np.flatnonzero(far):

@@ -107,15 +107,14 @@ class TorchSimModel(ModelInterface):
         known = (numbers.tobytes(), systems.tobytes(), pbc.tobytes())
         if known == self._known:
             return
-        self._batch = MovingBatch(self.potential, self._skin)
-        members = []
+        batch, members = MovingBatch(self.potential, self._skin), []
         for index, cell in enumerate(cells):
             own = systems == index
             atoms = Atoms(numbers[own], positions[own], cell=cell, pbc=pbc)
             check(atoms, f"system {index}")
-            members.append(self._batch.member(atoms))
-        self._batch.change(np.empty(0, dtype=np.bool_), members)
-        self._known = known
+            members.append(batch.member(atoms))
+        batch.change(np.empty(0, dtype=np.bool_), members)
+        self._batch, self._known = batch, known
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:

@@ -126,6 +126,28 @@ def test_nothing_old_remains_after_a_failure(calculator):
     assert calculator.results == {}
 
 
+def test_energies_are_right_after_a_search_that_failed(calculator):
+    atoms = molecule("CH3CH2OH", cell=[8.0, 8.0, 8.0], pbc=[True, True, False])
+    atoms.calc = calculator
+    energy, z = atoms.get_potential_energy(), atoms.positions[0, 2]
+    atoms.positions[0, 2] = 1e7
+    with pytest.raises(StructureError, match="too long and thin"):
+        atoms.get_potential_energy()
+    atoms.positions[0, 2] = z
+    assert atoms.get_potential_energy() == energy
+
+
+@pytest.mark.parametrize("evaluation", ["eager", "compiled"])
+def test_a_cell_that_repeats_too_soon_is_refused_by_every_evaluation(evaluation):
+    atoms = Atoms("H", cell=[0.3, 6.0, 6.0], pbc=True)
+    try:
+        atoms.calc = TDNCalculator("organic-small", device="cpu", evaluation=evaluation)
+    except OptionError:
+        pytest.skip("no compiler")
+    with pytest.raises(StructureError, match=r"repeats after 0\.3 Å"):
+        atoms.get_potential_energy()
+
+
 @pytest.mark.parametrize(
     ("atoms", "message"),
     [

@@ -10,7 +10,7 @@ from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.cluster import dask_option, worker_model
 from tdncalc.cli.energy_results import STREAMED, EnergyResults
-from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.failures import ExitCode, named
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.options import (
     ModelOptions,
@@ -147,7 +147,7 @@ def _keep(
     with Progress("energy", None, quiet=quiet, unit="structures") as progress:
         for source, found in results:
             if isinstance(found, TDNError):
-                reader.pass_over(type(found)(f"{source.label}: {found}"))
+                reader.pass_over(named(source.label, found))
                 continue
             kept.add(source, found)
             progress.show(kept.n_done, source.label)
@@ -167,7 +167,7 @@ def _evaluate(potential: "Potential", batch: "list[Source]") -> list[Any]:
     """Give the results of structures, or why there are none."""
     try:
         return list(potential.evaluate([source.atoms for source in batch]))
-    except OutOfMemoryError as error:
+    except (OutOfMemoryError, StructureError) as error:
         if len(batch) == 1:
             return [error]
     return [found for source in batch for found in _evaluate(potential, [source])]

@@ -73,9 +73,11 @@ class EnergyResults:
         if self._output.output is None:
             return
         if self._stream is None:
+            structures.require_writable(self._output.output, atoms)
+            structures.require_room(self._output.output, len(self._frames) + 1)
             self._frames.append(atoms)
         else:
-            self._stream.append(source.label, atoms)
+            self._stream.append(source, atoms)
 
     def __enter__(self) -> Self:
         return self

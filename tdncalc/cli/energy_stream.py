@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import ase.io
 from ase.io.extxyz import key_val_str_to_dict
 
-from tdncalc.cli.relax_stream import file_of, open_at, writing
+from tdncalc.cli.done import Done, digest
+from tdncalc.cli.relax_stream import open_at, writing
 from tdncalc.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -40,24 +40,23 @@ class EnergyStream:
     def __init__(self, path: Path, sha256: str, *, resume: bool) -> None:
         self._path, self._sha256 = path, sha256
         self._size = 0
-        self._done: Counter[str] = Counter()
+        self._done = Done(path)
         self._file: BinaryIO | None = None
         if resume and path.exists():
             self._recall()
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give the structures that are not in the file yet; the file may lie among the inputs."""
-        own = self._path.resolve()
-        for source in sources:
-            if self._done[source.label] > 0:
-                self._done[source.label] -= 1
-            elif own not in (Path(source.label).resolve(), file_of(source.label)):
-                yield source
+        yield from self._done.rest(sources)
 
-    def append(self, label: str, atoms: "Atoms") -> None:
+    def append(self, source: "Source", atoms: "Atoms") -> None:
         """Add a structure with its results."""
         text = io.StringIO()
-        atoms.info |= {"input": label, "model_sha256": self._sha256}
+        atoms.info |= {
+            "input": source.label,
+            "input_digest": digest(source.atoms),
+            "model_sha256": self._sha256,
+        }
         ase.io.write(text, atoms, format="extxyz")
         with writing(self._path):
             if self._file is None:
@@ -83,7 +82,8 @@ class EnergyStream:
                             f"{self._path} was made with another model; resume with that, or "
                             "start anew"
                         )
-                    self._done[str(facts["input"])] += 1
+                    known = facts.get("input_digest")
+                    self._done.add(str(facts["input"]), None if known is None else str(known))
                     self._size = file.tell()
             except (ValueError, KeyError) as error:
                 if isinstance(error, CheckpointError):

@@ -76,6 +76,12 @@ def warn_of_novelty(label: str, atoms: "Atoms") -> None:
         warn(f"{label}: {text}")
 
 
+def named(label: str, error: TDNError) -> TDNError:
+    """Put the name of a structure before what is wrong with it."""
+    text = str(error).removeprefix("structure: ")
+    return type(error)(text if label in text else f"{label}: {text}")
+
+
 def one_line(text: str) -> str:
     """Put a text on one line."""
     return " ".join(text.split())

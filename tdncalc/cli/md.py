@@ -11,7 +11,7 @@ from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode, warn
 from tdncalc.cli.inputs import read_one
-from tdncalc.cli.md_many import Replicas, run_replicas
+from tdncalc.cli.md_many import Replicas, recorded, run_replicas
 from tdncalc.cli.md_options import RunOptions, number_or_ramp, run_options
 from tdncalc.cli.options import (
     ModelOptions,
@@ -36,6 +36,7 @@ from tdncalc.cli.outputs import (
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.signals import Stop, stop_on_signals
+from tdncalc.errors import OptionError
 from tdncalc.structures import Source
 from tdncalc.workflows.md import (
     CELL_MOTIONS,
@@ -47,7 +48,6 @@ from tdncalc.workflows.md import (
     MDStep,
     run_md,
 )
-from tdncalc.workflows.md_checkpoint import load as load_checkpoint
 from tdncalc.workflows.md_checkpoint import previous
 from tdncalc.workflows.wall_time import WallTime
 
@@ -152,6 +152,8 @@ def command(
             preview([source], session.begin(model), steps=max(steps, 1), as_json=report.as_json)
             return ExitCode.DONE
         if run.replicas > 1:
+            if run.plot:
+                raise OptionError("--plot takes one run; leave it out, or --replicas")
             many = Replicas(source, settings, run.replicas, run.resume, output, report, job.ending)
             return run_replicas(many, model)
         return _run(job, model)
@@ -171,7 +173,7 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
     pictures = [picture] if job.run.plot else []
     _check_outputs(job, [*files.paths(), summary, *pictures], resumes=resumes)
     if job.run.resume and options.evaluation == "auto":
-        options = dataclasses.replace(options, evaluation=_recorded(files.checkpoint))
+        options = dataclasses.replace(options, evaluation=recorded(files.checkpoint))
     model = session.begin(options)
     atoms, potential = job.source.atoms, model.potential
     session.settle(model, evaluations=job.settings.steps, n_atoms=len(atoms))
@@ -204,12 +206,6 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
         verb = "see" if _had_ended(job, result) else "wrote"
         click.echo(f"{_sentence(job, result)}; {verb} {files.trajectory}")
     return _code(result)
-
-
-def _recorded(checkpoint: Path) -> str:
-    """Return how the interrupted run was evaluated: bits depend on it."""
-    found = load_checkpoint(checkpoint, quiet=True)
-    return found.evaluation or "auto" if found else "auto"
 
 
 def _check_outputs(job: _Job, paths: list[Path], *, resumes: bool) -> None:

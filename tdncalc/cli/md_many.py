@@ -9,13 +9,14 @@ import click
 
 from tdncalc import structures
 from tdncalc.cli import session
-from tdncalc.cli.failures import ExitCode, complain
+from tdncalc.cli.failures import ExitCode, complain, warn
 from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
 from tdncalc.cli.outputs import check_free, make_folder, print_json, write_json
 from tdncalc.cli.progress import Progress
 from tdncalc.errors import OptionError
 from tdncalc.structures import Source
 from tdncalc.workflows.md import MDFiles, MDResult, MDSettings, MDStep
+from tdncalc.workflows.md_checkpoint import load as load_checkpoint
 from tdncalc.workflows.md_checkpoint import previous
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
     resumes = replicas.resume and any(path.exists() for path in checkpoints)
     paths = [path for one in files for path in one.paths()]
     check_free([*paths, summary], replicas.output, replace=resumes)
+    if resumes and options.evaluation == "auto":
+        known = (recorded(one.checkpoint) for one in files)
+        evaluation = next((name for name in known if name != "auto"), "auto")
+        options = dataclasses.replace(options, evaluation=evaluation)
     model = session.begin(options)
     potential = model.potential
     n_atoms = replicas.count * len(source.atoms)
@@ -93,6 +98,12 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
     return _code(results, failed)
 
 
+def recorded(checkpoint: Path) -> str:
+    """Return how an interrupted run was evaluated: bits depend on it."""
+    found = load_checkpoint(checkpoint, quiet=True)
+    return found.evaluation or "auto" if found else "auto"
+
+
 def _run(
     replicas: Replicas, calculator: "TDNCalculator", files: list[MDFiles]
 ) -> tuple[list[dict[str, Any]], bool]:
@@ -111,6 +122,8 @@ def _run(
     ) as progress:
 
         def observe(place: int, now: MDStep) -> None:
+            if now.warning is not None:
+                warn(f"replica {place}: step {now.step}: {now.warning}")
             if place == 0:
                 progress.show(now.step, f"{now.temperature_K:.0f} K")
 

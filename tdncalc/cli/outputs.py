@@ -12,7 +12,7 @@ import click
 from tdncalc.cli.options import OutputOptions
 from tdncalc.errors import OutputError
 from tdncalc.structures import require_new, require_writable
-from tdncalc.structures.formats import output_format
+from tdncalc.structures.formats import is_structure_file, output_format
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library
 
 if TYPE_CHECKING:
@@ -54,10 +54,20 @@ def refuse_inputs(paths: Iterable[Path], specs: Iterable[str]) -> None:
     specs
         What the user typed as INPUT.
     """
+    specs = list(specs)
+    folders = {Path(spec).resolve() for spec in specs if Path(spec).is_dir()}
     read = {Path(name).resolve() for spec in specs for name in (spec, spec.rpartition("@")[0])}
     for path in paths:
-        if path.resolve() in read:
+        inside = path.resolve().parent in folders and is_structure_file(path)
+        if path.resolve() in read or (inside and path.is_file() and not _is_result(path)):
             raise OutputError(f"{path} is an INPUT; choose another name for the result")
+
+
+def _is_result(path: Path) -> bool:
+    """Tell whether a file begins with a structure that says which input it was made of."""
+    with path.open("rb") as file:
+        head = file.read(10_000).splitlines()
+    return len(head) > 1 and b" input=" in b" " + head[1]
 
 
 def check_format(path: Path, atoms: "Atoms | None" = None) -> None:

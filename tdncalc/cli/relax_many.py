@@ -1,5 +1,6 @@
 """The relaxation of many structures together, as a stream into common files."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,11 @@ import click
 
 from tdncalc.cli import session
 from tdncalc.cli.cluster import worker_model
-from tdncalc.cli.failures import ExitCode, warn_of_novelty
+from tdncalc.cli.done import digest
+from tdncalc.cli.failures import ExitCode, named, warn_of_novelty
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.outputs import (
+    as_json,
     check_free,
     make_folder,
     print_json,
@@ -22,7 +25,7 @@ from tdncalc.cli.progress import Progress
 from tdncalc.cli.relax_runs import Job, facts, prepare, record, sentence
 from tdncalc.cli.relax_stream import RelaxStream
 from tdncalc.cli.session import Session
-from tdncalc.errors import OptionError, StructureError, TDNError
+from tdncalc.errors import CheckpointError, OptionError, StructureError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -48,6 +51,8 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
     check_free([*stream.paths, summary], job.output, replace=stream.resumes)
     model = session.begin(job.model)
     stream.require_model(model.potential)
+    if stream.resumes:
+        _require_same_settings(summary, facts(job, model))
     make_folder(job.output)
     with stream:
         write_json(summary, facts(job, model) | _files(stream, summary))  # of a killed run, too
@@ -63,6 +68,20 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
     if reader.failed:
         return ExitCode.ERROR
     return ExitCode.DONE if stream.n_converged == stream.n_done else ExitCode.NOT_CONVERGED
+
+
+def _require_same_settings(summary: Path, asked: dict[str, Any]) -> None:
+    """Refuse to resume with other settings than those that the summary has."""
+    try:
+        recorded = json.loads(summary.read_text())["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # nothing to compare with
+    for name, value in json.loads(as_json(asked["settings"])).items():
+        if name in recorded and recorded[name] != value:
+            raise CheckpointError(
+                f"{summary} was made with {name}={recorded[name]!r}, not {value!r}; resume with "
+                "the same, or start anew"
+            )
 
 
 def _files(stream: RelaxStream, summary: Path) -> dict[str, Any]:
@@ -95,9 +114,10 @@ def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -
             source = relaxing.taken.pop(outcome.index)
             if outcome.result is None:
                 assert outcome.error is not None
-                reader.pass_over(_named(source, outcome.error))
+                reader.pass_over(named(source.label, outcome.error))
                 continue
-            stream.append(outcome.result.atoms, record(source, outcome.result))
+            facts = record(source, outcome.result) | {"input_digest": digest(source.atoms)}
+            stream.append(outcome.result.atoms, facts)
             warn_of_novelty(source.label, outcome.result.atoms)
             progress.show(stream.n_done, f"{len(relaxing.taken)} at work")
             if not job.report.as_json:
@@ -161,12 +181,6 @@ class _Sources:
             self.taken[place] = source
             yield atoms
             place += 1
-
-
-def _named(source: "Source", error: TDNError) -> TDNError:
-    """Put the name of a structure before what is wrong with it."""
-    text = str(error).removeprefix("structure: ")
-    return type(error)(text if source.label in text else f"{source.label}: {text}")
 
 
 def _tally(stream: RelaxStream, failed: int) -> str:

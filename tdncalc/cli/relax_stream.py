@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import ase.io
 
+from tdncalc.cli.done import Done
 from tdncalc.cli.outputs import as_json
 from tdncalc.errors import CheckpointError, OptionError, OutputError
 
@@ -51,7 +51,7 @@ class RelaxStream:
         self.paths = (structures, table)
         self.resumes = resume and table.exists()
         self._sizes = (0, 0)
-        self._done: Counter[str] = Counter()
+        self._done = Done(structures)
         self._models: dict[str, str] = {}
         self.n_done = self.n_converged = 0
         if self.resumes:
@@ -71,12 +71,7 @@ class RelaxStream:
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give the structures that are not done yet; the results may lie among the inputs."""
-        own = self.paths[0].resolve()
-        for source in sources:
-            if self._done[source.label] > 0:
-                self._done[source.label] -= 1
-            elif own not in (Path(source.label).resolve(), file_of(source.label)):
-                yield source
+        yield from self._done.rest(sources)
 
     def __enter__(self) -> Self:
         for path, size in zip(self.paths, self._sizes, strict=True):
@@ -129,15 +124,10 @@ class RelaxStream:
                     break
                 record = _parse(table, line)
                 self._count(record)
-                self._done[record["input"]] += 1
+                self._done.add(record["input"], record.get("input_digest"))
                 self._models[record["model_sha256"]] = record["model"]
                 structures, read = record["relaxed_bytes"], read + len(line)
         self._sizes = (structures, read)
-
-
-def file_of(label: str) -> Path:
-    """Return the file that FILE@INDEX names."""
-    return Path(label.rpartition("@")[0]).resolve()
 
 
 def _parse(path: Path, line: bytes) -> dict[str, Any]:

@@ -25,9 +25,10 @@ def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions)
     Forces and stress against differences of the energy, rotation, reflection, translation,
     permutation, extensivity, smoothness at the cutoff, and cells so small that atoms see their own
     images. On small awkward structures of the model's elements if no INPUT is given. The exit code
-    is 1 if a check fails.
+    is 1 if a check fails or an INPUT cannot be used.
     """
-    sources = list(Inputs(inputs)) if inputs else None
+    reader = Inputs(inputs) if inputs else None
+    sources = None if reader is None else list(reader)
     if sources == []:
         return ExitCode.ERROR
     loaded = session.begin(model)
@@ -45,7 +46,8 @@ def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions)
         outcome = f"{sum(not check.passed for check in checks)} of {len(checks)} checks failed"
         where = f"{facts['model']['name']}, {facts['device']}, {facts['dtype']}"
         click.echo(f"{where}: {f'all {len(checks)} checks passed' if passed else outcome}")
-    return ExitCode.DONE if passed else ExitCode.ERROR
+    complete = reader is None or not reader.failed
+    return ExitCode.DONE if passed and complete else ExitCode.ERROR
 
 
 def _print(checks: "Sequence[Check]") -> None:

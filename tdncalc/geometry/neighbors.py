@@ -95,6 +95,7 @@ class SkinNeighborList:
         self.cutoff = cutoff
         self.skin = skin
         self.n_builds = 0
+        self._known = False  # whether the last search came to its end
         self._positions: _Floats = np.empty((0, 3))
         self._cell: _Floats = np.zeros((3, 3))
         self._pbc: _Bools = np.zeros(3, dtype=np.bool_)
@@ -116,17 +117,18 @@ class SkinNeighborList:
         They are the same object as long as nothing was searched.
         """
         if not self.holds(positions, cell, pbc):
-            self._candidates = _NONE  # two lists need not lie in memory
+            self._candidates, self._known = _NONE, False  # two lists need not lie in memory
             self._candidates = _search(positions, cell, pbc, self.cutoff + self.skin)
             self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
             self._offsets_cell = np.full((3, 3), np.nan)
+            self._known = True
             self.n_builds += 1
         return self._candidates
 
     def holds(self, positions: _Floats, cell: _Floats, pbc: _Bools) -> bool:
         """Tell whether the pairs of the last search are sure to contain all edges."""
         comparable = (
-            self.n_builds > 0
+            self._known
             and positions.shape == self._positions.shape
             and np.array_equal(pbc, self._pbc)
             and np.isfinite(cell).all()
@@ -135,7 +137,8 @@ class SkinNeighborList:
             return False
         deformation, shrinkage = _deformation(self._cell[pbc], cell[pbc])
         moved = positions - self._positions @ deformation
-        moved -= moved.mean(axis=0) if len(moved) else 0.0  # a common motion changes no distance
+        with np.errstate(invalid="ignore"):  # an infinite position is told of by the search
+            moved -= moved.mean(axis=0) if len(moved) else 0.0  # a common motion changes nothing
         farthest = np.sqrt(np.einsum("nx,nx->n", moved, moved).max(initial=0.0))
         # Without a skin this is never enough.
         nearest_lost = shrinkage * (self.cutoff + self.skin) - 2 * farthest

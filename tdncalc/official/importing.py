@@ -67,7 +67,10 @@ def import_checkpoint(
         },
     }
     card["selftest"] = {"dtype": "float64", "device": "cpu", "checks": _checks(network, card)}
-    return save_model(folder, network.float(), card)
+    references = network.reference_energies  # float64, of which no digit is to go
+    network = network.float()
+    network.reference_energies = references
+    return save_model(folder, network, card)
 
 
 def _config(settings: ImportSettings, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from tdncalc.report.run import Floats
+from tdncalc.structures.checks import complete_cell
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -80,7 +81,7 @@ def images(atoms: Atoms, points: Floats, reach: float) -> Floats:
     periodic = np.asarray(atoms.pbc, dtype=bool)
     if not periodic.any():
         return points
-    cell = np.asarray(atoms.cell.complete())
+    cell = complete_cell(atoms.cell.array, periodic)
     inverse = np.linalg.inv(cell)
     margins = np.where(periodic, reach * np.linalg.norm(inverse, axis=0), 0.0)  # in cell vectors
     ranges = [range(-n, n + 1) for n in np.ceil(margins).astype(int)]
@@ -192,8 +193,9 @@ def laid_over(atoms: Atoms, reference: Atoms) -> Floats | None:
         return None
     if not atoms.pbc.any():
         return superposed(atoms.positions, reference.positions)
-    scaled = atoms.cell.complete().scaled_positions(atoms.positions)
-    there = scaled @ reference.cell.complete()  # as displaced as in a cell of the same shape
+    cells = [complete_cell(one.cell.array, one.pbc) for one in (atoms, reference)]
+    # as displaced as in a cell of the same shape
+    there = atoms.positions @ np.linalg.inv(cells[0]) @ cells[1]
     moved = minimum_image(there - reference.positions, reference.cell.array, reference.pbc)
     moved = minimum_image(moved - moved[0], reference.cell.array, reference.pbc)
     return np.asarray(reference.positions + moved - moved.mean(axis=0))

@@ -3,7 +3,7 @@
 from tdncalc.structures.checks import check, check_elements
 from tdncalc.structures.conversion import AnyStructure, like, to_atoms
 from tdncalc.structures.reading import Source, read_inputs
-from tdncalc.structures.writing import require_new, require_writable, write
+from tdncalc.structures.writing import require_new, require_room, require_writable, write
 
 __all__ = [
     "AnyStructure",
@@ -13,6 +13,7 @@ __all__ = [
     "like",
     "read_inputs",
     "require_new",
+    "require_room",
     "require_writable",
     "to_atoms",
     "write",

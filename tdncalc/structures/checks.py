@@ -11,7 +11,15 @@ from scipy.spatial import cKDTree
 
 from tdncalc.errors import StructureError
 
-__all__ = ["SAME_POINT", "check", "check_apart", "check_elements", "check_finite", "complete_cell"]
+__all__ = [
+    "SAME_POINT",
+    "check",
+    "check_apart",
+    "check_elements",
+    "check_finite",
+    "check_repeat",
+    "complete_cell",
+]
 
 SAME_POINT = 1e-3  # Å: no two atoms are this near
 _REPEAT = 0.5  # Å: no crystal repeats itself within less
@@ -36,7 +44,7 @@ def check(atoms: Atoms, label: str = "structure") -> None:
         point, perhaps across the boundary.
     """
     check_finite(atoms, label)
-    _check_repeat(atoms, label)
+    check_repeat(atoms, label)
     check_apart(atoms, label)
 
 
@@ -134,7 +142,8 @@ def _check_finite(atoms: Atoms, label: str) -> None:
         raise StructureError(f"{label}: a cell vector is NaN or infinite; correct it")
 
 
-def _check_repeat(atoms: Atoms, label: str) -> None:
+def check_repeat(atoms: Atoms, label: str = "structure") -> None:
+    """Raise a StructureError if atoms lie on their own images."""
     periodic = atoms.cell.array[atoms.pbc]
     if len(periodic) == 0 or np.linalg.svd(periodic, compute_uv=False)[-1] >= _REPEAT:
         return

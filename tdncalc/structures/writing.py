@@ -15,7 +15,7 @@ from tdncalc.structures.formats import WRITABLE, output_format
 from tdncalc.structures.losses import require_cell, what_is_lost
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library, write_viewer
 
-__all__ = ["require_new", "require_writable", "write"]
+__all__ = ["require_new", "require_room", "require_writable", "write"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,10 +46,7 @@ def write(path: str | Path, frames: Atoms | Sequence[Atoms], *, overwrite: bool 
     images = [frames] if isinstance(frames, Atoms) else list(frames)
     if not images:
         raise OutputError(f"{target}: there is no structure to write")
-    if len(images) > 1 and _holds_one(kind):
-        raise OutputError(
-            f"{target}: format {kind} holds one structure, not {len(images)}; use .extxyz or .traj"
-        )
+    require_room(target, len(images))
     for image in images:
         require_writable(target, image)
     _replace(target.resolve(), images, kind, target)
@@ -69,6 +66,15 @@ def require_writable(path: Path, atoms: Atoms) -> None:
     require_cell(kind, atoms, str(path))
     if kind in VIEWER_FORMATS.values():
         require_library()
+
+
+def require_room(path: Path, count: int) -> None:
+    """Make sure that so many structures can go into a file of that name; else an OutputError."""
+    kind = output_format(path)
+    if count > 1 and _holds_one(kind):
+        raise OutputError(
+            f"{path}: format {kind} holds one structure, not {count}; use .extxyz or .traj"
+        )
 
 
 def _holds_one(kind: str) -> bool:

@@ -9,6 +9,7 @@ from ase import Atoms
 from scipy.spatial import cKDTree
 
 from tdncalc.model_warnings import novelties
+from tdncalc.structures.checks import complete_cell
 from tdncalc.workflows import _validation as check
 from tdncalc.workflows.fragments import Molecules
 
@@ -177,7 +178,7 @@ def _with_images(atoms: Atoms, margin: float) -> tuple[np.ndarray, np.ndarray]:
     positions = atoms.positions
     if not atoms.pbc.any():
         return positions, owner
-    cell = atoms.cell.complete().array
+    cell = complete_cell(atoms.cell.array, atoms.pbc)
     inverse = np.linalg.inv(cell)
     scaled = positions @ inverse
     scaled[:, atoms.pbc] %= 1.0

@@ -115,7 +115,8 @@ class Run:
                 self._files.save(self._checkpoint())
             if end is not None:
                 return end
-            good = self.atoms.positions.copy(), self.atoms.get_momenta(), self.atoms.cell.array
+            cell = self.atoms.cell.array.copy()
+            good = self.atoms.positions.copy(), self.atoms.get_momenta(), cell
             fault = self._advance()
 
     def frame(self) -> Atoms:

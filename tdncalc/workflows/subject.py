@@ -63,6 +63,9 @@ def with_results(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
         atoms.info["novelty"] = results["novelty"]
         atoms.set_array("novelties", results["novelties"])
     known = {k: v for k, v in results.items() if k in _RESULTS and v is not None}
+    for name in known:  # what a file said, which extxyz could not hold beside these
+        atoms.info.pop(name, None)
+        atoms.arrays.pop(name, None)
     atoms.calc = SinglePointCalculator(atoms, **known)
     return atoms
 

@@ -147,3 +147,57 @@ def test_input_is_not_overwritten_by_energies_while_it_is_read(tdn, copper):
     outcome = tdn("energy", copper, "-o", copper, "--overwrite")
     assert outcome.code == 1
     assert f"{copper} is an INPUT" in outcome.err
+
+
+def test_what_a_file_said_of_its_energy_gives_way(tdn, folder):
+    atoms = bulk("Cu", cubic=True)
+    atoms.info |= {"energy": -1.0, "stress": np.zeros(6)}
+    write("said.traj", atoms)
+    outcome = tdn("energy", "said.traj", "-o", "out.extxyz")
+    assert outcome.code == 0, outcome.err
+    atoms.calc = EMT()
+    assert read("out.extxyz").get_potential_energy() == pytest.approx(atoms.get_potential_energy())
+
+
+def test_a_structure_that_cannot_be_searched_is_passed_over(real_tdn, model_folder, folder):
+    far = molecule("H2O", cell=[6.0, 6.0, 6.0], pbc=[True, True, False])
+    far.positions[0, 2] = 1e7
+    for name, atoms in (("a", molecule("H2O")), ("far", far), ("z", molecule("CH4"))):
+        write(f"{name}.extxyz", atoms)
+    files = ("a.extxyz", "far.extxyz", "z.extxyz")
+    outcome = real_tdn("energy", *files, "-o", "out.extxyz", "--model", model_folder)
+    assert outcome.code == 1
+    assert "far.extxyz: the structure is too long and thin" in outcome.err
+    assert [atoms.info["input"] for atoms in read("out.extxyz@:")] == ["a.extxyz", "z.extxyz"]
+
+
+def test_a_format_without_room_is_told_at_the_second_structure(tdn, folder, files):
+    for name in ("a", "b", "c"):
+        write(f"{name}.extxyz", bulk("Cu"))
+    outcome = tdn("energy", "a.extxyz", "b.extxyz", "c.extxyz", "-o", "out.vasp")
+    assert outcome.code == 1
+    assert "format vasp holds one structure, not 2" in outcome.err
+    assert "c.extxyz" not in outcome.out
+
+
+def test_an_input_that_has_changed_is_not_taken_as_done(tdn, folder):
+    write("a.extxyz", bulk("Cu"))
+    assert tdn("energy", "a.extxyz", "-o", "out.extxyz").code == 0
+    write("a.extxyz", bulk("Au"))
+    outcome = tdn("energy", "a.extxyz", "-o", "out.extxyz", "--resume")
+    assert outcome.code == 1
+    assert "a.extxyz has changed since it was done in out.extxyz" in outcome.err
+
+
+def test_a_file_of_a_folder_that_is_read_is_not_replaced(tdn, folder):
+    (folder / "d").mkdir()
+    for name in ("a", "b"):
+        write(f"d/{name}.extxyz", bulk("Cu"))
+    before = (folder / "d" / "a.extxyz").read_bytes()
+    outcome = tdn("energy", "d", "-o", "d/a.extxyz", "--overwrite")
+    assert outcome.code == 1
+    assert "d/a.extxyz is an INPUT" in outcome.err
+    assert (folder / "d" / "a.extxyz").read_bytes() == before
+    assert tdn("energy", "d", "-o", "d/out.extxyz").code == 0
+    assert tdn("energy", "d", "-o", "d/out.extxyz", "--overwrite").code == 0
+    assert len(read("d/out.extxyz@:")) == 2

@@ -38,3 +38,10 @@ def test_replica_that_a_guard_stops_is_told(run, water):
 
 def test_one_output_for_several_replicas_is_refused(run, water):
     assert run(water, "--steps", "1", "--replicas", "2", "-o", "last.xyz").code == 2
+
+
+def test_a_plot_of_several_replicas_is_refused(run, water, files):
+    outcome = run(water, "--steps", "1", "--replicas", "2", "--plot")
+    assert outcome.code == 2
+    assert "--plot takes one run" in outcome.err
+    assert files() == [water]

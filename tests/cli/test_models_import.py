@@ -4,9 +4,13 @@ import json
 
 import pytest
 import torch
+from ase import units
 from ase.build import molecule
+from ase.data import atomic_numbers
 from ase.io import write
 
+from tdncalc.checkpoint import load_network
+from tdncalc.official.settings import REFERENCES
 from tests.official.checkpoint import random_state, save
 
 # shown, as outside of tests
@@ -111,3 +115,12 @@ def test_selftest_of_an_imported_model_fails_with_a_table(model, real_tdn):
     assert "crossing the cutoff, energy" in outcome.out
     assert "FAILED" in outcome.out
     assert "checks failed" in outcome.out.splitlines()[-1]
+
+
+def test_reference_energies_keep_all_their_digits(checkpoint, real_tdn):
+    options = ("--energy", "per-atom", "--references", "pubchemqcr")
+    assert real_tdn("models", "import", checkpoint, "-o", "model", *ELEMENTS, *options).code == 0
+    found = load_network("./model").reference_energies
+    for symbol in ("H", "C", "O"):
+        energy = REFERENCES["pubchemqcr"][symbol] * units.Hartree
+        assert float(found[atomic_numbers[symbol]]) == pytest.approx(energy, rel=1e-14)

@@ -86,3 +86,23 @@ def test_killed_run_is_resumed_with_every_structure_once(run, molecules, model_f
     assert 2 < len(table.read_bytes().splitlines()) < 24
     run("relax", molecules, "--resume", "--fmax", "0.01")
     assert_each_once(24)
+
+
+def test_other_settings_are_not_resumed(run, molecules):
+    assert run("relax", molecules, "--fmax", "1").code == 0
+    before = Path("relax.json").read_text()
+    outcome = run("relax", molecules, "--fmax", "0.5", "--resume")
+    assert outcome.code == 1
+    assert "relax.json was made with fmax=1.0, not 0.5; resume with the same" in outcome.err
+    assert Path("relax.json").read_text() == before
+    assert run("relax", molecules, "--fmax", "1", "--resume").code == 0
+
+
+def test_an_input_that_has_changed_is_not_taken_as_done(run, molecules):
+    assert run("relax", molecules, "--fmax", "1").code == 0
+    frames = read("all.extxyz", ":")
+    frames[3].positions[0] += 0.1
+    write("all.extxyz", frames)
+    outcome = run("relax", molecules, "--fmax", "1", "--resume")
+    assert outcome.code == 1
+    assert "all.extxyz@3 has changed since it was done in relaxed.extxyz" in outcome.err

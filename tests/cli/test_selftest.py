@@ -36,3 +36,11 @@ def test_an_element_that_the_model_does_not_know_is_one_line(real_tdn, folder):
     assert outcome.code == 1
     assert "element Pb" in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_an_input_that_cannot_be_read_is_no_success(real_tdn, folder):
+    write("mine.extxyz", molecule("CH4"))
+    outcome = real_tdn("selftest", "mine.extxyz", "missing.xyz", "--dtype", "float64")
+    assert outcome.code == 1
+    assert "missing.xyz" in outcome.err
+    assert "checks passed" in outcome.out

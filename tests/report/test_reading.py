@@ -195,3 +195,16 @@ def test_what_is_no_run_is_refused(spec, message, folder):
 def test_one_frame_is_too_few(dynamics):
     with pytest.raises(OptionError, match="at least 2"):
         read_runs([dynamics()], max_frames=1)
+
+
+def test_the_structures_of_a_table_are_those_that_its_summary_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    water, methane = molecule("H2O"), molecule("CH4")
+    for name, atoms in (("relaxed", water), ("other", methane)):
+        atoms.info["input"] = "x.xyz"
+        write(f"{name}.extxyz", atoms)
+    record = {"input": "x.xyz", "energy_eV": -1.0, "converged": True, "n_atoms": 5}
+    Path("relax.jsonl").write_text(json.dumps(record) + "\n")
+    Path("relax.json").write_text(json.dumps({"files": {"structures": "other.extxyz"}}))
+    (run,) = read_runs(["."])
+    assert run.paths.frames == Path("other.extxyz")

@@ -55,6 +55,13 @@ def test_closest_pair_is_that_of_ase(seed):
     assert distance == pytest.approx(shortest)
 
 
+def test_a_vector_that_is_not_periodic_may_lie_in_the_plane_of_the_others():
+    cell = [[4.0, 0, 0], [0, 4.0, 0], [1.0, 1.0, 0]]
+    atoms = Atoms("H2", [[0.1, 0, 0], [3.9, 0, 0]], cell=cell, pbc=[True, True, False])
+    i, j, distance = closest_pair(atoms, 0.5)
+    assert (i, j, distance) == (0, 1, pytest.approx(0.2))
+
+
 def test_own_image_is_no_pair():
     assert closest_pair(Atoms("H", cell=[0.3, 5, 5], pbc=True), 0.37) is None
 

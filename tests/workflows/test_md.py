@@ -162,6 +162,18 @@ def test_guard_leaves_the_frame_before(morse, copper, files):
     assert result.atoms.get_potential_energy() == before.atoms.get_potential_energy()
 
 
+def test_guard_leaves_the_cell_before(copper):
+    settings = MDSettings(
+        20, "npt-mtk", timestep_fs=2.0, pressure_GPa=60.0, guards=Guards(max_volume_ratio=1.001)
+    )
+    result = run_md(copper, calculator=EMT(), settings=settings)
+    assert "volume" in result.reason
+    shorter = dataclasses.replace(settings, steps=result.steps)
+    before = run_md(copper, calculator=EMT(), settings=shorter)
+    assert result.atoms.get_volume() == before.atoms.get_volume()
+    assert result.atoms.get_potential_energy() == before.atoms.get_potential_energy()
+
+
 def test_not_a_number_is_caught_and_the_frame_before_kept(morse, copper, files):
     result = run_md(copper, calculator=morse(fail_at=8), settings=SHORT, files=files)
     assert result.reason.startswith("guard: a force or velocity is not a number at step")

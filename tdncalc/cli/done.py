@@ -1,0 +1,71 @@
+"""Which inputs an earlier run has done already, and whether they are still the same."""
+
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tdncalc.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from tdncalc.structures import Source
+
+
+class Done:
+    """Inputs by their name; one that was given twice is done twice.
+
+    Parameters
+    ----------
+    results
+        The file of results, which may lie among the inputs.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._digests: defaultdict[str, deque[str | None]] = defaultdict(deque)
+
+    def add(self, label: str, digest: str | None) -> None:
+        """Note one; its digest is not known of files that an older version wrote."""
+        self._digests[label].append(digest)
+
+    def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
+        """Give those that are not done yet.
+
+        Raises
+        ------
+        CheckpointError
+            One that is done is another structure now.
+        """
+        own = self._results.resolve()
+        for source in sources:
+            if self._digests[source.label]:
+                known = self._digests[source.label].popleft()
+                if known not in (None, digest(source.atoms)):
+                    raise CheckpointError(
+                        f"{source.label} has changed since it was done in {self._results}; start "
+                        "anew, or give it another name"
+                    )
+            elif own not in (Path(source.label).resolve(), _file_of(source.label)):
+                yield source
+
+
+def digest(atoms: "Atoms") -> str:
+    """Return a digest of elements, positions and cell."""
+    arrays = (
+        atoms.numbers.astype("<i8"),
+        atoms.positions.astype("<f8"),
+        atoms.cell.array.astype("<f8"),
+        atoms.pbc.astype("?"),
+    )
+    content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _file_of(label: str) -> Path:
+    """Return the file that FILE@INDEX names."""
+    return Path(label.rpartition("@")[0]).resolve()
