@@ -57,7 +57,8 @@ class Repeated:
         self._lock = threading.Lock()
         self._recording: Recording | None = None
         self._recorded: tuple[str, int, int] | tuple[()] = ()
-        self._listed: Tensor | None = None
+        self._in_recording: Tensor | None = None  # the list that the recording holds
+        self._listed: Tensor | None = None  # the one seen last
         self._pairs: AtomicGraph | None = None
 
     def compute(self, evaluate: Evaluate, graph: AtomicGraph, results: str) -> Found:
@@ -70,7 +71,7 @@ class Repeated:
         size = (results, len(graph.numbers), graph.n_structures)
         if results and self.record is not None and graph.edge_index.shape[1] <= _MOST_EDGES:
             if self._usable(graph, size):
-                return self._replayed(graph, known=known)
+                return self._replayed(graph)
             if known and (found := self._recorded_now(evaluate, graph, size)) is not None:
                 return found
         return self._once(evaluate, graph, known=known)
@@ -79,11 +80,14 @@ class Repeated:
         recording, n_edges = self._recording, graph.edge_index.shape[1]
         return recording is not None and size == self._recorded and fits(n_edges, recording.n_edges)
 
-    def _replayed(self, graph: AtomicGraph, *, known: bool) -> Found:
+    def _replayed(self, graph: AtomicGraph) -> Found:
         assert self._recording is not None
-        if not known:
+        if graph.edge_index is not self._in_recording:
+            self._in_recording = None  # until all of it is there
             padded = self._padded(graph, self._recording.n_edges)
             self._recording.list_edges(*padded)
+            self._in_recording = graph.edge_index
+        if graph.edge_index is not self._listed:
             self._listed, self._pairs = graph.edge_index, None
         return self._recording.compute(graph)
 
@@ -91,7 +95,7 @@ class Repeated:
         self, evaluate: Evaluate, graph: AtomicGraph, size: tuple[str, int, int]
     ) -> Found | None:
         assert self.record is not None
-        self._recording = None  # its memory is free before another is made
+        self._recording = self._in_recording = None  # memory is free before another is made
         try:
             padded = self._padded(graph, room(graph.edge_index.shape[1]))
             self._recording = Recording(evaluate, *padded, self.record)
@@ -101,7 +105,7 @@ class Repeated:
             logger.info("steps are not recorded: %s", error)
             self.record = None
             return None
-        self._recorded = size
+        self._recorded, self._in_recording = size, graph.edge_index
         logger.info(
             "steps of %d atoms are recorded, with room for %d pairs",
             size[1],

@@ -24,6 +24,8 @@ _FLAGS = (
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native",
 )
+# Of a compiler that was killed, or had no room: another time it may not be.
+_PASSING = "[Kk]illed|No space left|annot allocate memory|virtual memory exhausted"
 _ABANDONED = 600.0  # seconds after which a build of another process counts as dead
 
 
@@ -53,11 +55,11 @@ class Build:
         """Begin to compile, unless someone does; return why that is impossible, or None."""
         if self.ready() or self._running():
             return None
-        if self._log.exists():
-            return f"it did not compile here, see {self._log}"
         compiler = find_compiler()
         if compiler is None:
             return "there is no C++ compiler; install one, or the package ziglang"
+        if (log := self._log(compiler)).exists():
+            return f"it did not compile here, see {log}"
         try:
             self._launch(compiler)
         except (OSError, subprocess.SubprocessError) as error:
@@ -66,13 +68,17 @@ class Build:
 
     def wait(self) -> bool:
         """Wait for the compiler, and tell whether the library is there."""
-        while not self.ready() and self._running():
-            time.sleep(0.02)
+        for _ in range(2):  # once more where whoever compiled was killed
+            while not self.ready() and self._running():
+                time.sleep(0.02)
+            if self.ready() or self.start() is not None:
+                break
         return self.ready()
 
-    @property
-    def _log(self) -> Path:
-        return self.library.with_suffix(".log")
+    def _log(self, compiler: tuple[str, ...]) -> Path:
+        """Name the report of a failure; that of another compiler says nothing of this one."""
+        name = hashlib.sha256(shlex.join(compiler).encode()).hexdigest()[:8]
+        return self.library.with_suffix(f".{name}.log")
 
     @property
     def _mark(self) -> Path:
@@ -80,9 +86,12 @@ class Build:
 
     def _running(self) -> bool:
         try:
-            return time.time() - self._mark.stat().st_mtime < _ABANDONED
+            recent = time.time() - self._mark.stat().st_mtime < _ABANDONED
+            process, _, host = self._mark.read_text().strip().partition(" ")
         except OSError:
             return False
+        here = host == platform.node() and process.isdigit()
+        return recent and (not here or _lives(int(process)))
 
     def _launch(self, compiler: tuple[str, ...]) -> None:
         folder = self.library.parent
@@ -90,18 +99,24 @@ class Build:
         work = Path(tempfile.mkdtemp(dir=folder, prefix="build-"))
         for name, text in self.headers.items():
             (work / name).write_text(text)
-        self._mark.touch()
+        log, kept = _quoted(work / "log"), _quoted(self._log(compiler))
         made = work / "kernel.so"
         command = [*compiler, *_FLAGS, f"-I{work}", f"-I{_SOURCES}", str(self.source)]
         command += ["-o", str(made)]
         # a shell in the background: it outlives this process, and nobody has to wait for it
         script = (
-            f"(if {shlex.join(command)} >{_quoted(work / 'log')} 2>&1;"
+            f"(if {shlex.join(command)} >{log} 2>&1;"
             f" then mv {_quoted(made)} {_quoted(self.library)};"
-            f" else mv {_quoted(work / 'log')} {_quoted(self._log)}; fi;"
+            f" else grep -qE {shlex.quote(_PASSING)} {log} || mv {log} {kept}; fi;"
             f" rm -rf {_quoted(work)} {_quoted(self._mark)}) </dev/null >/dev/null 2>&1 &"
+            f" echo $! {shlex.quote(platform.node())} >{_quoted(self._mark)}"
         )
-        subprocess.run(["nice", "sh", "-c", script], check=True, start_new_session=True)
+        self._mark.touch()
+        try:
+            subprocess.run(["nice", "sh", "-c", script], check=True, start_new_session=True)
+        except BaseException:
+            self._mark.unlink(missing_ok=True)
+            raise
 
 
 def find_build(headers: Mapping[str, str], source: Path = _SOURCES / "kernel.cpp") -> Build:
@@ -144,6 +159,16 @@ def _machine() -> str:
     except OSError:
         lines = []
     return " ".join([platform.system(), platform.machine(), platform.processor(), *lines[:1]])
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _quoted(path: Path) -> str:

@@ -15,58 +15,71 @@
 // Runs chunks of a job on the caller and on as many helpers as asked for. A helper that is late does
 // not delay anyone: what counts is that all chunks are done. No thread spins for longer than SPINS.
 class Pool {
-    std::vector<std::thread> helpers_;
-    std::mutex mutex_;
-    std::condition_variable wake_;
-    std::atomic<uint64_t> state_{0};  // generation and number of chunks not yet taken
-    std::atomic<int> unfinished_{0};
-    std::function<void(int, int)> job_;
-    std::atomic<bool> stopping_{false};
-    pid_t process_ = getpid();
-    static constexpr int SPINS = 2000;
+    // What the helpers see.
+    struct Shared {
+        std::vector<std::thread> helpers;
+        std::mutex mutex;
+        std::condition_variable wake;
+        std::atomic<uint64_t> state{0};  // generation and number of chunks not yet taken
+        std::atomic<int> unfinished{0};
+        std::function<void(int, int)> job;
+        std::atomic<bool> stopping{false};
 
-    bool take(int worker) {
-        uint64_t state = state_.load(std::memory_order_acquire);
-        while (uint32_t(state) > 0)
-            if (state_.compare_exchange_weak(state, state - 1, std::memory_order_acq_rel)) {
-                job_(int(uint32_t(state)) - 1, worker);
-                unfinished_.fetch_sub(1, std::memory_order_acq_rel);
-                return true;
-            }
-        return false;
-    }
-
-    void help(int worker) {
-        for (;;) {
-            for (int n = 0; n < SPINS; ++n)
-                if (take(worker)) n = 0;
-            std::unique_lock<std::mutex> lock(mutex_);
-            wake_.wait(lock, [&] { return stopping_ || uint32_t(state_.load()) > 0; });
-            if (stopping_) return;
+        bool take(int worker) {
+            uint64_t now = state.load(std::memory_order_acquire);
+            while (uint32_t(now) > 0)
+                if (state.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel)) {
+                    job(int(uint32_t(now)) - 1, worker);
+                    unfinished.fetch_sub(1, std::memory_order_acq_rel);
+                    return true;
+                }
+            return false;
         }
-    }
 
-    // After a fork the helpers are the parent's: the child has only their names.
+        void help(int worker) {
+            for (;;) {
+                for (int n = 0; n < SPINS; ++n)
+                    if (take(worker)) n = 0;
+                std::unique_lock<std::mutex> lock(mutex);
+                wake.wait(lock, [&] { return stopping || uint32_t(state.load()) > 0; });
+                if (stopping) return;
+            }
+        }
+    };
+
+    static constexpr int SPINS = 2000;
+    Shared* shared_ = new Shared;
+    pid_t process_ = getpid();
+
+    // After a fork the helpers are the parent's, and so are those who wait for the condition: the
+    // child can neither join nor wake nor destroy them, and leaves them behind.
     void forget_of_parent() {
         if (process_ == getpid()) return;
-        for (auto& helper : helpers_) helper.detach();
-        helpers_.clear();
+        shared_ = new Shared;
         process_ = getpid();
     }
 
   public:
+    Pool() = default;
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
     ~Pool() {
-        forget_of_parent();
+        if (process_ != getpid()) return;
         {
-            std::lock_guard<std::mutex> lock(mutex_);
-            stopping_ = true;
+            std::lock_guard<std::mutex> lock(shared_->mutex);
+            shared_->stopping = true;
         }
-        wake_.notify_all();
-        for (auto& helper : helpers_) helper.join();
+        shared_->wake.notify_all();
+        for (auto& helper : shared_->helpers) helper.join();
+        delete shared_;
     }
 
     // How many workers there may be in a run; the caller is worker 0.
-    int workers(int threads) const { return std::max(threads, int(helpers_.size()) + 1); }
+    int workers(int threads) {
+        forget_of_parent();
+        return std::max(threads, int(shared_->helpers.size()) + 1);
+    }
 
     // Calls job(chunk, worker) for each chunk.
     void run(int chunks, int threads, const std::function<void(int, int)>& job) {
@@ -75,19 +88,20 @@ class Pool {
             return;
         }
         forget_of_parent();
-        for (int worker = int(helpers_.size()) + 1; worker < threads; ++worker)
-            helpers_.emplace_back([this, worker] { help(worker); });
-        job_ = job;
-        unfinished_.store(chunks);
+        Shared& all = *shared_;
+        for (int worker = int(all.helpers.size()) + 1; worker < threads; ++worker)
+            all.helpers.emplace_back([&all, worker] { all.help(worker); });
+        all.job = job;
+        all.unfinished.store(chunks);
         {
-            std::lock_guard<std::mutex> lock(mutex_);
-            const uint64_t generation = (state_.load() >> 32) + 1;
-            state_.store(generation << 32 | uint32_t(chunks), std::memory_order_release);
+            std::lock_guard<std::mutex> lock(all.mutex);
+            const uint64_t generation = (all.state.load() >> 32) + 1;
+            all.state.store(generation << 32 | uint32_t(chunks), std::memory_order_release);
         }
-        wake_.notify_all();
-        while (take(0)) {
+        all.wake.notify_all();
+        while (all.take(0)) {
         }
-        for (int n = 0; unfinished_.load(std::memory_order_acquire) > 0; ++n)
+        for (int n = 0; all.unfinished.load(std::memory_order_acquire) > 0; ++n)
             if (n > SPINS) std::this_thread::yield();
     }
 };

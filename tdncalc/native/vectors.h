@@ -80,10 +80,11 @@ struct Buffer {
     void need(size_t n) {
         if (n <= size && n * 4 + 65536 > size) return;
         data.reset();
-        size = n;
+        size = 0;  // also if there is no memory: the next call asks for less
         const size_t bytes = (n * sizeof(T) + 127) / 64 * 64;
         data.reset((T*)std::aligned_alloc(64, bytes));
         if (!data) throw std::bad_alloc();
+        size = n;
         if (CLEARED) std::memset((void*)data.get(), 0, bytes);
     }
     T* operator+(size_t n) { return data.get() + n; }

@@ -64,7 +64,10 @@ class Berendsen:
         forces, tensor = forces_and_pressure(atoms)
         pressure = float(np.trace(tensor)) / 3
         pressure += 2 * atoms.get_kinetic_energy() / (3 * atoms.get_volume())
-        scale = (1 + self._barostat * (pressure - self._pressure)) ** (1 / 3)
+        growth = 1 + self._barostat * (pressure - self._pressure)
+        if not growth > 0:
+            raise OverflowError
+        scale = growth ** (1 / 3)
         momenta = atoms.get_momenta() + step / 2 * forces
         positions = scale * (atoms.positions + step * momenta / masses(atoms))
         move(atoms, positions, scale * np.eye(3))

@@ -18,6 +18,8 @@ from tdncalc.workflows.md_settings import MDSettings
 from tdncalc.workflows.md_statistics import Statistics
 from tdncalc.workflows.subject import has_stress, require_same_energy, snapshot
 
+_COLD = 1e-6  # K: velocities below are rounding
+
 
 @dataclass(frozen=True)
 class MDStep:
@@ -213,9 +215,11 @@ class Run:
         self.atoms.set_momenta(momenta, apply_constraint=False)
 
     def _prepare_velocities(self) -> None:
-        if self.atoms.get_momenta().any():
+        given = bool(self.atoms.get_momenta().any())
+        if given:
             velocities.still(self.atoms)
-        else:
+        # of a mere drift nothing is left
+        if not given or velocities.temperature(self.atoms, self._free) < _COLD:
             kelvin = self._settings.targets(0).temperature_K
             velocities.thermalize(self.atoms, kelvin, self._free, self._rng)
 

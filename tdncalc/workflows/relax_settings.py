@@ -89,7 +89,8 @@ class RelaxStep:
     fmax
         Largest force on an atom after constraints, eV/Å.
     max_stress_GPa
-        Largest component of stress plus pressure that the cell may relax; None for a fixed cell.
+        Largest component of stress plus pressure that the cell may relax, of the film and not of
+        its vacuum in the xy mode; None for a fixed cell.
     volume
         Volume of the cell, Å³; None without a cell of three vectors.
     """

@@ -153,3 +153,14 @@ def test_what_cannot_be_recorded_is_computed_and_not_tried_again(potential, capl
             assert_right(potential, repeated.compute(evaluate, graph, "all"), graph)
     assert len(tried) == 1
     assert "steps are not recorded: operation not permitted" in caplog.text
+
+
+def test_results_asked_for_apart_are_of_the_list_that_is_given(potential, compute):
+    first = pairs(molecule("CH3CH2OH"), potential.cutoff + 1)
+    turned = molecule("CH3CH2OH")
+    turned.positions = turned.positions[::-1].copy()
+    turned.numbers = turned.numbers[::-1].copy()
+    second = pairs(turned, potential.cutoff + 1)
+    for graph in (first, first, second, second, first):
+        compute(graph, results="")  # the energy alone, which is not recorded
+        assert_right(potential, compute(graph), graph)

@@ -1,5 +1,7 @@
 import os
+import platform
 import stat
+import subprocess
 import time
 
 import pytest
@@ -76,6 +78,40 @@ def test_failing_compiler_leaves_pytorch_and_a_log(
     assert potential.choice.reason == f"it did not compile here, see {log}"
     with pytest.raises(OptionError, match="evaluation 'compiled' is not possible: it did not"):
         make_potential(torch.float32, evaluation="compiled")
+
+
+def test_another_compiler_is_tried_after_one_that_failed(
+    make_potential, empty_cache, tmp_path, monkeypatch
+):
+    compiler_that(tmp_path, monkeypatch, "exit 1")
+    potential = make_potential(torch.float32)
+    graph = potential.graph(structure("water"))
+    potential.compute(graph)
+    wait_until(lambda: list(empty_cache.glob("*.log")))
+    wait_until(lambda: not list(empty_cache.glob("*.building")))
+    monkeypatch.delenv("CXX")
+    assert make_potential(torch.float32).choice.settle()
+
+
+def test_a_compiler_that_was_killed_is_tried_again(
+    make_potential, empty_cache, tmp_path, monkeypatch
+):
+    called = tmp_path / "called"
+    compiler_that(tmp_path, monkeypatch, f"touch {called}; echo 'Killed signal'; exit 1")
+    potential = make_potential(torch.float32)
+    potential.compute(potential.graph(structure("water")))
+    wait_until(called.exists)
+    wait_until(lambda: not list(empty_cache.glob("*.building")))
+    assert not list(empty_cache.glob("*.log"))
+
+
+def test_build_of_a_process_that_is_gone_is_taken_over(make_potential, empty_cache):
+    potential = make_potential(torch.float32)
+    empty_cache.mkdir()
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True)
+    mark = potential.choice._build.library.with_suffix(".building")
+    mark.write_text(f"{gone.stdout.strip()} {platform.node()}\n")
+    assert potential.choice.settle()
 
 
 def test_damaged_library_leaves_pytorch(make_potential, empty_cache, tmp_path, monkeypatch):

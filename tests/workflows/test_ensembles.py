@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.constraints import FixBondLengths, FixedPlane, FixScaled, Hookean
 
 from tdncalc.workflows import ensembles, velocities
@@ -202,3 +203,26 @@ def test_state_is_plain_data_that_restores(morse, copper, ensemble):
                 integrator.restore(state)
         runs.append(atoms.positions)
     np.testing.assert_array_equal(*runs)
+
+
+def test_a_barostat_that_would_turn_the_cell_inside_out_is_a_guard(copper):
+    settings = MDSettings(
+        20,
+        "npt-berendsen",
+        timestep_fs=2.0,
+        pressure_GPa=100.0,
+        compressibility_per_GPa=0.45,
+        barostat_time_fs=20.0,
+    )
+    result = run_md(copper, calculator=EMT(), settings=settings)
+    assert "barostat ran away" in result.reason
+
+
+@pytest.mark.parametrize("ensemble", ["nvt-bussi", "nvt-nose-hoover"])
+def test_a_mere_drift_is_no_temperature(copper, ensemble):
+    crystal = copper.repeat(2)
+    crystal.set_velocities(np.full((len(crystal), 3), 0.01))
+    seen = []
+    settings = MDSettings(1, ensemble, temperature_K=300.0)
+    run_md(crystal, calculator=EMT(), settings=settings, observer=seen.append)
+    assert seen[0].temperature_K == pytest.approx(300.0)

@@ -9,7 +9,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.eos import EquationOfState
 
+from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import OptionError
+from tdncalc.workflows.many.relaxations import relax_many
 from tdncalc.workflows.relax import RelaxSettings, relax
 from tdncalc.workflows.relax_settings import OPTIMIZERS
 
@@ -79,6 +81,22 @@ def test_xy_mode_leaves_the_normal_of_a_slab(morse):
     np.testing.assert_allclose(result.atoms.cell[2], slab.cell[2], atol=1e-12)
     assert result.atoms.cell[0, 0] > slab.cell[0, 0]
     np.testing.assert_allclose(result.stress_GPa[[0, 1, 5]], 0, atol=0.04)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_vacuum_does_not_dilute_the_stress_of_a_slab(morse, together):
+    lengths = []
+    for vacuum in (4.0, 200.0):
+        slab = fcc111("Cu", (1, 1, 3), a=3.5, vacuum=vacuum, periodic=True)
+        settings = RelaxSettings(cell="xy")
+        if together:
+            (end,) = relax_many([slab], calculator=TDNCalculator("metals"), settings=settings)
+            result = end.result
+        else:
+            result = relax(slab, calculator=morse(), settings=settings)
+        assert result.converged
+        lengths.append(result.atoms.cell[0, 0])
+    assert lengths[0] == pytest.approx(lengths[1], rel=5e-4)
 
 
 def test_small_forces_alone_do_not_converge_a_moving_cell(morse):

@@ -104,7 +104,7 @@ class Crowd:
         """Give those that are done with their index, and move the others."""
         state = self._state
         free = np.where(self._fixed[:, None], 0.0, state.forces)
-        measured = Measured.of(state, self._atoms.longest(free), self._settings)
+        measured = Measured.of(state, self._atoms.longest(free), self._settings, self._atoms)
         now = Step(state, measured, np.array([one.steps for one in self._relaxing]))
         yield from self._leave(now, self._faults)
         idle = np.array([one.done for one in self._relaxing])

@@ -8,9 +8,10 @@ import numpy as np
 from ase import units
 
 from tdncalc.moving_state import State
+from tdncalc.workflows.cell_modes import film_factor
 from tdncalc.workflows.many.coordinates import free_parts
 from tdncalc.workflows.relax_settings import RelaxSettings
-from tdncalc.workflows.rows import Bools, Floats
+from tdncalc.workflows.rows import Bools, Floats, Rows
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Measured:
     fmax
         Largest force after constraints, eV/Å.
     max_stress
-        Largest component of stress plus pressure that may relax, eV/Å³; 0 for fixed cells.
+        Largest component of stress plus pressure that may relax, eV/Å³; 0 for fixed cells, and of
+        the film and not of its vacuum in the xy mode.
     volume
         Å³.
     """
@@ -36,12 +38,16 @@ class Measured:
     volume: Floats
 
     @classmethod
-    def of(cls, state: State, fmax: Floats, settings: RelaxSettings) -> Measured:
+    def of(cls, state: State, fmax: Floats, settings: RelaxSettings, atoms: Rows) -> Measured:
         """Measure a state whose largest forces (B,) are known."""
         volume = np.abs(np.linalg.det(state.cells))
         max_stress = np.zeros(len(volume))
         if settings.cell != "fixed":
             max_stress = np.abs(free_parts(state, settings)).max(axis=(1, 2))
+        if settings.cell == "xy":
+            own = np.split(state.positions, atoms.starts[1:])
+            pairs = zip(own, state.cells, strict=True)
+            max_stress *= [film_factor(*pair, settings) for pair in pairs]
         enthalpy = state.energy + settings.pressure_GPa * units.GPa * volume
         return cls(state.energy, enthalpy, fmax, max_stress, volume)
 

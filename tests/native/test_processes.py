@@ -1,0 +1,82 @@
+"""What the kernel does in a child process, and without memory."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+_BEGIN = """
+import faulthandler
+import os
+import resource
+import torch
+from ase.build import molecule, bulk
+from tdncalc import TDNCalculator
+torch.set_num_threads(2)
+calculator = TDNCalculator("organic-small", device="cpu", evaluation="compiled")
+atoms = molecule("C6H6") * (1, 1, 1)
+for x in range(1, 40):
+    other = molecule("C6H6")
+    other.positions[:, 2] += 4.0 * x
+    atoms += other
+atoms.calc = calculator
+energy = atoms.get_potential_energy()
+"""
+_FORK = """
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(30, exit=True)
+    atoms.positions[0, 0] += 0.0
+    calculator.results.clear()
+    calculator.atoms = None
+    same = abs(atoms.get_potential_energy() - energy) < 1e-6
+    calculator.__dict__.clear()
+    del calculator, atoms
+    os._exit(0 if same else 3)
+_, status = os.waitpid(child, 0)
+print("child", os.waitstatus_to_exitcode(status))
+"""
+_MEMORY = """
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+_, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, hard))
+big = atoms * (1, 1, 1)
+for x in range(8):
+    more = atoms.copy()
+    more.positions[:, 0] += 20.0 * (x + 1)
+    big += more
+big.calc = calculator
+try:
+    big.get_potential_energy()
+    print("it fitted")
+except MemoryError:
+    print("no memory")
+resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+alone = energy
+print("same", abs(big.get_potential_energy() / 9 - energy) < 1e-3)
+"""
+
+
+def run(text: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", _BEGIN + text],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
+        check=False,
+    )
+    if "is not possible" in done.stderr:
+        pytest.skip("no compiler")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_forked_child_computes_and_lets_go() -> None:
+    assert run(_FORK) == "child 0\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+def test_the_kernel_computes_after_it_had_no_memory() -> None:
+    assert run(_MEMORY).endswith("same True\n")
