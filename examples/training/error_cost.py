@@ -12,6 +12,7 @@ import csv
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 FOLDER = Path(__file__).parent
 FORCES = "forces_meV_per_A"
@@ -48,6 +49,7 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel="step of 21 atoms, one CPU thread (ms)")
         axes.set_ylabel(label)
         axes.margins(0.1)
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(which="major", alpha=0.3)
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right upper", frameon=False, fontsize=9)
