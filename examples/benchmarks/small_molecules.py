@@ -56,7 +56,9 @@ def main() -> None:
     couples = list(itertools.combinations_with_replacement(potential.elements, 2))
     lowest = {(a, b): places.min() for a, b in couples if len(places := pulled(potential, a, b))}
     names = ", ".join(f"{a}-{b} at {place:.2f}" for (a, b), place in lowest.items())
-    print(f"{len(couples)} pairs of elements, {len(lowest)} attract below training distances: {names}")
+    print(
+        f"{len(couples)} pairs of elements, {len(lowest)} attract below training distances: {names}"
+    )
     print(f"none below {min(lowest.values()):.3f} of the sum of covalent radii")
 
 
