@@ -71,13 +71,13 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
 
 
 def _require_same_settings(summary: Path, asked: dict[str, Any]) -> None:
-    """Refuse to resume with other settings than those that the summary has."""
+    """Refuse to resume with other settings than those of the summary, but for the steps."""
     try:
         recorded = json.loads(summary.read_text())["settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # nothing to compare with
     for name, value in json.loads(as_json(asked["settings"])).items():
-        if name in recorded and recorded[name] != value:
+        if name != "steps" and name in recorded and recorded[name] != value:
             raise CheckpointError(
                 f"{summary} was made with {name}={recorded[name]!r}, not {value!r}; resume with "
                 "the same, or start anew"
