@@ -16,6 +16,7 @@ __all__ = [
     "NetworkConfig",
     "architecture",
     "build_network",
+    "in_single_precision",
     "new_coupling",
     "parse_config",
     "traits",
@@ -47,6 +48,14 @@ def build_network(config: NetworkConfig, coupling: Coupling) -> Network:
     if isinstance(config, PublishedConfig):
         return PublishedTDN(config, coupling)
     return TDN(config, coupling)
+
+
+def in_single_precision(network: Network) -> Network:
+    """Cast a network to float32, but for its reference energies, of which no digit is to go."""
+    references = network.reference_energies.double()
+    network = network.float()
+    network.reference_energies = references
+    return network
 
 
 def new_coupling(config: NetworkConfig) -> Coupling:

@@ -29,9 +29,9 @@ class Done:
         self._results = results
         self._digests: defaultdict[str, deque[str | None]] = defaultdict(deque)
 
-    def add(self, label: str, digest: str | None) -> None:
+    def add(self, label: str, known: str | None) -> None:
         """Note one; its digest is not known of files that an older version wrote."""
-        self._digests[label].append(digest)
+        self._digests[label].append(known)
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give those that are not done yet.

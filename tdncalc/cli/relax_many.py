@@ -25,7 +25,8 @@ from tdncalc.cli.progress import Progress
 from tdncalc.cli.relax_runs import Job, facts, prepare, record, sentence
 from tdncalc.cli.relax_stream import RelaxStream
 from tdncalc.cli.session import Session
-from tdncalc.errors import CheckpointError, OptionError, StructureError
+from tdncalc.errors import OptionError, StructureError
+from tdncalc.workflows.relax_trajectory import require_same
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -76,12 +77,9 @@ def _require_same_settings(summary: Path, asked: dict[str, Any]) -> None:
         recorded = json.loads(summary.read_text())["settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # nothing to compare with
-    for name, value in json.loads(as_json(asked["settings"])).items():
-        if name != "steps" and name in recorded and recorded[name] != value:
-            raise CheckpointError(
-                f"{summary} was made with {name}={recorded[name]!r}, not {value!r}; resume with "
-                "the same, or start anew"
-            )
+    settings = json.loads(as_json(asked["settings"]))
+    bound = (recorded.keys() & settings.keys()) - {"steps"}
+    require_same(recorded, {name: settings[name] for name in settings if name in bound}, summary)
 
 
 def _files(stream: RelaxStream, summary: Path) -> dict[str, Any]:
@@ -116,8 +114,8 @@ def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -
                 assert outcome.error is not None
                 reader.pass_over(named(source.label, outcome.error))
                 continue
-            facts = record(source, outcome.result) | {"input_digest": digest(source.atoms)}
-            stream.append(outcome.result.atoms, facts)
+            said = record(source, outcome.result) | {"input_digest": digest(source.atoms)}
+            stream.append(outcome.result.atoms, said)
             warn_of_novelty(source.label, outcome.result.atoms)
             progress.show(stream.n_done, f"{len(relaxing.taken)} at work")
             if not job.report.as_json:

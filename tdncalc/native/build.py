@@ -68,12 +68,14 @@ class Build:
 
     def wait(self) -> bool:
         """Wait for the compiler, and tell whether the library is there."""
-        for _ in range(2):  # once more where whoever compiled was killed
-            while not self.ready() and self._running():
-                time.sleep(0.02)
-            if self.ready() or self.start() is not None:
-                break
+        self._attend()
+        if not self.ready() and self.start() is None:  # whoever compiled was killed
+            self._attend()
         return self.ready()
+
+    def _attend(self) -> None:
+        while not self.ready() and self._running():
+            time.sleep(0.02)
 
     def _log(self, compiler: tuple[str, ...]) -> Path:
         """Name the report of a failure; that of another compiler says nothing of this one."""
@@ -103,13 +105,15 @@ class Build:
         made = work / "kernel.so"
         command = [*compiler, *_FLAGS, f"-I{work}", f"-I{_SOURCES}", str(self.source)]
         command += ["-o", str(made)]
+        # what a shell within says is the number of the one that compiles
+        number = f"echo $PPID {shlex.quote(platform.node())}"
         # a shell in the background: it outlives this process, and nobody has to wait for it
         script = (
-            f"(if {shlex.join(command)} >{log} 2>&1;"
+            f"(sh -c {shlex.quote(number)} >{_quoted(self._mark)};"
+            f" if {shlex.join(command)} >{log} 2>&1;"
             f" then mv {_quoted(made)} {_quoted(self.library)};"
             f" else grep -qE {shlex.quote(_PASSING)} {log} || mv {log} {kept}; fi;"
             f" rm -rf {_quoted(work)} {_quoted(self._mark)}) </dev/null >/dev/null 2>&1 &"
-            f" echo $! {shlex.quote(platform.node())} >{_quoted(self._mark)}"
         )
         self._mark.touch()
         try:

@@ -7,6 +7,7 @@ import ase.data
 import torch
 from ase import units
 
+from tdncalc.architectures import in_single_precision
 from tdncalc.checkpoint import save_model
 from tdncalc.official.network import published_network
 from tdncalc.official.reading import Checkpoint, read_checkpoint
@@ -67,10 +68,7 @@ def import_checkpoint(
         },
     }
     card["selftest"] = {"dtype": "float64", "device": "cpu", "checks": _checks(network, card)}
-    references = network.reference_energies  # float64, of which no digit is to go
-    network = network.float()
-    network.reference_energies = references
-    return save_model(folder, network, card)
+    return save_model(folder, in_single_precision(network), card)
 
 
 def _config(settings: ImportSettings, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tdncalc.errors import StructureError
 from tdncalc.report.run import Kind, RunPaths
@@ -98,27 +97,22 @@ def _of_stem(folder: Path, name: str) -> list[RunPaths]:
     return [RunPaths(kind, str(folder / name), trajectory, table, summary)]
 
 
-def _named_in(summary: Path, kind: str) -> Path | None:
+def _named_in(summary: Path, kind: str, otherwise: Path | None = None) -> Path | None:
     """Give the file that a summary names, which the user may have put elsewhere."""
-    named = _files_of(summary).get(kind)
-    if not isinstance(named, str):
-        return None
-    places = (Path(named), summary.parent / named, summary.parent / Path(named).name)
-    return next((place for place in places if place.is_file()), None)
-
-
-def _files_of(summary: Path) -> dict[str, Any]:
     from tdncalc.report.tables import read_summary
 
     files = read_summary(summary).get("files", {})
-    return files if isinstance(files, dict) else {}
+    named = files.get(kind) if isinstance(files, dict) else None
+    if not isinstance(named, str):
+        return otherwise
+    places = (Path(named), summary.parent / named, summary.parent / Path(named).name)
+    return next((place for place in places if place.is_file()), None)
 
 
 def _of_stream(table: Path) -> RunPaths:
     summary = path if (path := table.with_suffix(".json")).is_file() else None
     beside = path if (path := table.with_name(_STREAM[0])).is_file() else None
-    named = None if summary is None else _files_of(summary).get("structures")
-    structures = beside if summary is None or named is None else _named_in(summary, "structures")
+    structures = beside if summary is None else _named_in(summary, "structures", beside)
     return RunPaths("many", str(table.parent / table.stem), structures, table, summary)
 
 

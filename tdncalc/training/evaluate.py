@@ -178,7 +178,7 @@ def _predict(
 ) -> tuple[Floats, Floats, Floats]:
     energy = np.zeros(len(frames))
     forces, stress = np.zeros_like(frames.forces), np.full((len(frames), 3, 3), np.nan)
-    known = np.asarray(np.isfinite(frames.stress).all(axis=(1, 2)))
+    known = frames.has_stress()
     wanted = ("energy", "forces", "stress") if known.any() else ("energy", "forces")
     for start in range(0, len(frames), _CHUNK):
         chosen = range(start, min(start + _CHUNK, len(frames)))

@@ -8,7 +8,7 @@ import ase.data
 import numpy as np
 import torch
 
-from tdncalc.architectures import Network
+from tdncalc.architectures import Network, in_single_precision
 from tdncalc.checkpoint import load_network, read_card
 from tdncalc.errors import ConfigError
 from tdncalc.potential import Potential
@@ -38,10 +38,7 @@ def start_from(model: str, settings: Mapping[str, Any]) -> Network:
     ModelNotFoundError, DamagedModelError
         There is no such model, or it cannot be read.
     """
-    network = load_network(model)
-    references = network.reference_energies.double()
-    network = network.float()
-    network.reference_energies = references
+    network = in_single_precision(load_network(model))
     if changed := sorted(set(settings) - set(GROWS)):
         raise ConfigError(
             f"model: {changed[0]} cannot be set, a run from {model!r} has that model's network; "

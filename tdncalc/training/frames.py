@@ -112,9 +112,15 @@ class Frames:
 
     def evenly(self, limit: int) -> "Frames":
         """Return at most so many structures, evenly spaced."""
-        if len(self) <= limit:
-            return self
-        return self.take(np.linspace(0, len(self) - 1, limit).astype(np.int64))
+        return self if len(self) <= limit else self.take(self.even_places(limit))
+
+    def even_places(self, limit: int) -> Ints:
+        """Return the places of at most so many structures, evenly spaced."""
+        return np.linspace(0, len(self) - 1, min(limit, len(self))).astype(np.int64)
+
+    def has_stress(self) -> NDArray[np.bool_]:
+        """Return of which structures the stress is known, (S,)."""
+        return np.asarray(np.isfinite(self.stress).all(axis=(1, 2)))
 
     def counts(self, numbers: Sequence[int]) -> Ints:
         """Return how many atoms of each atomic number a structure has, (S, len(numbers))."""

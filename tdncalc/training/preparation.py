@@ -64,7 +64,7 @@ def load_data(config: TrainConfig, folder: Path, processes: Processes) -> tuple[
             f"{size} each; take smaller batches"
         )
     if config.optimizer.stress_weight and not any(
-        np.isfinite(block.stress).all(axis=(1, 2)).any() for block in train_frames.blocks()
+        block.has_stress().any() for block in train_frames.blocks()
     ):
         raise ConfigError("optimizer: stress_weight is set, but no structure has a stress")
     return train_frames, load_sets(data.valid, names, root).evenly(data.valid_limit)
@@ -118,7 +118,7 @@ def _fit(config: TrainConfig, network: Network, frames: Frames) -> LevelFit:
 
 def _with_every_element(frames: Frames, numbers: list[int], n_levels: int) -> Frames:
     """Return evenly spaced structures, and some more of each element of each set."""
-    chosen = set(np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLE)).astype(int).tolist())
+    chosen = set(frames.even_places(_SAMPLE).tolist())
     missing = np.full((n_levels, len(numbers)), _OF_EACH)
     first = 0
     for block in frames.blocks():

@@ -77,7 +77,9 @@ class Problem:
         stress = self.atoms.get_stress(voigt=False)
         stress = stress + self.settings.pressure_GPa * units.GPa * np.eye(3)
         largest = float(np.abs(free_part(stress, self.settings.cell)).max())
-        return largest * film_factor(self.atoms.positions, self.atoms.cell.array, self.settings)
+        if self.settings.cell == "xy":
+            largest *= film_factor(self.atoms.positions, self.atoms.cell.array)
+        return largest
 
 
 def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
@@ -107,14 +109,12 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
     return Problem(atoms, cell_filter, settings, constraints)
 
 
-def film_factor(positions: np.ndarray, cell: np.ndarray, settings: RelaxSettings) -> float:
+def film_factor(positions: np.ndarray, cell: np.ndarray) -> float:
     """Return by how much the stress in a film is above that of its cell, which the vacuum dilutes.
 
-    That of the xy mode: the height of the cell over the thickness of what is in it, the widest gap
-    between the atoms along the normal being vacuum but for 3 Å; 1 where there is none.
+    The height of the cell over the thickness of what is in it, the widest gap between the atoms
+    along the normal being vacuum but for 3 Å; 1 where there is none.
     """
-    if settings.cell != "xy":
-        return 1.0
     area = np.cross(cell[0], cell[1])
     size = np.linalg.norm(area)
     height = abs(float(cell[2] @ area)) / size

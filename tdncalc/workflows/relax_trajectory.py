@@ -49,7 +49,7 @@ class RelaxTrajectory:
         if resume:
             self._recorded, recorded_as = traj_file.read_frames(path)
             if self._recorded:
-                _require_same(recorded_as, self._description, path)
+                require_same(recorded_as, self._description, path)
                 # Whatever was half written when the run was killed goes.
                 traj_file.cut_back(path, len(self._recorded))
         elif path.exists() and not overwrite:
@@ -127,7 +127,8 @@ def _description(settings: RelaxSettings) -> dict[str, Any]:
     }
 
 
-def _require_same(recorded: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
+def require_same(recorded: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
+    """Refuse to go on with other settings than those that a file was made with."""
     for name, value in asked.items():
         if recorded.get(name) != value:
             raise CheckpointError(

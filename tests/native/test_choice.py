@@ -35,6 +35,12 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
+def compile_in_vain(potential, cache):
+    potential.compute(potential.graph(structure("water")))
+    wait_until(lambda: list(cache.glob("*.log")))
+    wait_until(lambda: not list(cache.glob("*.building")))
+
+
 def test_unknown_evaluation_names_the_known_ones():
     with pytest.raises(OptionError, match="'fast' is not known; allowed: auto, eager, compiled"):
         TDNCalculator(evaluation="fast")
@@ -68,11 +74,8 @@ def test_failing_compiler_leaves_pytorch_and_a_log(
 ):
     compiler_that(tmp_path, monkeypatch, "echo no such instruction; exit 1")
     potential = make_potential(torch.float32)
-    graph = potential.graph(structure("water"))
-    potential.compute(graph)
-    wait_until(lambda: list(empty_cache.glob("*.log")))
-    wait_until(lambda: not list(empty_cache.glob("*.building")))
-    potential.compute(graph)
+    compile_in_vain(potential, empty_cache)
+    potential.compute(potential.graph(structure("water")))
     (log,) = empty_cache.glob("*.log")
     assert log.read_text() == "no such instruction\n"
     assert potential.choice.reason == f"it did not compile here, see {log}"
@@ -84,11 +87,7 @@ def test_another_compiler_is_tried_after_one_that_failed(
     make_potential, empty_cache, tmp_path, monkeypatch
 ):
     compiler_that(tmp_path, monkeypatch, "exit 1")
-    potential = make_potential(torch.float32)
-    graph = potential.graph(structure("water"))
-    potential.compute(graph)
-    wait_until(lambda: list(empty_cache.glob("*.log")))
-    wait_until(lambda: not list(empty_cache.glob("*.building")))
+    compile_in_vain(make_potential(torch.float32), empty_cache)
     monkeypatch.delenv("CXX")
     assert make_potential(torch.float32).choice.settle()
 

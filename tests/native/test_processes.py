@@ -11,11 +11,11 @@ import faulthandler
 import os
 import resource
 import torch
-from ase.build import molecule, bulk
+from ase.build import molecule
 from tdncalc import TDNCalculator
 torch.set_num_threads(2)
 calculator = TDNCalculator("organic-small", device="cpu", evaluation="compiled")
-atoms = molecule("C6H6") * (1, 1, 1)
+atoms = molecule("C6H6")
 for x in range(1, 40):
     other = molecule("C6H6")
     other.positions[:, 2] += 4.0 * x
@@ -27,7 +27,6 @@ _FORK = """
 child = os.fork()
 if child == 0:
     faulthandler.dump_traceback_later(30, exit=True)
-    atoms.positions[0, 0] += 0.0
     calculator.results.clear()
     calculator.atoms = None
     same = abs(atoms.get_potential_energy() - energy) < 1e-6
@@ -41,7 +40,7 @@ _MEMORY = """
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 _, hard = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, hard))
-big = atoms * (1, 1, 1)
+big = atoms.copy()
 for x in range(8):
     more = atoms.copy()
     more.positions[:, 0] += 20.0 * (x + 1)
@@ -53,7 +52,6 @@ try:
 except MemoryError:
     print("no memory")
 resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-alone = energy
 print("same", abs(big.get_potential_energy() / 9 - energy) < 1e-3)
 """
 

@@ -46,8 +46,7 @@ class Measured:
             max_stress = np.abs(free_parts(state, settings)).max(axis=(1, 2))
         if settings.cell == "xy":
             own = np.split(state.positions, atoms.starts[1:])
-            pairs = zip(own, state.cells, strict=True)
-            max_stress *= [film_factor(*pair, settings) for pair in pairs]
+            max_stress *= [film_factor(*film) for film in zip(own, state.cells, strict=True)]
         enthalpy = state.energy + settings.pressure_GPa * units.GPa * volume
         return cls(state.energy, enthalpy, fmax, max_stress, volume)
 
