@@ -38,6 +38,14 @@ def label(numbers: NDArray, positions: NDArray, smiles: str) -> Row | None:
 
 def embed(smiles: str, excluded: set[str], seed: int) -> tuple[NDArray, NDArray, str] | None:
     """Make a neutral closed-shell molecule's shape by a force field; None where it cannot be."""
+    made = embed_several(smiles, excluded, seed, 1)
+    return None if made is None else (made[0], made[1][0], made[2])
+
+
+def embed_several(
+    smiles: str, excluded: set[str], seed: int, number: int
+) -> tuple[NDArray, list[NDArray], str] | None:
+    """Make conformers of a neutral closed-shell molecule; None where it has none."""
     parsed = Chem.MolFromSmiles(smiles)
     if parsed is None or "." in smiles or Chem.GetFormalCharge(parsed) != 0:
         return None
@@ -46,11 +54,13 @@ def embed(smiles: str, excluded: set[str], seed: int) -> tuple[NDArray, NDArray,
         return None
     full = Chem.AddHs(parsed)
     numbers = np.array([atom.GetAtomicNum() for atom in full.GetAtoms()])
-    if not set(numbers.tolist()) <= KNOWN or AllChem.EmbedMolecule(full, randomSeed=seed) != 0:
+    if not set(numbers.tolist()) <= KNOWN:
+        return None
+    if not list(AllChem.EmbedMultipleConfs(full, number, randomSeed=seed)):
         return None
     if AllChem.UFFHasAllMoleculeParams(full):
-        AllChem.UFFOptimizeMolecule(full, maxIters=200)
-    return numbers, full.GetConformer().GetPositions(), canonical
+        AllChem.UFFOptimizeMoleculeConfs(full, maxIters=200)
+    return numbers, [conformer.GetPositions() for conformer in full.GetConformers()], canonical
 
 
 def known_smiles(data: Path, shards: tuple[str, ...] | list[str]) -> set[str]:
