@@ -11,6 +11,7 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
+from ase.outputs import Properties, all_outputs
 from numpy.typing import NDArray
 
 from tdncalc.checkpoint import DEFAULT_MODEL, load_model
@@ -136,6 +137,10 @@ class TDNCalculator(Calculator):
         if results.shortest is not None and results.shortest < SAME_POINT:
             check_apart(self.atoms)
         (self.results,) = split_results(graph, results, self.implemented_properties)
+
+    def export_properties(self) -> Properties:
+        """Return the results that ASE knows: all but the novelty."""
+        return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 
     def get_hessian(self, atoms: Atoms) -> NDArray[np.float64]:
         """Return the analytic second derivatives of the energy, (3N, 3N) in eV/Å²."""

@@ -55,6 +55,16 @@ def test_results_have_the_types_of_ase(calculator):
     assert set(calculator.results) == set(calculator.implemented_properties)
 
 
+def test_properties_of_ase_come_without_what_ase_does_not_know():
+    atoms = molecule("CH3OH")
+    atoms.calc = TDNCalculator("organic-small")
+    found = atoms.get_properties(["energy", "forces"])
+    assert found["energy"] == atoms.get_potential_energy()
+    assert "novelties" in atoms.calc.results
+    assert "novelties" not in found
+    assert found["natoms"] == 6
+
+
 def test_ase_finds_the_forces_consistent(calculator):
     atoms = structure("water")
     atoms.calc = calculator

@@ -24,6 +24,7 @@ _Floats: TypeAlias = NDArray[np.float64]
 _STENCIL = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
 _DIRECTIONS = 3
 _FAR = 1000.0  # Å
+_BESIDE = (1.02, 0.98)  # times as large: that moves a bond further than the differences reach
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,10 @@ def selftest(
     for name, atoms in named:
         for finding in measure(potential, atoms, seed=seed):
             excess = finding.value / finding.limit
+            if not np.isfinite(excess):  # no comparison with NaN keeps it
+                excess = np.inf
             check = Check(**vars(finding), structure=name, passed=excess <= 1)
-            if finding.check not in worst or not excess <= worst[finding.check][0]:
+            if finding.check not in worst or excess > worst[finding.check][0]:
                 worst[finding.check] = excess, check
     return [check for _, check in worst.values()]
 
@@ -179,8 +182,7 @@ def _derivatives(case: _Case, rng: np.random.Generator) -> Iterator[_Finding]:
     slopes, changes = _differences(case, [shift(atoms, d) for d in directions])
     expected = -np.einsum("dna,na->d", directions, forces)
     yield case.derivative("forces = −dE/dr", slopes - expected, "eV/Å")
-    curl = np.einsum("dna,ena->de", directions, changes)
-    yield case.derivative("curl of the forces", curl - curl.T, "eV/Å²")
+    yield _curl(case, directions, changes)
     if "stress" not in case.results:
         return
     strains = rng.normal(size=(_DIRECTIONS, 3, 3))
@@ -190,6 +192,27 @@ def _derivatives(case: _Case, rng: np.random.Generator) -> Iterator[_Finding]:
         "dab,ab->d", strains, voigt_6_to_full_3x3_stress(case.results["stress"])
     )
     yield case.derivative("stress = dE/dε / V", (slopes - expected) / len(atoms), "eV/atom")
+
+
+def _curl(case: _Case, directions: _Floats, changes: _Floats) -> _Finding:
+    """Compare how the force along one direction changes along another, and the other way round.
+
+    Where the differences cross a jump of a third derivative, as at the end of a repulsion between
+    bonded atoms, they differ without a curl; there is none a little way off.
+    """
+
+    def found(changes: _Floats) -> _Finding:
+        curl = np.einsum("dna,ena->de", directions, changes)
+        return case.derivative("curl of the forces", curl - curl.T, "eV/Å²")
+
+    findings = [found(changes)]
+    for factor in _BESIDE:
+        if not findings[-1].value <= findings[-1].limit:
+            beside = case.atoms.copy()
+            beside.set_cell(factor * case.atoms.cell.array)
+            beside.positions = factor * case.atoms.positions
+            findings.append(found(_differences(case, [shift(beside, d) for d in directions])[1]))
+    return min(findings, key=lambda finding: finding.value)
 
 
 def _differences(case: _Case, moves: Sequence[Callable[[float], Atoms]]) -> tuple[_Floats, _Floats]:

@@ -1,8 +1,10 @@
 """Between ASE and pymatgen; pymatgen is imported only when one of its objects comes along."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ase import Atoms
+import numpy as np
+from ase import Atoms, units
 
 from tdncalc.errors import StructureError
 
@@ -13,13 +15,16 @@ __all__ = ["AnyStructure", "like", "to_atoms"]
 
 AnyStructure: TypeAlias = "Atoms | IStructure | IMolecule"
 
+_OF_GEOMETRY = ("forces", "velocities")  # site properties that another geometry does not have
+
 _Structure = TypeVar("_Structure", bound="Atoms | IStructure | IMolecule")
 
 
 def to_atoms(x: "AnyStructure") -> Atoms:
     """Convert to Atoms; Atoms come back as they are, not copied.
 
-    Selective dynamics of a pymatgen object become constraints.
+    Selective dynamics of a pymatgen object become constraints, and its velocities, in Å/fs, those
+    of the Atoms.
 
     Raises
     ------
@@ -37,7 +42,11 @@ def to_atoms(x: "AnyStructure") -> Atoms:
 
     if not x.is_ordered:
         raise StructureError("a pymatgen structure has partially occupied sites; order it first")
-    return AseAtomsAdaptor.get_atoms(x, msonable=False)
+    atoms: Atoms = AseAtomsAdaptor.get_atoms(x, msonable=False)
+    velocities = atoms.arrays.pop("velocities", None)
+    if velocities is not None and _known(velocities):
+        atoms.set_velocities(np.asarray(velocities, dtype=float) / units.fs)
+    return atoms
 
 
 def like(original: _Structure, atoms: Atoms) -> _Structure:
@@ -46,7 +55,8 @@ def like(original: _Structure, atoms: Atoms) -> _Structure:
     Parameters
     ----------
     original
-        What `to_atoms` was given; its species, labels, charge and site properties are kept.
+        What `to_atoms` was given; its species, labels, charge and site properties are kept, but
+        for forces, and for velocities, which are those of `atoms` in Å/fs.
     atoms
         The same atoms in the same order, with new positions and perhaps a new cell.
     """
@@ -56,8 +66,11 @@ def like(original: _Structure, atoms: Atoms) -> _Structure:
     from pymatgen.core.structure import IMolecule
 
     kind: Any = type(original)
+    sites = {k: v for k, v in original.site_properties.items() if k not in _OF_GEOMETRY}
+    if atoms.has("momenta"):
+        sites["velocities"] = (atoms.get_velocities() * units.fs).tolist()
     kept: dict[str, Any] = {
-        "site_properties": original.site_properties,
+        "site_properties": sites,
         "labels": original.labels,
         "properties": original.properties,
     }
@@ -68,6 +81,11 @@ def like(original: _Structure, atoms: Atoms) -> _Structure:
     lattice = Lattice(atoms.cell.array, pbc=tuple(atoms.pbc.tolist()))
     kept |= {"charge": original._charge, "coords_are_cartesian": True}
     return kind(lattice, original.species, atoms.positions, **kept)  # type: ignore[no-any-return]
+
+
+def _known(velocities: Iterable[object]) -> bool:
+    """Tell whether every site has a velocity: a site may have None."""
+    return all(velocity is not None for velocity in velocities)
 
 
 def _is_pymatgen(x: object) -> bool:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Collection
 
+import numpy as np
+
 from tdncalc.errors import OptionError
 
 
@@ -18,9 +20,9 @@ def finite(name: str, value: float) -> None:
         raise OptionError(f"{name}={value:g}: must be a finite number")
 
 
-def whole(name: str, value: int, minimum: int) -> None:
+def whole(name: str, value: int | np.integer, minimum: int) -> None:
     """Refuse what is not an integer of at least `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise OptionError(f"{name}={value!r}: must be a whole number of at least {minimum}")
 
 

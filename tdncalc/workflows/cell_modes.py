@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # of 108 copper atoms takes 149 steps, not 29.
 STRAIN_LENGTH = 1.5  # Å
 _FILM = 3.0  # Å that the outermost atoms of a film take up
+_FLAT = 1e-4  # Å, and of rotations: what files round off
 _XY = (True, True, False, False, False, True)  # Voigt xx, yy, zz, yz, xz, xy
 
 
@@ -95,7 +97,13 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
         require_movable_cell(atoms, settings.cell)
     if settings.fix_symmetry:
         _require_full_cell(atoms, "fix_symmetry")
-        atoms.set_constraint([*atoms.constraints, FixSymmetry(atoms)])
+        symmetry = FixSymmetry(atoms)
+        if settings.cell == "xy" and _mixes_z(symmetry.rotations, atoms.cell.array):
+            raise OptionError(
+                "fix_symmetry with cell='xy': the symmetry of this structure takes z into x or y, "
+                "so they cannot stretch without it; use another cell mode or no fix_symmetry"
+            )
+        atoms.set_constraint([*atoms.constraints, symmetry])
     if settings.cell == "fixed":
         return Problem(atoms, atoms, settings, constraints)
     cell_filter = FrechetCellFilter(
@@ -107,6 +115,12 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
         scalar_pressure=settings.pressure_GPa * units.GPa,
     )
     return Problem(atoms, cell_filter, settings, constraints)
+
+
+def _mixes_z(rotations: Iterable[np.ndarray], cell: np.ndarray) -> bool:
+    """Tell whether one of the rotations, in fractions of the cell, turns z out of its line."""
+    turned = [np.linalg.solve(cell, rotation.T @ cell) for rotation in rotations]
+    return any(np.abs(matrix[2, :2]).max() > _FLAT for matrix in turned)
 
 
 def film_factor(positions: np.ndarray, cell: np.ndarray) -> float:
@@ -157,6 +171,11 @@ def require_movable_cell(atoms: Atoms, mode: CellMode) -> None:
         raise OptionError(
             f"cell='xy' on a structure with pbc={_pbc(atoms)}: needs periodic directions along the "
             "first two of three cell vectors (for a slab, give the third one as vacuum)"
+        )
+    elif np.abs(atoms.cell.array[:2, 2]).max() > _FLAT:
+        raise OptionError(
+            "cell='xy' on a structure whose first two cell vectors do not lie in the xy plane; "
+            "turn it, for instance by atoms.rotate(normal, 'z', rotate_cell=True)"
         )
     if not has_stress(atoms):
         raise OptionError(

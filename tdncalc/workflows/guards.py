@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial import cKDTree
 
+from tdncalc.errors import OptionError
 from tdncalc.model_warnings import novelties
 from tdncalc.structures.checks import complete_cell
 from tdncalc.workflows import _validation as check
@@ -59,6 +60,10 @@ class Guards:
         for name, (value, example) in limits.items():
             if value is not None:
                 check.positive(name, value, example)
+        if self.max_volume_ratio is not None and not self.max_volume_ratio > 1:
+            raise OptionError(
+                f"max_volume_ratio={self.max_volume_ratio:g}: must be above 1, for instance 4"
+            )
 
     def trips(self, atoms: Atoms, forces: np.ndarray, temperature_K: float) -> str | None:
         """Tell in a few words what is wrong with a step, or None.

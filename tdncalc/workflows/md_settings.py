@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from tdncalc.errors import OptionError
 from tdncalc.workflows import _validation as check
 from tdncalc.workflows.guards import Guards
@@ -24,6 +26,10 @@ ENSEMBLES: tuple[Ensemble, ...] = (
 
 CellMotion = Literal["isotropic", "anisotropic", "full"]
 CELL_MOTIONS: tuple[CellMotion, ...] = ("isotropic", "anisotropic", "full")
+
+# Of friction and time step, which Langevin dynamics is expanded in: at 1 the temperature is right
+# to its noise, at 1.5 a tenth too high, at 3 fourfold.
+_MAX_FRICTION = 1.0
 
 # What a resumed run may change: how far it goes, how it is watched, how often it is saved.
 _CHANGEABLE = ("steps", "checkpoint_interval", "guards", "allow_direct_forces")
@@ -134,6 +140,13 @@ class MDSettings:
         for pressure in _ends(self.pressure_GPa):
             check.finite("pressure_GPa", pressure)
         self._refuse_what_has_no_effect()
+        product = self.friction_per_fs * self.timestep_fs
+        if self.ensemble == "nvt-langevin" and product > _MAX_FRICTION:
+            raise OptionError(
+                f"friction_per_fs={self.friction_per_fs:g} with timestep_fs={self.timestep_fs:g}: "
+                f"their product must be at most {_MAX_FRICTION:g}, or the temperature is wrong; "
+                "0.01 per fs (10 per ps) is usual"
+            )
 
     @property
     def constant_pressure(self) -> bool:
@@ -161,7 +174,7 @@ class MDSettings:
         """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         bound = {
-            name: str(value) if isinstance(value, Ramp) else value
+            name: str(value) if isinstance(value, Ramp) else _plain(value)
             for name, value in values.items()
             if name not in _CHANGEABLE
         }
@@ -175,6 +188,11 @@ class MDSettings:
             raise OptionError(f"cell={self.cell!r} {where} npt-mtk")
         if isinstance(self.temperature_K, Ramp) and self.ensemble == "nve":
             raise OptionError(f"temperature_K={self.temperature_K} {where} one with a thermostat")
+
+
+def _plain(value: object) -> object:
+    """Return a number of NumPy as one of Python, which JSON can write; others as they are."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _ends(target: float | Ramp) -> tuple[float, ...]:

@@ -86,7 +86,7 @@ def relax(
     untangle(atoms)
     record = RelaxTrajectory(trajectory, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(record):
-        last, reason = _descend(problem, record, observer, stop)
+        last, steps, reason = _descend(problem, record, observer, stop)
     # Of the last good structure, and by the calculator, whatever was evaluated last.
     atoms.calc = calculator
     stress = atoms.get_stress() if has_stress(atoms) else None
@@ -97,7 +97,7 @@ def relax(
         atoms=final,
         converged=reason == "converged",
         reason=reason,
-        steps=last.step,
+        steps=steps,
         energy=last.energy,
         fmax=last.fmax,
         stress_GPa=None if stress is None else stress / units.GPa,
@@ -110,8 +110,11 @@ def _descend(
     record: RelaxTrajectory,
     observer: Callable[[RelaxStep], None] | None,
     stop: Callable[[], bool] | None,
-) -> tuple[RelaxStep, str]:
-    """Step until something ends it; leave the last good structure in the problem's atoms."""
+) -> tuple[RelaxStep, int, str]:
+    """Step until something ends it; leave the last good structure in the problem's atoms.
+
+    Return that step, how many were taken, and why there were no more.
+    """
     atoms, calculator = problem.atoms, problem.atoms.calc
     way = descent(problem)
     watch = Watch(problem)
@@ -124,22 +127,22 @@ def _descend(
         except StructureError as error:
             if not watch.has_good:
                 raise
-            return watch.back(), str(error)
+            return watch.back(), step, str(error)
         record.require_same_model(step, now.energy, len(atoms))
         taken = way.takes(problem.enthalpy(now))
         failure = watch.failure(now) or (watch.runaway(now) if taken else None)
         if failure is not None:
-            return watch.back() if watch.has_good else now, failure
+            return watch.back() if watch.has_good else now, step, failure
         watch.note(now)
         if not record.has(step):
             record.write(problem.frame)
             if observer is not None:
                 observer(now)
         if taken and problem.converged(now) and watch.below_start(now):
-            return now, "converged"
+            return now, step, "converged"
         reason = _end(problem, now, watch, stop)
         if reason is not None:
-            return watch.best(now), reason
+            return watch.best(now), step, reason
         way.step(problem.enthalpy(now))
         step += 1
 

@@ -70,6 +70,9 @@ FAULTS = {
     "chiral": add("energy", handedness),
     "place": add("energy", lambda atoms, result, r: 1e-3 * np.sin(atoms.positions[0, 0])),
     "order": add("energy", lambda atoms, result, r: 1e-3 * atoms.numbers[0]),
+    "twisted": add(
+        "forces", lambda atoms, result, r: 0.01 * np.cross(atoms.positions, [0.0, 0.0, 1.0])
+    ),
     "jump": add("energy", lambda atoms, result, r: 1e-4 * len(r)),
     "size": add("energy", lambda atoms, result, r: 1e-4 * len(atoms) ** 2),
     "pressure": add("stress", lambda atoms, result, r: 1e-3),
@@ -106,6 +109,26 @@ def test_a_right_potential_passes():
 )
 def test_a_fault_is_found_by_its_check(fault, check):
     assert check in failed(fault)
+
+
+def test_a_curl_is_found():
+    twisted = failed("twisted")
+    assert "curl of the forces" in twisted
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_end_of_the_repulsion_is_no_curl(dtype):
+    water = molecule("H2O")  # its bonds are 0.97 Å, as long as the repulsion of O and H reaches
+    checks = selftest(load_model("organic-small", dtype=dtype), [water, molecule("CH3OH")])
+    assert [check for check in checks if not check.passed] == []
+
+
+def test_not_a_number_of_any_structure_fails():
+    potential = load_model("organic-small", dtype="float64")
+    with torch.no_grad():
+        potential.network.embedding[potential.elements.index("B")] = float("nan")
+    checks = selftest(potential, [molecule("BF3"), molecule("H2O")])
+    assert {check.structure for check in checks if not check.passed} == {"0 (BF3)"}
 
 
 def test_a_check_names_the_structure_where_it_is_worst():

@@ -83,6 +83,12 @@ def test_limits_must_be_positive(name, value):
         Guards(**{name: value})
 
 
+@pytest.mark.parametrize("ratio", [0.5, 1.0])
+def test_every_volume_would_be_outside(ratio):
+    with pytest.raises(OptionError, match=r"max_volume_ratio=.*: must be above 1, for instance 4"):
+        Guards(max_volume_ratio=ratio)
+
+
 class Stranger(Calculator):
     """No forces, and atoms that are the stranger the further they have come from the origin."""
 

@@ -282,6 +282,55 @@ def test_settings_outside_the_allowed_are_refused(wrong, message):
         MDSettings(**{"steps": 10, **wrong})
 
 
+def test_too_much_friction_for_the_time_step_is_refused():
+    with pytest.raises(
+        OptionError, match=r"friction_per_fs=1 .*product must be at most 1, .* per fs"
+    ):
+        MDSettings(steps=1, friction_per_fs=1.0, timestep_fs=2.0)
+    MDSettings(steps=1, friction_per_fs=0.5, timestep_fs=2.0)
+    MDSettings(steps=1, ensemble="nve", friction_per_fs=1.0, timestep_fs=2.0)
+
+
+def test_numbers_of_numpy_are_numbers(morse, copper, files):
+    settings = MDSettings(
+        steps=np.int64(4),
+        temperature_K=np.float32(300),
+        timestep_fs=np.float32(0.5),
+        checkpoint_interval=np.int32(2),
+        seed=np.int64(1),
+    )
+    run_md(copper, calculator=morse(), settings=settings, files=files)
+    longer = dataclasses.replace(settings, steps=6, temperature_K=300.0)
+    result = run_md(copper, calculator=morse(), settings=longer, files=files, resume=True)
+    assert result.reason == "done"
+
+
+def test_velocities_of_pymatgen_are_kept(morse):
+    from pymatgen.core import Lattice, Structure
+
+    given = Structure(
+        Lattice.cubic(3.61),
+        ["Cu"] * 4,
+        [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]],
+        site_properties={
+            "velocities": [[0.01, 0, 0], [-0.01, 0, 0], [0, 0, 0], [0, 0, 0]],
+            "forces": [[9.0, 9, 9]] * 4,
+        },
+    )
+    settings = MDSettings(steps=0, ensemble="nve")
+    still = run_md(given, calculator=morse(), settings=settings).structure
+    np.testing.assert_allclose(
+        still.site_properties["velocities"], given.site_properties["velocities"], atol=1e-12
+    )
+    assert "forces" not in still.site_properties
+    moved = run_md(given, calculator=morse(), settings=dataclasses.replace(settings, steps=5))
+    np.testing.assert_allclose(
+        np.array(moved.structure.site_properties["velocities"]) * (1 / units.fs),
+        moved.atoms.get_velocities(),
+    )
+    assert np.abs(moved.atoms.get_velocities()[0, 0] * units.fs) < 0.01
+
+
 @pytest.mark.parametrize("ensemble", ["npt-mtk", "npt-berendsen"])
 def test_constant_pressure_of_a_molecule_is_refused(morse, cluster, ensemble, files):
     with pytest.raises(OptionError, match="periodic in three directions"):

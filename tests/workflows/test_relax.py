@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import bulk, fcc111
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
@@ -81,6 +81,33 @@ def test_xy_mode_leaves_the_normal_of_a_slab(morse):
     np.testing.assert_allclose(result.atoms.cell[2], slab.cell[2], atol=1e-12)
     assert result.atoms.cell[0, 0] > slab.cell[0, 0]
     np.testing.assert_allclose(result.stress_GPa[[0, 1, 5]], 0, atol=0.04)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_xy_mode_of_a_slab_that_stands_is_refused(morse, together):
+    slab = fcc111("Cu", (1, 1, 3), a=3.7, vacuum=6.0, periodic=True)
+    slab.rotate(90, "y", rotate_cell=True)
+    settings = RelaxSettings(cell="xy")
+    message = "first two cell vectors do not lie in the xy plane; turn"
+    if together:
+        (end,) = relax_many([slab], calculator=TDNCalculator("metals"), settings=settings)
+        assert message in str(end.error)
+    else:
+        with pytest.raises(OptionError, match=message):
+            relax(slab, calculator=morse(), settings=settings)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_steps_are_those_taken_not_those_to_the_lowest(together):
+    atoms = molecule("CH3CH2OH")
+    settings = RelaxSettings(fmax=1e-9, steps=400)  # float32 ends in rounding
+    calculator = TDNCalculator("organic-small")
+    if together:
+        (end,) = relax_many([atoms], calculator=calculator, settings=settings)
+        result = end.result
+    else:
+        result = relax(atoms, calculator=calculator, settings=settings)
+    assert result.reason.startswith(f"not converged in {result.steps} steps")
 
 
 @pytest.mark.parametrize("together", [False, True])

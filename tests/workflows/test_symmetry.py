@@ -48,6 +48,18 @@ def test_space_group_is_kept(group, cell):
     assert result.atoms.constraints == []
 
 
+def test_a_film_keeps_its_symmetry_if_that_leaves_the_normal():
+    atoms = CRYSTALS["P4/mmm (123)"].copy()
+    settings = RelaxSettings(cell="xy", fmax=0.01, fix_symmetry=True)
+    result = relax(atoms, calculator=EMT(), settings=settings)
+    assert result.converged
+    assert space_group(result.atoms) == "P4/mmm (123)"
+    np.testing.assert_allclose(result.atoms.cell[2], atoms.cell[2], atol=1e-9)
+    assert result.atoms.cell[0, 0] != pytest.approx(atoms.cell[0, 0], abs=1e-3)
+    with pytest.raises(OptionError, match=r"fix_symmetry with cell='xy': .* takes z into x or y"):
+        relax(CRYSTALS["Fm-3m (225)"].copy(), calculator=EMT(), settings=settings)
+
+
 def test_without_it_an_unstable_crystal_leaves_its_space_group():
     """What the test above could not see if nothing were kept."""
     atoms = bulk("Cu", "bcc", a=2.86, cubic=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ase import Atoms
 
 from tdncalc.calculator import TDNCalculator
-from tdncalc.errors import CheckpointError, OptionError, OutOfMemoryError, TDNError
+from tdncalc.errors import CheckpointError, OptionError, OutOfMemoryError, StructureError, TDNError
 from tdncalc.results import Properties
 from tdncalc.workflows.many.relaxations import RelaxOutcome, relax_many
 from tdncalc.workflows.relax_settings import RelaxSettings
@@ -165,12 +165,12 @@ def _collect(future: Future[Any], part: Part, again: list[Part]) -> Iterator[tup
 
     try:
         values = future.result()
-    except (KilledWorker, OutOfMemoryError) as error:
+    except (KilledWorker, OutOfMemoryError, StructureError) as error:
         if len(part) > 1:
             again.extend([one] for one in part)
             return
         died = "the workers that computed it died; is it too large for their memory?"
-        known = error if isinstance(error, OutOfMemoryError) else OutOfMemoryError(died)
+        known = OutOfMemoryError(died) if isinstance(error, KilledWorker) else error
         values = [known.with_traceback(error.__traceback__)]
     for (index, _), value in zip(part, values, strict=True):
         yield index, value

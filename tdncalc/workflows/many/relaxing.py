@@ -82,7 +82,7 @@ class Relaxing:
             atoms=frame,
             converged=reason == "converged",
             reason=reason,
-            steps=int(step.counts[place]),
+            steps=self.steps,
             energy=energy,
             fmax=float(step.measured.fmax[place]),
             stress_GPa=None if stress is None else stress / units.GPa,

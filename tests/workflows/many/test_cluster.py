@@ -6,7 +6,7 @@ from ase.build import molecule
 from distributed import KilledWorker
 
 from tdncalc.checkpoint import load_model
-from tdncalc.errors import OptionError, OutOfMemoryError
+from tdncalc.errors import OptionError, OutOfMemoryError, StructureError
 from tdncalc.workflows.many import cluster
 
 
@@ -26,6 +26,17 @@ def test_structure_that_kills_workers_alone_is_an_error_of_its_own():
     ((index, error),) = cluster._collect(future, [(7, "a")], [])
     assert index == 7
     assert isinstance(error, OutOfMemoryError)
+
+
+def test_structure_that_cannot_be_computed_is_passed_over():
+    def failed():
+        raise StructureError("too long and thin")
+
+    again, future = [], SimpleNamespace(result=failed)
+    assert list(cluster._collect(future, [(4, "a"), (5, "b")], again)) == []
+    assert again == [[(4, "a")], [(5, "b")]]
+    ((index, error),) = cluster._collect(future, [(7, "a")], [])
+    assert (index, str(error)) == (7, "too long and thin")
 
 
 def test_structures_without_memory_are_tried_one_by_one():
