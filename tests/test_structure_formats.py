@@ -10,7 +10,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixScaled
 
-from tdncalc.errors import OutputError
+from tdncalc.errors import OutputError, StructureError
 from tdncalc.structures import read_inputs, write
 
 chemfiles = pytest.importorskip("chemfiles")
@@ -66,6 +66,44 @@ def test_what_is_lost_is_told_in_one_line(name, slab, caplog):
     assert record.message == f"{name}: has no place for {LOST[name]}; .extxyz and .traj do"
 
 
+@pytest.mark.parametrize("name", ["a.vasp", "a.cif", "a.gen", "a.pdb", "a.xsf", "a.extxyz"])
+def test_lost_directions_and_moments_are_told(name, caplog):
+    iron = bulk("Fe", cubic=True)
+    iron.pbc = (True, True, False)
+    iron.set_initial_magnetic_moments([2.2, 2.2])
+    write(name, iron)
+    back = read(name)
+    lost = {
+        "directions without periodicity": back.pbc.tolist() != [True, True, False],
+        "magnetic moments": not back.get_initial_magnetic_moments().any(),
+    }
+    for what, gone in lost.items():
+        assert (what in caplog.text) == gone
+
+
+@pytest.mark.parametrize("name", ["a.cif", "a.pdb", "a.vasp", "a.gen", "a.xsf", "a.extxyz"])
+def test_a_left_handed_cell_keeps_the_hand_of_its_molecule(name):
+    def hand(atoms):
+        return np.linalg.det(atoms.get_distances(0, [1, 2, 3], mic=True, vector=True))
+
+    chiral = Atoms("CHFCl", [[0, 0, 0], [0, 0, 1.1], [1.3, 0, -0.4], [-0.8, 1.5, -0.5]], pbc=True)
+    chiral.cell = np.diag([12.0, 11, 10])[[1, 0, 2]]
+    chiral.positions += 4.0
+    write(name, chiral)
+    assert hand(read(name)) == pytest.approx(hand(chiral), rel=1e-2)
+
+
+def test_text_that_is_not_utf_8_is_told_so():
+    with open("a.xyz", "wb") as file:
+        file.write(b"1\nmol\xe9cule\nH 0 0 0\n")
+    with pytest.raises(StructureError, match=r"a.xyz: is not text in UTF-8; convert it"):
+        list(read_inputs(["a.xyz"]))
+    with open("b.xyz", "wb") as file:
+        file.write(b"\xef\xbb\xbf1\n\nH 0 0 0\n")
+    with pytest.raises(StructureError, match=r"b.xyz: cannot .* begins with a byte order mark"):
+        list(read_inputs(["b.xyz"]))
+
+
 def test_selective_dynamics_come_back_from_poscar():
     atoms = bulk("Si", cubic=True)
     atoms.set_constraint([FixScaled([2], (True, False, True)), FixAtoms([0, 1])])
@@ -105,6 +143,33 @@ M  END
     atoms = read("a.mol")
     assert atoms.info["name"] == "ammonium"
     assert atoms.get_initial_charges().tolist() == [1, 0]
+
+
+def test_charge_codes_of_atoms_are_read_where_no_line_tells_charges():
+    atom = "    0.0000    0.0000    {z} {symbol}   0{code:>3}\n"
+    coded = atom.format(z="0.0000", symbol="N", code=3) + atom.format(
+        z="1.0000", symbol="O", code=5
+    )
+    text = f"\n\n\n  2  0  0  0  0  0            999 V2000\n{coded}"
+    for name, line, expected in (
+        ("a.mol", "", [1, -1]),
+        ("b.mol", "M  CHG  1   2   1\n", [0, 1]),  # then the codes do not count
+        ("c.mol", "M  RAD  1   2   2\n", [0, 0]),
+    ):
+        with open(name, "w") as file:
+            file.write(f"{text}{line}M  END\n")
+        assert read(name).get_initial_charges().tolist() == expected
+
+
+@pytest.mark.parametrize("end", ["$$$$\n", "$$$$ \n", "$$$$\r\n", "$$$$\r", "$$$$"])
+def test_every_molecule_of_an_sd_file_is_read(end):
+    record = "one\n\n\n  1  0  0  0  0  0            999 V2000\n"
+    record += "    0.0000    0.0000    0.0000 N   0  0\nM  END\n"
+    if "\r" in end:
+        record = record.replace("\n", end[4:])
+    with open("a.sdf", "w", newline="") as file:
+        file.write(f"{record}{end if len(end) > 4 else '$$$$' + chr(10)}{record}{end}")
+    assert len(list(read_inputs(["a.sdf"]))) == 2
 
 
 def test_charge_in_a_v3000_file_is_read():

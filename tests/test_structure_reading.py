@@ -356,7 +356,7 @@ BAD_FILES = {
     "cut.xyz": (b"3\n\nO 0 0 0\nH 0 0 1\n", "truncated or damaged"),
     "words.xyz": (b"hello, world\n", "cannot be read as extxyz"),
     "binary.xyz": (bytes(range(256)) * 8, "holds binary data"),
-    "latin.xyz": (b"1\n\xe9\nC 0 0 0\n", "holds binary data"),
+    "latin.xyz": (b"1\n\xe9\nC 0 0 0\n", "is not text in UTF-8"),
     "plain.xz": (b"1\n\nC 0 0 0\n", "cannot be read .*LZMAError"),
     "plain.gz": (b"1\n\nC 0 0 0\n", "cannot be read .*BadGzipFile"),
     "a.unknown": (b"hello, world\n", "format not recognized; give xyz"),

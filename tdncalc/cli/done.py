@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,12 @@ class Done:
     ----------
     results
         The file of results, which may lie among the inputs.
+    spelled
+        How that file gives a name back.
     """
 
-    def __init__(self, results: Path) -> None:
-        self._results = results
+    def __init__(self, results: Path, spelled: Callable[[str], str] = str) -> None:
+        self._results, self._spelled = results, spelled
         self._digests: defaultdict[str, deque[str | None]] = defaultdict(deque)
 
     def add(self, label: str, known: str | None) -> None:
@@ -43,8 +45,8 @@ class Done:
         """
         own = self._results.resolve()
         for source in sources:
-            if self._digests[source.label]:
-                known = self._digests[source.label].popleft()
+            if waiting := self._digests[self._spelled(source.label)]:
+                known = waiting.popleft()
                 if known not in (None, digest(source.atoms)):
                     raise CheckpointError(
                         f"{source.label} has changed since it was done in {self._results}; start "

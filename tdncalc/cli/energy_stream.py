@@ -2,12 +2,13 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import ase.io
-from ase.io.extxyz import key_val_str_to_dict
+from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 
 from tdncalc.cli.done import Done, digest
 from tdncalc.cli.relax_stream import open_at, writing
@@ -40,7 +41,7 @@ class EnergyStream:
     def __init__(self, path: Path, sha256: str, *, resume: bool) -> None:
         self._path, self._sha256 = path, sha256
         self._size = 0
-        self._done = Done(path)
+        self._done = Done(path, spelled=_as_read)
         self._file: BinaryIO | None = None
         if resume and path.exists():
             self._recall()
@@ -76,14 +77,13 @@ class EnergyStream:
         with self._path.open("rb") as file:
             try:
                 for comment in _whole_frames(file):
-                    facts = key_val_str_to_dict(comment)
-                    if facts["model_sha256"] != self._sha256:
+                    if _word("model_sha256", comment) != self._sha256:
                         raise CheckpointError(
                             f"{self._path} was made with another model; resume with that, or "
                             "start anew"
                         )
-                    known = facts.get("input_digest")
-                    self._done.add(str(facts["input"]), None if known is None else str(known))
+                    label = str(key_val_str_to_dict(comment)["input"])
+                    self._done.add(label, _word("input_digest", comment))
                     self._size = file.tell()
             except (ValueError, KeyError) as error:
                 if isinstance(error, CheckpointError):
@@ -91,6 +91,17 @@ class EnergyStream:
                 raise CheckpointError(
                     f"{self._path}: not a file of energies that can be resumed ({error!r})"
                 ) from error
+
+
+def _word(key: str, comment: str) -> str | None:
+    """Return a value as it is written: a digest of digits and an e is no number."""
+    found = re.search(rf"(?:^|\s){key}=(\S+)", comment)
+    return None if found is None else found[1]
+
+
+def _as_read(label: str) -> str:
+    """Return a label as it comes back from a comment: a name may look like a number."""
+    return str(key_val_str_to_dict(key_val_dict_to_str({"input": label}))["input"])
 
 
 def _whole_frames(file: BinaryIO) -> Iterator[str]:

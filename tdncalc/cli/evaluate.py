@@ -15,7 +15,7 @@ from tdncalc.cli.options import (
     one_output_options,
     report_options,
 )
-from tdncalc.cli.outputs import check_free, print_json, write_json
+from tdncalc.cli.outputs import check_free, print_json, refuse_inputs, write_json
 from tdncalc.cli.progress import Progress
 
 _HEADER = (
@@ -57,10 +57,9 @@ def command(
     DATA is any structure file with energies and forces, or packed .npz shards. With -o the report
     is written as JSON.
     """
-    if output.output is not None:
-        check_free([output.output], output)
-    if plot is not None:
-        check_free([plot], output)
+    results = [path for path in (output.output, plot) if path is not None]
+    refuse_inputs(results, data)
+    check_free(results, output)
     loaded = session.begin(model)
     # Imported here: it is heavy, and a wrong option is told of before.
     from tdncalc.checkpoint import add_errors

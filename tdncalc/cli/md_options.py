@@ -8,8 +8,9 @@ import click
 from tdncalc.cli.options import dry_run_option, gather, plot_option
 from tdncalc.errors import OptionError
 from tdncalc.workflows.md_settings import Ramp
-from tdncalc.workflows.wall_time import WallTime
+from tdncalc.workflows.wall_time import NUMBER, WallTime
 
+_MOST_STEPS = 2**53
 _FEMTOSECONDS = {"fs": 1.0, "ps": 1e3, "ns": 1e6}
 
 
@@ -48,10 +49,15 @@ class RunOptions:
         if self.time is None:
             assert self.steps is not None
             return self.steps
-        typed = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(fs|ps|ns)\s*", self.time)
+        typed = re.fullmatch(rf"\s*({NUMBER})\s*(fs|ps|ns)\s*", self.time)
         if typed is None:
             raise click.UsageError(f"--time {self.time!r} is not a time in fs, ps or ns: '10 ps'")
-        steps = round(float(typed[1]) * _FEMTOSECONDS[typed[2]] / timestep_fs)
+        exact = float(typed[1]) * _FEMTOSECONDS[typed[2]] / timestep_fs
+        if not exact < _MOST_STEPS:
+            raise click.UsageError(
+                f"--time {self.time!r} is {exact:.3g} steps of {timestep_fs:g} fs, too many"
+            )
+        steps = round(exact)
         if steps == 0:
             raise click.UsageError(
                 f"--time {self.time!r} is less than a step of {timestep_fs:g} fs"

@@ -11,7 +11,7 @@ import click
 
 from tdncalc.cli.options import OutputOptions
 from tdncalc.errors import OutputError
-from tdncalc.structures import require_new, require_writable
+from tdncalc.structures import require_different, require_new, require_writable
 from tdncalc.structures.formats import is_structure_file, output_format
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library
 
@@ -40,6 +40,8 @@ def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = 
     missing = not folder.exists()
     if missing:
         _require_writable(next(parent for parent in folder.absolute().parents if parent.exists()))
+    paths = list(paths)
+    require_different(paths)
     waiting = [path for path in paths if not (missing and path.parent == folder)]
     require_new(waiting, overwrite=output.overwrite or replace)
 
@@ -56,7 +58,9 @@ def refuse_inputs(paths: Iterable[Path], specs: Iterable[str]) -> None:
     """
     specs = list(specs)
     folders = {Path(spec).resolve() for spec in specs if Path(spec).is_dir()}
-    read = {Path(name).resolve() for spec in specs for name in (spec, spec.rpartition("@")[0])}
+    parts = ("@", "#")  # which frames of a file
+    names = {spec.rpartition(part)[0] for spec in specs for part in parts} | set(specs)
+    read = {Path(name).resolve() for name in names}
     for path in paths:
         inside = path.resolve().parent in folders and is_structure_file(path)
         if path.resolve() in read or (inside and path.is_file() and not _is_result(path)):

@@ -23,6 +23,7 @@ from tdncalc.cli.outputs import (
 from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.session import Session
 from tdncalc.cli.signals import Stop
+from tdncalc.errors import OptionError
 from tdncalc.workflows.constraints import parse_fix
 from tdncalc.workflows.relax import RelaxResult, RelaxSettings, RelaxStep, relax
 
@@ -87,6 +88,8 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
     resumes = job.run.resume and files["trajectory"].exists()
     check_format(files["structure"], source.atoms)
     refuse_inputs(files.values(), job.inputs)
+    if files["trajectory"].suffix != ".traj":
+        raise OptionError(f"--trajectory {files['trajectory']}: its name must end in .traj")
     check_free(files.values(), job.output, replace=resumes)
     model = session.begin(job.model)
     atoms = prepare(job, source, model)

@@ -12,7 +12,7 @@ from tdncalc.cli.options import (
     one_output_options,
     report_options,
 )
-from tdncalc.cli.outputs import check_free, print_json, write_text
+from tdncalc.cli.outputs import check_free, print_json, refuse_inputs, write_text
 
 _DEFAULT = Path("report.html")
 
@@ -42,6 +42,7 @@ def command(
     path = output.output or _DEFAULT
     check_free([path], output)
     found = read_runs(runs, max_frames=frames)
+    refuse_inputs([path], [str(file) for run in found for file in run.paths.files()])
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = build_page(found, created=now)
     write_text(path, page)

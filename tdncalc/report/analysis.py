@@ -67,7 +67,7 @@ def pair_distances(frames: list[Atoms], r_max: float, n_bins: int = 150) -> list
 
 def _density(atoms: Atoms, a: Ints, b: Ints, edges: Floats) -> Floats:
     """Return g(r), or neighbors per atom and Å, of one frame, (bins,)."""
-    here = wrapped(atoms.positions, atoms.cell.array, atoms.pbc)
+    here = wrapped(atoms.positions, complete_cell(atoms.cell.array, atoms.pbc), atoms.pbc)
     counts = cKDTree(here[a]).count_neighbors(cKDTree(images(atoms, here[b], edges[-1])), edges)
     pairs = np.diff(np.asarray(counts, dtype=float))
     if atoms.pbc.all():

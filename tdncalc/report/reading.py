@@ -57,9 +57,10 @@ def _read(paths: RunPaths, max_frames: int) -> Run:
     rows = _spread(len(frames), max_frames)
     if len(rows) < len(frames):
         notes.append(f"{len(rows)} of {len(frames)} frames are shown, evenly spaced.")
-    if paths.table is not None:
-        columns = read_columns(paths.table)
-        n_rows = len(next(iter(columns.values()), ()))
+    columns = {} if paths.table is None else read_columns(paths.table)
+    if n_rows := len(next(iter(columns.values()), ())):
+        if n_rows < len(frames):
+            notes.append(f"The table ends with row {n_rows}; the frames behind it are not shown.")
         rows = [row for row in rows if row < n_rows]
     else:
         columns = frame_columns(frames, paths.kind, summary)

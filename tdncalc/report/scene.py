@@ -12,6 +12,7 @@ from tdncalc.report.packing import FORCE_STEP, POSITION_STEP, Packer
 from tdncalc.report.run import Floats, Run
 
 _NOVELTY_STEP = 1e-3
+_HIGHEST = 1e6  # steps: what is above has the last color as well
 
 
 def trajectory(frames: Sequence[Atoms], packer: Packer) -> dict[str, Any] | None:
@@ -41,6 +42,7 @@ def _colorings(frames: Sequence[Atoms], packer: Packer) -> list[dict[str, Any]]:
         ("Novelty", "", _NOVELTY_STEP, _novelties(frames)),
     ):
         if values is not None:
+            values = np.clip(np.nan_to_num(values, nan=0.0), 0.0, _HIGHEST * step)
             top = float(np.percentile(values, 99))
             array = packer.add(values, step)
             found.append({"title": title, "unit": unit, "top": top or step, "values": array})

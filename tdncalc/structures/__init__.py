@@ -3,7 +3,13 @@
 from tdncalc.structures.checks import check, check_elements
 from tdncalc.structures.conversion import AnyStructure, like, to_atoms
 from tdncalc.structures.reading import Source, read_inputs
-from tdncalc.structures.writing import require_new, require_room, require_writable, write
+from tdncalc.structures.writing import (
+    require_different,
+    require_new,
+    require_room,
+    require_writable,
+    write,
+)
 
 __all__ = [
     "AnyStructure",
@@ -12,6 +18,7 @@ __all__ = [
     "check_elements",
     "like",
     "read_inputs",
+    "require_different",
     "require_new",
     "require_room",
     "require_writable",

@@ -3,12 +3,15 @@
 ASE reads the first V2000 molecule only, and takes what there is of a truncated one.
 """
 
+import re
+
 from ase import Atoms
 
 from tdncalc.errors import StructureError
 
 __all__ = ["read_mdl"]
 
+_CHARGE_CODES = {"1": 3, "2": 2, "3": 1, "5": -1, "6": -2, "7": -3}
 _ISOTOPES = {"D": "H", "T": "H"}
 
 
@@ -22,7 +25,8 @@ def read_mdl(text: str) -> list[Atoms]:
     ValueError, IndexError, KeyError
         A line or an element is not as the format wants it.
     """
-    records = text.replace("\r\n", "\n").split("$$$$\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    records = re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE)
     if len(records) > 1 and not records[-1].strip():
         records.pop()
     return [_molecule(record.split("\n"), number) for number, record in enumerate(records)]
@@ -48,7 +52,10 @@ def _molecule(lines: list[str], number: int) -> Atoms:
 
 
 def _charges(lines: list[str], rows: list[list[str]]) -> list[int]:
-    """Return the formal charge of each atom, by "M  CHG" lines (V2000) or CHG= (V3000)."""
+    """Return the formal charge of each atom.
+
+    By CHG= (V3000), "M  CHG" lines (V2000) or, without these and "M  RAD", the codes of the atoms.
+    """
     charges = [
         next((int(word[4:]) for word in row[4:] if word.startswith("CHG=")), 0) for row in rows
     ]
@@ -65,6 +72,10 @@ def _rows_v2000(lines: list[str]) -> tuple[list[list[str]], int]:
     atoms = lines[4 : 4 + n_atoms]
     # Columns, for the numbers may touch.
     rows = [[s[31:34].strip(), s[:10], s[10:20], s[20:30]] for s in atoms if len(s) > 31]
+    if not any(line.startswith(("M  CHG", "M  RAD")) for line in lines):
+        for row, line in zip(rows, atoms, strict=False):
+            if charge := _CHARGE_CODES.get(line[36:39].strip()):
+                row.append(f"CHG={charge}")
     return rows, n_atoms
 
 

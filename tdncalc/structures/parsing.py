@@ -22,6 +22,7 @@ from tdncalc.structures.mdl import read_mdl
 __all__ = ["read_frames", "read_text"]
 
 _HEAD = 100_000  # bytes
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FORMATS_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
 
 # Formats whose parsers take what there is of a truncated file, and the line that tells how much.
@@ -203,6 +204,10 @@ def _quietly(frames: Iterator[Atoms]) -> Iterator[Atoms]:
 def _cause(error: Exception, kind: str, head: bytes) -> str:
     if isinstance(error, UnknownFileTypeError):
         return f"format not recognized; give {READABLE}"
+    if head.startswith(_BYTE_ORDER_MARK):
+        return f"cannot be read as {kind}: it begins with a byte order mark; save it without"
+    if isinstance(error, UnicodeDecodeError) and head and b"\0" not in head:
+        return "is not text in UTF-8; convert it, for instance by iconv -f latin1 -t utf-8"
     if isinstance(error, UnicodeDecodeError) or (b"\0" in head and ioformats[kind].code[1] == "F"):
         return f"holds binary data and cannot be read as {kind}"
     if isinstance(error, KeyError) and re.fullmatch(r"'[A-Za-z]{1,3}'", str(error)):

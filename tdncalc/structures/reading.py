@@ -90,6 +90,8 @@ class _Sources(Iterator[Source]):
 
 def _files(spec: str) -> list[tuple[Path, int | slice | None]]:
     """Find the files, and which of their frames, that an input means."""
+    if not spec:
+        raise StructureError("an INPUT is empty; give a file, a folder, or '.' for this one")
     path = Path(spec)
     if path.is_dir():
         files = sorted(filter(is_structure_file, path.iterdir()))

@@ -15,7 +15,7 @@ from tdncalc.structures.formats import WRITABLE, output_format
 from tdncalc.structures.losses import require_cell, what_is_lost
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library, write_viewer
 
-__all__ = ["require_new", "require_room", "require_writable", "write"]
+__all__ = ["require_different", "require_new", "require_room", "require_writable", "write"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _replace(target: Path, images: list[Atoms], kind: str, label: Path) -> None:
             if kind in VIEWER_FORMATS.values():
                 write_viewer(temporary, images)
             else:
-                ase.io.write(temporary, images, format=kind)
+                ase.io.write(temporary, [_as_kept(a, kind) for a in images], format=kind)
         temporary.replace(target)
     except OutputError as error:
         raise OutputError(f"{label}: {error}") from error
@@ -102,6 +102,15 @@ def _replace(target: Path, images: list[Atoms], kind: str, label: Path) -> None:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _as_kept(atoms: Atoms, kind: str) -> Atoms:
+    """Return what a format keeps: CIF has lengths and angles, of right-handed vectors."""
+    if kind != "cif" or atoms.cell.handedness > 0:
+        return atoms
+    turned: Atoms = atoms.copy()
+    turned.set_cell(-atoms.cell.array, scale_atoms=False, apply_constraint=False)
+    return turned  # the same lattice; with the vectors as they are its mirror image would be read
 
 
 def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -119,7 +128,7 @@ def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
     OutputError
         A file exists, is no file, or is named twice; its folder is missing or cannot be written.
     """
-    seen: set[Path] = set()
+    paths = list(paths)
     for path in paths:
         _require_folder(path)
         if path.exists() and not path.is_file():
@@ -129,6 +138,13 @@ def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
                 f"{path}: exists already; use --overwrite (overwrite=True) to replace it, --resume "
                 "to go on with an interrupted run, or choose another name or folder"
             )
+    require_different(paths)
+
+
+def require_different(paths: Iterable[Path]) -> None:
+    """Make sure that no two results have one name; else an OutputError."""
+    seen: set[Path] = set()
+    for path in paths:
         if path.resolve() in seen:
             raise OutputError(f"{path}: two results have this name; write them to two folders")
         seen.add(path.resolve())

@@ -85,7 +85,8 @@ class Guards:
             force = f"{sizes[worst]:.3g} eV/Å on {_name(atoms, worst)}"
             return f"the force of {force} is above {self.max_force:g}"
         if self.max_temperature_K is not None and temperature_K > self.max_temperature_K:
-            return f"the temperature of {temperature_K:.0f} K is above {self.max_temperature_K:g}"
+            kelvin = f"{temperature_K:.0f}" if temperature_K < 1e7 else f"{temperature_K:.3g}"
+            return f"the temperature of {kelvin} K is above {self.max_temperature_K:g}"
         pair = None if self.min_distance is None else closest_pair(atoms, self.min_distance)
         if pair is not None:
             i, j, distance = pair

@@ -8,7 +8,8 @@ import time
 from tdncalc.errors import OptionError
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
-_PART = r"(\d+\.?\d*|\.\d+)\s*(d|h|min|m|s)\s*"
+NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_PART = rf"({NUMBER})\s*(d|h|min|m|s)\s*"
 _CLOCK = r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)"
 # What is left for writing the last structure and the summary, s.
 _RESERVE = 1.0

@@ -101,6 +101,8 @@ energy water.xyz@5                                   | no such frame
 energy many.xyz@7:                                   | in that slice
 energy many.xyz@::0                                  | picks no frames
 energy                                               | INPUT
+energy ""                                            | an INPUT is empty
+convert "" -o all.extxyz                             | an INPUT is empty
 energ water.xyz                                      | No such command
 energy water.xyz --jsno                              | No such option
 energy water.xyz --model nothing                     | no model 'nothing'
@@ -139,7 +141,10 @@ relax water.xyz --optimizer newton                   | 'newton' is not one of
 relax water.xyz -o water.xyz --overwrite             | is an INPUT
 relax water.xyz --trajectory water.xyz --overwrite   | is an INPUT
 relax water.xyz --trajectory x.traj -o x.traj        | two results have this name
-relax water.xyz --trajectory water-relax.json        | two results have this name
+relax water.xyz --trajectory water-relax.json        | its name must end in .traj
+relax water.xyz --trajectory steps.extxyz            | its name must end in .traj
+relax water.xyz --output-dir new -o new/water-relax.traj | two results have this name
+md water.xyz --steps 5 --output-dir new -o new/water-md.traj | two results have this name
 relax water.xyz -o water.cif                         | for crystals
 relax many.xyz -o out.cif                            | .extxyz
 relax many.xyz --trajectory a.traj                   | takes one structure
@@ -151,6 +156,8 @@ md water.xyz --time "10 years"                       | not a time in fs, ps or n
 md water.xyz --time "-1 ps"                          | not a time in fs, ps or ns
 md water.xyz --time "inf ps"                         | not a time in fs, ps or ns
 md water.xyz --time "0.0001 fs"                      | is less than a step
+md water.xyz --time "5 ps" --timestep 1e-320         | fs, too many
+md water.xyz --time "1e300 ps"                       | steps of 0.5 fs, too many
 md water.xyz --steps 5 --ensemble nvx                | 'nvx' is not one of
 md water.xyz --steps 5 --temperature nan             | --temperature nan
 md water.xyz --steps 5 --timestep 0                  | --timestep 0
@@ -178,6 +185,9 @@ train bytes.yaml                                     | not a readable YAML
 train half.yaml                                      | half.yaml: model must be
 evaluate missing.xyz                                 | no such data file
 evaluate water.xyz --model nothing                   | no model 'nothing'
+evaluate water.xyz -o water.xyz --overwrite          | is an INPUT
+evaluate water.xyz --plot water.xyz --overwrite      | is an INPUT
+evaluate water.xyz -o a.png --plot a.png             | two results have this name
 selftest missing.xyz                                 | no such file
 benchmark products --l-max x                         | --l-max x
 """

@@ -129,6 +129,28 @@ def test_killed_run_is_resumed_with_every_structure_once(tdn, folder):
     assert (folder / "out.extxyz").read_bytes() == whole
 
 
+def test_a_digest_that_looks_like_a_number_is_none(tdn, folder, monkeypatch):
+    monkeypatch.setattr("tdncalc.cli.done.digest", lambda atoms: "830130e189181956")
+    monkeypatch.setattr("tdncalc.cli.energy_stream.digest", lambda atoms: "830130e189181956")
+    write("a.extxyz", bulk("Cu"))
+    assert tdn("energy", "a.extxyz", "-o", "out.extxyz").code == 0
+    before = (folder / "out.extxyz").read_bytes()
+    outcome = tdn("energy", "a.extxyz", "-o", "out.extxyz", "--resume")
+    assert outcome.code == 0, outcome.err
+    assert (folder / "out.extxyz").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["back\\slash.xyz", "1e5.xyz", "a b.xyz", 'quo"te.xyz', "ü=1.xyz"])
+def test_odd_names_are_known_again(name, tdn, folder):
+    (folder / "d").mkdir()
+    write(folder / "d" / name, bulk("Cu"), format="extxyz")
+    assert tdn("energy", "d", "-o", "out.extxyz").code == 0
+    before = (folder / "out.extxyz").read_bytes()
+    outcome = tdn("energy", "d", "-o", "out.extxyz", "--resume")
+    assert outcome.code == 0, outcome.err
+    assert (folder / "out.extxyz").read_bytes() == before
+
+
 def test_energies_of_another_model_are_not_resumed(tdn, copper, folder):
     tdn("energy", copper, "-o", "out.extxyz")
     text = (folder / "out.extxyz").read_text()

@@ -33,6 +33,15 @@ def test_nothing_is_overwritten(tdn, run):
     assert tdn("report", run, "--overwrite").code == 0
 
 
+def test_a_run_is_not_replaced_by_its_report(tdn, run, folder):
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for spec in (run, "."):
+        outcome = tdn("report", spec, "-o", f"{run}.traj", "--overwrite")
+        assert outcome.code == 1
+        assert f"{run}.traj is an INPUT" in outcome.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+
+
 def test_what_is_no_run_is_one_line(tdn, folder):
     outcome = tdn("report", "nothing")
     assert outcome.code == 1

@@ -3,6 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.geometry import find_mic
+from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
 from tdncalc.report import analysis
@@ -53,6 +54,20 @@ def test_distances_in_a_chain_count_neighbors_along_it():
     chain = Atoms("H", cell=[2.0, 1.0, 1.0], pbc=[True, False, False])
     (found,) = analysis.pair_distances([chain], 5.0)
     assert found.values.sum() * (found.r[2] - found.r[1]) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (True, False, False), (True, True, True)])
+def test_every_pair_is_counted_however_the_other_vectors_lie(pbc):
+    rng = np.random.default_rng(3)
+    cell = np.array([[10.0, 0, 0], [0, 10, 0], [12, 7, 25]])
+    atoms = Atoms("Ar60", rng.random((60, 3)) @ cell, cell=cell, pbc=pbc)
+    (found,) = analysis.pair_distances([atoms], 4.0, n_bins=40)
+    width = found.r[1] - found.r[0]
+    pairs = found.values * len(atoms) * width
+    if all(pbc):
+        shells = 4 / 3 * np.pi * ((found.r + width / 2) ** 3 - (found.r - width / 2) ** 3)
+        pairs = found.values * 60 * 60 * shells / atoms.get_volume()
+    assert pairs.sum() == pytest.approx(len(neighbor_list("i", atoms, 4.0)), rel=1e-4)
 
 
 def test_unwrapping_undoes_wrapping_in_a_skewed_cell():

@@ -31,6 +31,21 @@ def test_positions_of_the_page_are_those_of_the_run(dynamics, unpacking):
     assert [c["title"] for c in scene["colorings"]] == ["Force"]
 
 
+def test_a_force_without_bounds_hides_no_run(folder, unpacking):
+    frames = []
+    for force in (1.0, 1e9, np.nan):
+        atoms = molecule("H2O")
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.full((3, 3), force))
+        frames.append(atoms)
+    write("hot.traj", frames)
+    data, array = unpacking.data_of(page_of("hot.traj"))
+    (coloring,) = data["runs"][0]["trajectory"]["colorings"]
+    sizes = array(coloring["values"])
+    assert sizes[0] == pytest.approx(np.sqrt(3), abs=1e-3)
+    assert sizes[1].min() == 1000.0
+    assert not sizes[2].any()
+
+
 def test_runs_are_named_by_what_tells_them_apart(dynamics, folder):
     Path("one").mkdir()
     Path("two").mkdir()

@@ -87,6 +87,19 @@ def test_a_row_that_a_kill_cut_short_is_left_out_with_its_frame(dynamics):
     assert len(run.frames) == len(run.rows) == len(run.columns["step"]) == 29
 
 
+def test_a_table_without_rows_hides_no_frame(dynamics):
+    stem = dynamics()
+    table = Path(f"{stem}.csv")
+    header, *rows = table.read_text().splitlines()
+    table.write_text(header + "\n")
+    (run,) = read_runs([stem])
+    assert len(run.frames) == len(run.rows) == 30
+    table.write_text("\n".join([header, *rows[:10]]) + "\n")
+    (run,) = read_runs([stem])
+    assert len(run.frames) == 10
+    assert "The table ends with row 10" in run.notes[-1]
+
+
 def test_empty_columns_are_left_out_and_unknown_ones_kept(dynamics):
     stem = dynamics()
     table = Path(f"{stem}.csv")

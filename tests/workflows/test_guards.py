@@ -27,6 +27,12 @@ def test_temperature_is_named():
     assert fault == "the temperature of 2000 K is above 1000"
 
 
+def test_an_absurd_temperature_is_short():
+    atoms = Atoms("H")
+    assert "1e+300 K" in Guards().trips(atoms, np.zeros((1, 3)), 1e300)
+    assert "of 20001 K" in Guards().trips(atoms, np.zeros((1, 3)), 20001.0)
+
+
 def test_close_pair_is_named():
     fault = Guards().trips(Atoms("HF", [[0, 0, 0], [0, 0, 0.3]]), CALM, 300.0)
     assert fault == "H (atom 0) and F (atom 1) are 0.300 Å apart, below 0.37"

@@ -10,6 +10,8 @@ from tdncalc.workflows.wall_time import WallTime, seconds
     [
         ("23h50m", 85800),
         ("2 h", 7200),
+        ("1e3 s", 1000),
+        (".2e+1h", 7200),
         ("90 min", 5400),
         (" 3600 s ", 3600),
         ("1.5h", 5400),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from tdncalc.structures import AnyStructure
 
 __all__ = ["WorkerModel", "connected", "evaluate_on_cluster", "relax_on_cluster"]
+
+_LOG = logging.getLogger(__name__)
 
 _CHUNK = 32  # structures of a task: enough for a batch, and few to do again when a worker dies
 _AHEAD = 2  # tasks for each thread of a worker, so that none waits for the next
@@ -74,14 +79,24 @@ def connected(address: str) -> Iterator[Client]:
         ) from error
     where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     try:
+        if "scheduler_file" in where and not Path(address).exists():
+            raise FileNotFoundError(address)  # the client would wait for it
         client = Client(**where, timeout=_CONNECT_S)
     except (OSError, ValueError) as error:
         raise OptionError(
             f"no Dask scheduler answers at {address!r}; give an address like tcp://host:8786 or a "
             "scheduler file"
         ) from error
-    with client:
-        yield client
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # of a lost connection it prints tracebacks
+    try:
+        with client:
+            if not client.nthreads():
+                _LOG.warning("the Dask scheduler at %s has no workers yet; waiting", address)
+            yield client
+    finally:
+        logger.setLevel(level)
 
 
 def relax_on_cluster(
@@ -139,8 +154,13 @@ def _spread(
             for future in done:
                 part = pending.pop(future)
                 yield from _collect(future, part, again)
+    except (OSError, CancelledError) as error:
+        raise TDNError(
+            "the Dask scheduler is gone; what was done is kept, go on with --resume"
+        ) from error
     finally:
-        client.cancel(list(pending))
+        with suppress(OSError, CancelledError):
+            client.cancel(list(pending))
 
 
 def _submit(

@@ -6,7 +6,7 @@ from ase.build import molecule
 from distributed import KilledWorker
 
 from tdncalc.checkpoint import load_model
-from tdncalc.errors import OptionError, OutOfMemoryError, StructureError
+from tdncalc.errors import OptionError, OutOfMemoryError, StructureError, TDNError
 from tdncalc.workflows.many import cluster
 
 
@@ -37,6 +37,23 @@ def test_structure_that_cannot_be_computed_is_passed_over():
     assert again == [[(4, "a")], [(5, "b")]]
     ((index, error),) = cluster._collect(future, [(7, "a")], [])
     assert (index, str(error)) == (7, "too long and thin")
+
+
+def test_a_scheduler_that_dies_is_one_line():
+    def gone(*_):
+        raise OSError("Timed out trying to connect")
+
+    client = SimpleNamespace(nthreads=gone, cancel=gone)
+    with pytest.raises(TDNError, match=r"the Dask scheduler is gone; .* --resume"):
+        list(cluster._spread(client, None, ["a"], 1, lambda: False))
+
+
+def test_a_scheduler_file_that_is_not_there_is_not_waited_for(tmp_path):
+    with (
+        pytest.raises(OptionError, match="no Dask scheduler answers at"),
+        cluster.connected(str(tmp_path / "none.json")),
+    ):
+        pass
 
 
 def test_structures_without_memory_are_tried_one_by_one():
