@@ -103,7 +103,7 @@ class TorchSimModel(ModelInterface):
         """Make the batch anew if other systems have come."""
         numbers = state.atomic_numbers.cpu().numpy()
         systems = state.system_idx.cpu().numpy()
-        pbc = np.broadcast_to(np.asarray(state.pbc), 3)
+        pbc = np.broadcast_to(torch.as_tensor(state.pbc).cpu().numpy(), 3)
         known = (numbers.tobytes(), systems.tobytes(), pbc.tobytes())
         if known == self._known:
             return
