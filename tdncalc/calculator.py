@@ -1,7 +1,9 @@
 """The network as an ASE calculator: a thin adapter from atoms to results."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -32,8 +34,9 @@ class TDNCalculator(Calculator):
 
     Energies in eV, forces in eV/Å, stress in eV/Å³ with ASE's sign (positive under tension) and
     Voigt order. Only what is asked for is computed; unchanged atoms are never computed again.
-    Results do not depend on the history of the calculator. A model that has a novelty gives it with
-    everything else: ``novelties`` (N,) and ``novelty``, the largest of them.
+    Results do not depend on the history of the calculator. Threads may share one and take turns;
+    for speed give each its own. A model that has a novelty gives it with everything else:
+    ``novelties`` (N,) and ``novelty``, the largest of them.
 
     Parameters
     ----------
@@ -83,6 +86,15 @@ class TDNCalculator(Calculator):
             self.implemented_properties = [*self.implemented_properties, *novelty]
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
         self._listed: tuple[int, AtomicGraph] | None = None  # with the number of its search
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the lock out of copies and pickles."""
+        return {key: value for key, value in vars(self).items() if key != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a lock of its own."""
+        self.__dict__.update(state, _lock=threading.RLock())
 
     @property
     def direct_forces(self) -> bool:
@@ -109,6 +121,13 @@ class TDNCalculator(Calculator):
             "pbc": np.array_equal(atoms.pbc, old.pbc),
         }
         return [name for name, unchanged in same.items() if not unchanged]
+
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:  # noqa: ANN401 - as ASE has it
+        """Return one property of the atoms, as ASE's calculators do; threads take turns."""
+        with self._lock:
+            return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
     def calculate(
         self,
@@ -144,11 +163,13 @@ class TDNCalculator(Calculator):
 
     def get_hessian(self, atoms: Atoms) -> NDArray[np.float64]:
         """Return the analytic second derivatives of the energy, (3N, 3N) in eV/Å²."""
-        return self.potential.hessian(self._graph(atoms)).cpu().numpy()
+        with self._lock:
+            return self.potential.hessian(self._graph(atoms)).cpu().numpy()
 
     def get_descriptors(self, atoms: Atoms) -> NDArray[np.float64]:
         """Return the invariant features of every atom, (N, C)."""
-        return self.potential.descriptors(self._graph(atoms)).cpu().numpy()
+        with self._lock:
+            return self.potential.descriptors(self._graph(atoms)).cpu().numpy()
 
     def _graph(self, atoms: Atoms, *, exact: bool = True) -> AtomicGraph:
         """Return the graph of the edges or, if not exact, of pairs that contain them.

@@ -5,10 +5,12 @@ import pickle
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 
 from tdncalc.calculator import TDNCalculator
 from tests.structures import structure
@@ -149,3 +151,24 @@ def test_globals_are_left_alone_and_nothing_needless_is_imported(model_folder):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("evaluation", ["eager", "compiled"])
+def test_threads_that_share_a_calculator_get_their_own_energies(evaluation):
+    calculator = TDNCalculator("organic-small", evaluation=evaluation)
+    names = ["H2O", "CH4", "CH3OH", "C6H6", "C2H6", "NH3", "CO2", "CH3CH2OH"] * 4
+    molecules = [molecule(name) for name in names]
+    for seed, atoms in enumerate(molecules):
+        atoms.rattle(0.02, seed=seed)
+
+    def compute(atoms):
+        atoms.calc = calculator
+        energy = atoms.get_potential_energy()
+        return energy, atoms.get_forces()
+
+    expected = [compute(atoms.copy()) for atoms in molecules]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(compute, molecules))
+    for (energy, forces), (right, true) in zip(found, expected, strict=True):
+        assert energy == pytest.approx(right, abs=1e-4)
+        np.testing.assert_allclose(forces, true, atol=1e-4)

@@ -38,6 +38,7 @@ from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.signals import Stop, stop_on_signals
 from tdncalc.errors import OptionError
 from tdncalc.structures import Source
+from tdncalc.workflows.constraints import fix_atoms
 from tdncalc.workflows.md import (
     CELL_MOTIONS,
     ENSEMBLES,
@@ -147,6 +148,8 @@ def command(
     settings = dataclasses.replace(settings, steps=steps, guards=guards)
     with stop_on_signals() as stop:
         source = read_one(structure)
+        with session.naming(source.label):
+            fix_atoms(source.atoms, run.fix)
         job = _Job(source, settings, run, output, report, _Ending(stop, run.wall_time))
         if run.dry_run:
             preview([source], session.begin(model), steps=max(steps, 1), as_json=report.as_json)
@@ -194,7 +197,8 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
     if job.output.output is not None:
         structures.write(job.output.output, result.atoms, overwrite=True)
     facts = {"command": "md", **model.facts(), **_record(job, result, files)}
-    write_json(summary, facts)
+    if not (_had_ended(job, result) and summary.exists()):  # it says how the run was made
+        write_json(summary, facts)
     if job.run.plot:
         from tdncalc.workflows.run_plot import plot_md  # with it comes matplotlib
 

@@ -5,7 +5,7 @@ import re
 
 import click
 
-from tdncalc.cli.options import dry_run_option, gather, plot_option
+from tdncalc.cli.options import dry_run_option, fix_option, gather, plot_option
 from tdncalc.errors import OptionError
 from tdncalc.workflows.md_settings import Ramp
 from tdncalc.workflows.wall_time import NUMBER, WallTime
@@ -24,6 +24,8 @@ class RunOptions:
         Either of them.
     wall_time
         The limit of wall time, if there is one; it counts from when it was read.
+    fix
+        Descriptions of atoms to hold fixed.
     replicas
         How many runs, with seeds that differ.
     resume
@@ -37,6 +39,7 @@ class RunOptions:
     steps: int | None
     time: str | None
     wall_time: WallTime | None
+    fix: tuple[str, ...]
     replicas: int
     resume: bool
     plot: bool
@@ -87,14 +90,18 @@ def wall_time(value: str) -> WallTime:
 run_options = gather(
     RunOptions,
     "run",
-    click.option("--steps", type=click.IntRange(min=0), help="Length of the run in steps, or"),
-    click.option("--time", help='its length as a time: "10 ps".'),
+    click.option(
+        "--steps", type=click.IntRange(min=0), help="Length of the run in steps; or --time."
+    ),
+    click.option("--time", help='Length of the run as a time: "10 ps".'),
     click.option(
         "--wall-time",
         type=wall_time,
         metavar="TIME",
-        help='Stop with a checkpoint before "23h50m", "90 min" or "1-02:30:00" have passed.',
+        help='Stop with a checkpoint before "23h50m", "90 min" or "1-02:30:00" have passed since '
+        "the command began.",
     ),
+    fix_option,
     click.option(
         "--replicas",
         type=click.IntRange(min=1),

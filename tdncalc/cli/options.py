@@ -288,6 +288,10 @@ plot_option = click.option(
     "--plot", is_flag=True, help="Draw the run into a PNG file; with --resume also a finished one."
 )
 
+fix_option = click.option(
+    "--fix", multiple=True, help='Atoms to hold fixed: "0-9,15", "Pt" or "z<5"; repeatable.'
+)
+
 dry_run_option = click.option(
     "--dry-run",
     is_flag=True,

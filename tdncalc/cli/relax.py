@@ -13,6 +13,7 @@ from tdncalc.cli.options import (
     OutputOptions,
     ReportOptions,
     dry_run_option,
+    fix_option,
     gather,
     inputs_argument,
     max_novelty_option,
@@ -46,9 +47,7 @@ from tdncalc.workflows.relax_settings import CELL_MODES, OPTIMIZERS
 @gather(
     RunOptions,
     "run",
-    click.option(
-        "--fix", multiple=True, help='Atoms to hold fixed: "0-9,15", "Pt" or "z<5"; repeatable.'
-    ),
+    fix_option,
     click.option(
         "--trajectory",
         type=click.Path(dir_okay=False, path_type=Path),

@@ -24,7 +24,7 @@ from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.session import Session
 from tdncalc.cli.signals import Stop
 from tdncalc.errors import OptionError
-from tdncalc.workflows.constraints import parse_fix
+from tdncalc.workflows.constraints import fix_atoms
 from tdncalc.workflows.relax import RelaxResult, RelaxSettings, RelaxStep, relax
 
 if TYPE_CHECKING:
@@ -134,8 +134,7 @@ def prepare(job: Job, source: "Source", model: Session) -> "Atoms":
     atoms: Atoms = source.atoms.copy()
     structures.check_elements(atoms.numbers, potential.elements, potential.name, source.label)
     with session.naming(source.label):
-        fixed = [parse_fix(spec, atoms) for spec in job.run.fix]
-    atoms.set_constraint([*atoms.constraints, *fixed])
+        fix_atoms(atoms, job.run.fix)
     return atoms
 
 
@@ -176,7 +175,8 @@ def record(source: "Source", result: RelaxResult) -> dict[str, Any]:
 
 def sentence(source: "Source", result: RelaxResult) -> str:
     """Say for a person how a relaxation ended."""
-    how = f"converged in {result.steps} steps" if result.converged else result.reason
+    plural = "" if result.steps == 1 else "s"
+    how = f"converged in {result.steps} step{plural}" if result.converged else result.reason
     return (
         f"{source.label}: {how}, energy {result.energy:.6f} eV, fmax {result.fmax:.4f} eV/Å, "
         f"{duration(result.seconds)}"

@@ -10,6 +10,7 @@ from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.options import ModelOptions, ReportOptions, model_options, report_options
 from tdncalc.cli.outputs import print_json
+from tdncalc.structures import check_elements
 
 if TYPE_CHECKING:
     from tdncalc.selftest.checks import Check
@@ -32,6 +33,9 @@ def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions)
     if sources == []:
         return ExitCode.ERROR
     loaded = session.begin(model)
+    for source in sources or ():
+        potential = loaded.potential
+        check_elements(source.atoms.numbers, potential.elements, potential.name, source.label)
     from tdncalc.selftest.checks import selftest
 
     atoms = None if sources is None else [source.atoms for source in sources]

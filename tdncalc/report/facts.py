@@ -36,7 +36,8 @@ def outcome(run: Run) -> list[dict[str, str]]:
 
 def _of_md(run: Run) -> list[tuple[str, Any, str]]:
     s, columns = run.summary, run.columns
-    time = s.get("time_fs", columns.get("time_fs", [None])[-1] if run.columns else None)
+    times = columns.get("time_fs", np.empty(0))
+    time = s.get("time_fs", times[-1] if len(times) else None)
     return [
         ("Outcome", s.get("reason"), ""),
         ("Simulated", None if time is None else f"{float(time) / 1000:g}", "ps"),

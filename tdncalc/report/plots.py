@@ -39,7 +39,7 @@ _ORDER = (
 
 def series(run: Run) -> dict[str, Any] | None:
     """Describe the quantities against time or step; None if there are none."""
-    if not run.columns:
+    if not len(next(iter(run.columns.values()), ())):
         return None
     x = next((name for name in ("time_fs", "step", "frame") if name in run.columns), None)
     names = sorted(run.columns.keys() - _hidden(run), key=_place)

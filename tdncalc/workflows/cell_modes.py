@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # of 108 copper atoms takes 149 steps, not 29.
 STRAIN_LENGTH = 1.5  # Å
 _FILM = 3.0  # Å that the outermost atoms of a film take up
+_MOSTLY_FILM = 1.5  # cell over film: layers of a crystal lie nearer
 _FLAT = 1e-4  # Å, and of rotations: what files round off
 _XY = (True, True, False, False, False, True)  # Voigt xx, yy, zz, yz, xz, xy
 
@@ -123,6 +124,11 @@ def _mixes_z(rotations: Iterable[np.ndarray], cell: np.ndarray) -> bool:
     return any(np.abs(matrix[2, :2]).max() > _FLAT for matrix in turned)
 
 
+def _is_film(atoms: Atoms) -> bool:
+    """Tell a slab from a crystal: the third direction is not periodic, or much of it vacuum."""
+    return not atoms.pbc[2] or film_factor(atoms.positions, atoms.cell.array) > _MOSTLY_FILM
+
+
 def film_factor(positions: np.ndarray, cell: np.ndarray) -> float:
     """Return by how much the stress in a film is above that of its cell, which the vacuum dilutes.
 
@@ -172,9 +178,9 @@ def require_movable_cell(atoms: Atoms, mode: CellMode) -> None:
             f"cell='xy' on a structure with pbc={_pbc(atoms)}: needs periodic directions along the "
             "first two of three cell vectors (for a slab, give the third one as vacuum)"
         )
-    elif np.abs(atoms.cell.array[:2, 2]).max() > _FLAT:
+    elif _is_film(atoms) and np.abs(atoms.cell.array[:2, 2]).max() > _FLAT:
         raise OptionError(
-            "cell='xy' on a structure whose first two cell vectors do not lie in the xy plane; "
+            "cell='xy' on a slab whose first two cell vectors do not lie in the xy plane; "
             "turn it, for instance by atoms.rotate(normal, 'z', rotate_cell=True)"
         )
     if not has_stress(atoms):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,12 @@ def parse_fix(spec: str, atoms: Atoms) -> FixAtoms:
     if not mask.any():
         raise OptionError(f"fix {spec!r}: no atom of the structure is there")
     return FixAtoms(indices=np.flatnonzero(mask))
+
+
+def fix_atoms(atoms: Atoms, specs: Iterable[str]) -> None:
+    """Hold the atoms fixed that each of `specs` describes, see :func:`parse_fix`, beside others."""
+    fixed = [parse_fix(spec, atoms) for spec in specs]
+    atoms.set_constraint([*atoms.constraints, *fixed])
 
 
 def _chosen(word: str, spec: str, atoms: Atoms) -> np.ndarray:

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from ase.build import fcc111
 from ase.io import read, write
 
 FILES = {"copper-md.checkpoint", "copper-md.csv", "copper-md.json", "copper-md.traj"}
@@ -39,6 +40,30 @@ def test_length_is_a_time_with_a_unit(typed, steps, tdn, copper):
 @pytest.mark.parametrize("ensemble", ["nve", "nvt-langevin", "npt-berendsen"])
 def test_ensembles_run(ensemble, tdn, copper):
     assert tdn("md", copper, "--steps", "2", "--ensemble", ensemble).code == 0
+
+
+def test_fixed_atoms_stay_and_are_those_of_a_resumed_run(tdn, folder):
+    slab = fcc111("Cu", (2, 2, 3), vacuum=6.0, periodic=True)
+    slab.info.clear()
+    write("slab.extxyz", slab)
+    low = slab.positions[:, 2] < 7.0  # the lowest of three layers
+    fixed = ("--fix", "z<7", "--interval", "4")
+    assert tdn("md", "slab.extxyz", "--steps", "4", *fixed).code == 0
+    assert tdn("md", "slab.extxyz", "--steps", "8", "--resume", *fixed).code == 0
+    moved = np.abs(read("slab-md.traj@-1").positions - slab.positions).max(axis=1)
+    assert moved[low].max() < 1e-6  # what the file rounds off
+    assert moved[~low].min() > 1e-4
+    outcome = tdn("md", "slab.extxyz", "--steps", "4", "--fix", "Pt", "--overwrite")
+    assert outcome.code == 2
+    assert "fix 'Pt': no atom of the structure" in outcome.err
+
+
+def test_a_finished_run_keeps_its_summary_when_it_is_resumed(tdn, copper, folder):
+    tdn("md", copper, "--steps", "4")
+    before = (folder / "copper-md.json").read_bytes()
+    outcome = tdn("md", copper, "--steps", "4", "--resume")
+    assert "already done" in outcome.out
+    assert (folder / "copper-md.json").read_bytes() == before
 
 
 def test_guard_is_exit_code_4(tdn, copper, files):

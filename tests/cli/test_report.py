@@ -50,6 +50,12 @@ def test_what_is_no_run_is_one_line(tdn, folder):
     assert not Path("report.html").exists()
 
 
+def test_a_run_that_a_guard_ended_at_its_start_is_shown(tdn, copper, folder):
+    assert tdn("md", copper, "--steps", "5", "--max-force", "1e-9").code == 4
+    outcome = tdn("report", "copper-md")
+    assert outcome.code == 0, outcome.err
+
+
 def test_relaxations_and_streams_are_reported(tdn, copper, water):
     tdn("relax", copper, "--output-dir", "one", "-q")
     tdn("relax", copper, water, "--output-dir", "many", "-q")

@@ -44,3 +44,11 @@ def test_an_input_that_cannot_be_read_is_no_success(real_tdn, folder):
     assert outcome.code == 1
     assert "missing.xyz" in outcome.err
     assert "checks passed" in outcome.out
+
+
+def test_an_element_that_the_model_does_not_know_names_its_file(real_tdn, folder):
+    write("water.xyz", molecule("H2O"))
+    write("cu.extxyz", bulk("Cu"))
+    outcome = real_tdn("selftest", "water.xyz", "cu.extxyz", "--model", "organic-small")
+    assert outcome.code == 1
+    assert "cu.extxyz: element Cu (atom 0) is not in model" in outcome.err

@@ -85,7 +85,7 @@ def test_xy_mode_leaves_the_normal_of_a_slab(morse):
 
 @pytest.mark.parametrize("together", [False, True])
 def test_xy_mode_of_a_slab_that_stands_is_refused(morse, together):
-    slab = fcc111("Cu", (1, 1, 3), a=3.7, vacuum=6.0, periodic=True)
+    slab = fcc111("Cu", (1, 1, 3), a=3.7, vacuum=6.0, periodic=together)
     slab.rotate(90, "y", rotate_cell=True)
     settings = RelaxSettings(cell="xy")
     message = "first two cell vectors do not lie in the xy plane; turn"
@@ -215,14 +215,14 @@ def test_a_place_above_the_start_is_not_converged():
     result = relax(Atoms("Ar2", [[0, 0, 0], [0, 0, 1.3]]), calculator=Hill())
     assert not result.converged
     assert "at a maximum or saddle, above the start" in result.reason
-    assert result.steps == 0
+    assert f"in {result.steps} steps" in result.reason
 
 
 def test_explosion_ends_at_the_last_good_structure(morse, copper):
     result = relax(copper, calculator=morse(fail_at=4), settings=RelaxSettings(fmax=1e-6))
     assert result.reason == "energy, forces or stress are not finite"
     assert not result.converged
-    assert result.steps == 2
+    assert result.steps == 3  # the last of them led nowhere
     before = relax(copper, calculator=morse(), settings=RelaxSettings(fmax=1e-6, steps=2))
     assert result.energy == before.energy
     np.testing.assert_array_equal(result.atoms.positions, before.atoms.positions)
@@ -231,7 +231,7 @@ def test_explosion_ends_at_the_last_good_structure(morse, copper):
 def test_structure_that_the_model_refuses_on_the_way_ends_it(morse, copper):
     result = relax(copper, calculator=morse(refuse_at=4), settings=RelaxSettings(fmax=1e-6))
     assert result.reason == "structure: two atoms are at one point"
-    assert (result.steps, result.converged) == (2, False)
+    assert (result.steps, result.converged) == (3, False)
     assert np.isfinite(result.energy)
 
 

@@ -106,6 +106,7 @@ class Seat(TDNCalculator):
         Calculator.__init__(self)
         self.potential = potential
         self._table, self._place = table, place
+        self._lock = threading.RLock()
         if potential.direct_forces:
             self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
 

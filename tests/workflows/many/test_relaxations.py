@@ -215,4 +215,4 @@ def test_step_into_nonsense_ends_at_the_last_good_structure(molecules, calculato
     outcomes = in_order(relax_many(molecules[1:4], calculator=calculator, settings=settings))
     assert outcomes[0].reason == "energy, forces or stress are not finite"
     assert np.isfinite(outcomes[0].atoms.get_forces()).all()
-    assert [result.steps for result in outcomes] == [2, 8, 8]
+    assert [result.steps for result in outcomes] == [3, 8, 8]
