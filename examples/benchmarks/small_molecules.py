@@ -55,11 +55,9 @@ def main() -> None:
     print("  " + ", ".join(f"{name} {error:.1f}" for name, error in wrong.items()))
     couples = list(itertools.combinations_with_replacement(potential.elements, 2))
     lowest = {(a, b): places.min() for a, b in couples if len(places := pulled(potential, a, b))}
-    names = ", ".join(f"{a}-{b} at {place:.2f}" for (a, b), place in lowest.items())
-    print(
-        f"{len(couples)} pairs of elements, {len(lowest)} attract below training distances: {names}"
-    )
-    print(f"none below {min(lowest.values()):.3f} of the sum of covalent radii")
+    print(f"{len(couples)} pairs of elements, {len(lowest)} attract below training distances")
+    for (a, b), place in lowest.items():
+        print(f"  {a}-{b} at {place:.2f} of the sum of covalent radii and perhaps above")
 
 
 if __name__ == "__main__":
