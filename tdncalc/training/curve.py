@@ -5,11 +5,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 __all__ = ["write_curve"]
 
+_NARROW = 4.0  # highest over lowest
 _PANELS = (
     ("energy_meV_per_atom", "energy MAE (meV/atom)"),
     ("forces_meV_per_A", "force MAE (meV/Å)"),
@@ -36,6 +39,20 @@ def _draw(rows: Sequence[dict[str, float]]) -> Figure:
         for part, style in (("train", "C7-"), ("valid", "C0.-")):
             axes.plot(steps, [row[f"{part}_{column}"] for row in rows], style, label=part)
         axes.set(xlabel="step", ylabel=label, yscale="log")
+        _label_plainly(axes)
         axes.grid(which="both", alpha=0.3)
         axes.legend()
     return figure
+
+
+def _label_plainly(axes: Axes) -> None:
+    """Write the ticks of a logarithmic axis as numbers; of a wide one only 1, 2, 3 and 5."""
+    low, high = axes.get_ylim()
+    narrow = high < _NARROW * low
+
+    def tick(value: float, _: int | None) -> str:
+        text = f"{value:g}"
+        return text if narrow or text.strip("0.")[:1] in "1235" else ""
+
+    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        which(FuncFormatter(tick))
