@@ -24,18 +24,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from ase import Atoms
-from gfn2_data import collect, known_smiles, label, parser, read_smiles
+from gfn2_data import ROTATABLE, candidates, collect, label, parser
 from hydrogen_bonds import hydrogen_bonded, reach, shape
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
 
 from tdncalc import RelaxSettings, TDNCalculator, relax_many
 
-TORSIONS = (
-    "CCCC CCC=C C=CC=C C=Cc1ccccc1 c1ccccc1-c1ccccc1 c1ccccc1-c1ccccn1 CCc1ccccc1 COc1ccccc1 "
-    "CSc1ccccc1 CNc1ccccc1 NC(=O)c1ccccc1 CC(=O)Nc1ccccc1 CNC(C)=O COC(C)=O COC(=O)c1ccccc1 "
-    "CNC(N)=O COCCOC OCCF NS(=O)(=O)c1ccccc1 CNS(C)(=O)=O"
-)
 _SYMBOLS = ("B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I")
 VALENCES = dict(zip(_SYMBOLS, (3, 4, 3, 2, 1, 4, 3, 2, 1, 1, 1), strict=True))
 # Groups with several oxygens, which no chain of single valences builds.
@@ -50,9 +45,7 @@ def main() -> None:
     options = _options()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(options.seed)
-    held = known_smiles(options.data, ("valid.npz", "test.npz"))
-    held |= {Chem.CanonSmiles(smiles) for smiles in TORSIONS.split()}
-    pool = [s for path in sorted((options.data / "smiles").glob("*")) for s in read_smiles(path)]
+    pool, held = candidates(options.data, ("valid.npz", "test.npz"))
     makers: dict[str, Callable[[], tuple | None]] = {
         "bound": hydrogen_bonded(rng, pool, held),
         "turned": _turned(rng, pool, held),
@@ -99,14 +92,13 @@ def _turned(
     rng: np.random.Generator, pool: list[str], held: set[str]
 ) -> Callable[[], tuple | None]:
     """Make conformers with some bonds turned by any angle."""
-    rotatable = Chem.MolFromSmarts("[!$([D1])]-,:;!@[!$([D1])]")
 
     def make() -> tuple | None:
         smiles = pool[rng.integers(len(pool))]
         parsed = _neutral(smiles, held)
         if parsed is None or not 6 <= parsed.GetNumAtoms() <= 22:
             return None
-        bonds = parsed.GetSubstructMatches(rotatable)
+        bonds = parsed.GetSubstructMatches(ROTATABLE)
         full = Chem.AddHs(parsed)
         if not bonds or full.GetNumAtoms() > 45:
             return None

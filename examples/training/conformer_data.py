@@ -17,10 +17,8 @@ import argparse
 from collections.abc import Iterator
 
 import numpy as np
-from active_organic_data import TORSIONS
 from ase import Atoms
-from gfn2_data import embed_several, known_smiles, label, parser, read_smiles, write
-from numpy.typing import NDArray
+from gfn2_data import ROTATABLE, candidates, embed_several, label, parser, write
 from rdkit import Chem, RDLogger
 
 from tdncalc import RelaxSettings, TDNCalculator, relax_many
@@ -28,7 +26,6 @@ from tdncalc import RelaxSettings, TDNCalculator, relax_many
 FEWEST, LARGEST = 18, 45  # atoms
 AT_ONCE = 25  # molecules
 SETTINGS = RelaxSettings(fmax=0.05, steps=150)
-ROTATABLE = Chem.MolFromSmarts("[!$([D1])]-,:;!@[!$([D1])]")
 
 
 def main() -> None:
@@ -36,10 +33,7 @@ def main() -> None:
     options = _options()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(options.seed)
-    shards = [path.name for path in sorted((options.data / "gfn2").glob("*.npz"))]
-    known = known_smiles(options.data, shards)
-    known |= {Chem.CanonSmiles(smiles) for smiles in TORSIONS.split()}
-    pool = [s for path in sorted((options.data / "smiles").glob("*")) for s in read_smiles(path)]
+    pool, known = candidates(options.data)
     calculator = TDNCalculator(model=options.model)
     rows: list[tuple] = []
     while len(rows) < options.structures:
@@ -83,15 +77,14 @@ def _flexible(smiles: str) -> bool:
 
 def _labelled(names: list[str], starts: list[Atoms], calculator: TDNCalculator) -> Iterator[tuple]:
     """Relax all together and label where they end; the same minimum of a molecule once."""
-    seen: dict[str, list[NDArray]] = {}
+    seen: dict[str, list[float]] = {}
     for end in relax_many(starts, calculator=calculator, settings=SETTINGS):
         if end.result is None:
             continue
         atoms, name = end.result.atoms, names[end.index]
-        energy = np.array(atoms.get_potential_energy())
-        if any(abs(energy - other) < 1e-4 for other in seen.setdefault(name, [])):
+        if any(abs(end.result.energy - other) < 1e-4 for other in seen.setdefault(name, [])):
             continue
-        seen[name].append(energy)
+        seen[name].append(end.result.energy)
         row = label(atoms.numbers, atoms.positions, name)
         if row is not None:
             yield (*row, "conformer")

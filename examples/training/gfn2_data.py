@@ -17,6 +17,13 @@ from tblite.interface import Calculator
 BOHR, HARTREE = 0.529177210903, 27.211386245988
 ELEMENTS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I")
 KNOWN = {atomic_numbers[symbol] for symbol in ELEMENTS}
+# The fragments of examples/benchmarks/torsions.py.
+TORSIONS = (
+    "CCCC CCC=C C=CC=C C=Cc1ccccc1 c1ccccc1-c1ccccc1 c1ccccc1-c1ccccn1 CCc1ccccc1 COc1ccccc1 "
+    "CSc1ccccc1 CNc1ccccc1 NC(=O)c1ccccc1 CC(=O)Nc1ccccc1 CNC(C)=O COC(C)=O COC(=O)c1ccccc1 "
+    "CNC(N)=O COCCOC OCCF NS(=O)(=O)c1ccccc1 CNS(C)(=O)=O"
+)
+ROTATABLE = Chem.MolFromSmarts("[!$([D1])]-,:;!@[!$([D1])]")
 MAX_FORCE = 30.0  # eV/Å: beyond it the labels say nothing about chemistry
 Row = tuple[NDArray, NDArray, float, NDArray, str]  # numbers, positions, energy, forces, SMILES
 
@@ -71,6 +78,18 @@ def known_smiles(data: Path, shards: tuple[str, ...] | list[str]) -> set[str]:
         parsed = Chem.MolFromSmiles(part)
         found |= {part} if parsed is None else {part, Chem.MolToSmiles(parsed)}
     return found
+
+
+def candidates(data: Path, shards: tuple[str, ...] | None = None) -> tuple[list[str], set[str]]:
+    """Return the SMILES to draw from, and what is not to be taken.
+
+    That is what is in some shards of ``gfn2``, in all if none is named, and the fragments of the
+    torsion benchmark.
+    """
+    pool = [s for path in sorted((data / "smiles").glob("*")) for s in read_smiles(path)]
+    names = shards or [path.name for path in sorted((data / "gfn2").glob("*.npz"))]
+    fragments = {Chem.CanonSmiles(smiles) for smiles in TORSIONS.split()}
+    return pool, known_smiles(data, names) | fragments
 
 
 def read_smiles(path: Path) -> list[str]:

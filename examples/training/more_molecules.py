@@ -20,11 +20,10 @@ import argparse
 from collections.abc import Iterator
 
 import numpy as np
-from active_organic_data import TORSIONS
 from ase import Atoms, units
-from gfn2_data import embed, known_smiles, label, parser, read_smiles, write
+from gfn2_data import candidates, embed, label, parser, write
 from numpy.typing import NDArray
-from rdkit import Chem, RDLogger
+from rdkit import RDLogger
 
 from tdncalc import Potential, RelaxSettings, TDNCalculator, relax_many
 
@@ -39,10 +38,7 @@ def main() -> None:
     options = _options()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(options.seed)
-    shards = [path.name for path in sorted((options.data / "gfn2").glob("*.npz"))]
-    known = known_smiles(options.data, shards)
-    known |= {Chem.CanonSmiles(smiles) for smiles in TORSIONS.split()}
-    pool = [s for path in sorted((options.data / "smiles").glob("*")) for s in read_smiles(path)]
+    pool, known = candidates(options.data)
     calculator = TDNCalculator(model=options.model)
     rows: list[tuple] = []
     while len(rows) < options.structures:

@@ -45,7 +45,7 @@ class Done:
         """
         own = self._results.resolve()
         for source in sources:
-            if waiting := self._digests[self._spelled(source.label)]:
+            if self._digests and (waiting := self._digests.get(self._spelled(source.label))):
                 known = waiting.popleft()
                 if known not in (None, digest(source.atoms)):
                     raise CheckpointError(

@@ -28,17 +28,6 @@ def test_structure_that_kills_workers_alone_is_an_error_of_its_own():
     assert isinstance(error, OutOfMemoryError)
 
 
-def test_structure_that_cannot_be_computed_is_passed_over():
-    def failed():
-        raise StructureError("too long and thin")
-
-    again, future = [], SimpleNamespace(result=failed)
-    assert list(cluster._collect(future, [(4, "a"), (5, "b")], again)) == []
-    assert again == [[(4, "a")], [(5, "b")]]
-    ((index, error),) = cluster._collect(future, [(7, "a")], [])
-    assert (index, str(error)) == (7, "too long and thin")
-
-
 def test_a_scheduler_that_dies_is_one_line():
     def gone(*_):
         raise OSError("Timed out trying to connect")
@@ -56,15 +45,16 @@ def test_a_scheduler_file_that_is_not_there_is_not_waited_for(tmp_path):
         pass
 
 
-def test_structures_without_memory_are_tried_one_by_one():
+@pytest.mark.parametrize("told", [OutOfMemoryError("too large"), StructureError("too long")])
+def test_structures_that_fail_together_are_tried_one_by_one(told):
     def failed():
-        raise OutOfMemoryError("too large")
+        raise told
 
     again, future = [], SimpleNamespace(result=failed)
     assert list(cluster._collect(future, [(4, "a"), (5, "b")], again)) == []
     assert again == [[(4, "a")], [(5, "b")]]
     ((index, error),) = cluster._collect(future, [(7, "a")], [])
-    assert (index, str(error)) == (7, "too large")
+    assert (index, str(error)) == (7, str(told))
 
 
 def test_a_worker_says_as_much_as_the_model_does_here():
