@@ -18,6 +18,7 @@ from tests.transformations import CHANGES, rotated, translated
 CUTOFF = 5.0
 PARAMETERS = {
     "lowest",
+    "repulsion.reach",
     "repulsion.shortest",
     "embedding",
     "interactions.0.largest",

@@ -88,12 +88,12 @@ def pair_constants(network: TDN) -> NDArray[np.float32]:
     Shape (n_elements² , 4), in eV Å, 1/Å, Å and Å, row source · n_elements + target.
     """
     repulsion = network.repulsion
-    charges, radii = repulsion.charges.double(), repulsion.radii.double()
+    charges = repulsion.charges.double()
     power = charges**0.23
     columns = [
         repulsion.coulomb * charges[:, None] * charges,
         (power[:, None] + power) / 0.46850,
-        radii[:, None] + radii,
+        repulsion.reach.double(),
         repulsion.shortest.double(),
     ]
     return torch.stack(columns, dim=-1).flatten(0, 1).numpy().astype("f4")

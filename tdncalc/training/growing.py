@@ -22,7 +22,7 @@ _WIDTHS = ("channels", "edge_channels", "hidden")
 # Entries of a state that mix no channels: they have one row for each element.
 _TABLES = (
     *("embedding", "source", "target", "residual", "weights"),
-    *("shortest", "reference_energies", "lowest", "largest"),
+    *("shortest", "reach", "reference_energies", "lowest", "largest"),
 )
 
 
@@ -143,7 +143,7 @@ def extend(network: Network, added: tuple[str, ...]) -> TDN:
     """Return a network that knows more elements and computes the same for those it knew.
 
     What the network has for each element, a new element gets as the mean of those it knew; the
-    shortest distances of its pairs are sums of covalent radii until they are measured.
+    shortest distances and reaches of its pairs are sums of covalent radii until they are measured.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def extend(network: Network, added: tuple[str, ...]) -> TDN:
     """
     config = _own(network, "elements").config
     wider = _like(network, replace(config, elements=(*config.elements, *added)))
-    measured = {"repulsion.shortest", *wider.bounds()}
+    measured = {"repulsion.shortest", "repulsion.reach", *wider.bounds()}
     state = wider.state_dict()
     for name, old in network.state_dict().items():
         state[name] = _widened(old, state[name], mean=name not in measured)

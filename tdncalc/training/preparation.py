@@ -168,7 +168,7 @@ def set_shortest_distances(network: TDN, frames: Frames, n_known: int = 0) -> No
     known = torch.from_numpy(shortest)
     before = network.repulsion.shortest
     known[:n_known, :n_known] = known[:n_known, :n_known].minimum(before[:n_known, :n_known].cpu())
-    network.repulsion.shortest = torch.where(known.isfinite(), known, before).to(before)
+    network.repulsion.measured(torch.where(known.isfinite(), known, before.cpu()))
 
 
 def average_neighbors(frames: Frames, cutoff: float) -> float:

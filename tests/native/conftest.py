@@ -36,7 +36,9 @@ def trio(request):
             torch.manual_seed(5)
             made = TDN(TDNConfig(ELEMENTS, **sizes), build_coupling(sizes.get("l_max", 2)))
         made.reference_energies.uniform_(-30.0, -10.0, generator=torch.Generator().manual_seed(1))
-        made.repulsion.shortest.mul_(0.8)  # as it is after training: within bonding distance
+        made.repulsion.measured(
+            made.repulsion.shortest * 0.8
+        )  # as it is after training: within bonding distance
         return made.requires_grad_(False)
 
     def potential(dtype, evaluation):

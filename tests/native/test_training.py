@@ -23,7 +23,9 @@ def make_network(**sizes: int) -> TDN:
         torch.manual_seed(5)
         config = TDNConfig(("H", "C", "O"), cutoff=4.0, hidden=16, n_radial=5, **sizes)
         network = TDN(config, build_coupling(sizes.get("l_max", 2))).float()
-    network.repulsion.shortest.mul_(0.8)  # as it is after training: within bonding distance
+    network.repulsion.measured(
+        network.repulsion.shortest * 0.8
+    )  # as it is after training: within bonding distance
     return network
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tdncalc.nn.repulsion import Repulsion
+from tdncalc.nn.repulsion import NEVER_BONDED, Repulsion
 
 COULOMB = 14.399645
 CHARGES = (1.0, 6.0, 17.0)
@@ -91,3 +91,28 @@ def test_shortest_distance_is_the_sum_of_radii_until_it_is_measured():
     unmeasured = Repulsion(ones, torch.tensor(RADII, dtype=torch.float64), COULOMB)
     seen = unmeasured.seen(torch.tensor([0, 2]), torch.tensor([1, 2]))
     assert seen.tolist() == pytest.approx([1.07, 2.04])
+
+
+def test_reach_ends_where_the_training_set_begins(repulsion):
+    bonded = torch.tensor(RADII)[:, None] + torch.tensor(RADII)
+    assert torch.allclose(repulsion.reach.float(), bonded)
+    repulsion.measured(bonded * torch.tensor([0.5, 0.8, 1.3]))
+    limits = torch.tensor([NEVER_BONDED, 0.8, 1.0])
+    assert torch.allclose(repulsion.reach.float(), bonded * limits)
+
+
+def test_no_bond_feels_the_repulsion(repulsion):
+    repulsion.measured(repulsion.reach * 0.7)
+    r = torch.linspace(0.98, 1.14, 9, dtype=torch.float64)  # C–H, 1.06 Å
+    assert pair_energy(repulsion, r, 0, 1).abs().max() == 0
+    assert pair_energy(repulsion, r / 1.06 * 1.20, 1, 1).abs().max() == 0
+    assert pair_energy(repulsion, r / 2, 0, 1).min() > 1
+
+
+def test_a_state_without_a_reach_has_the_sums_of_radii(repulsion):
+    state = make_repulsion(shortest=0.9).state_dict()
+    del state["reach"]
+    repulsion.measured(repulsion.shortest)
+    repulsion.load_state_dict(state)
+    assert repulsion.shortest.eq(0.9).all()
+    assert repulsion.reach[0, 2] == pytest.approx(1.33)

@@ -32,6 +32,7 @@ def test_shortest_distances_are_those_of_the_data(network: TDN, frames: Frames) 
     assert np.isfinite(expected[[0, 0, 1], [0, 1, 0]]).all()
     seen = np.isfinite(expected)
     assert network.repulsion.shortest.numpy()[seen] == pytest.approx(expected[seen], abs=1e-5)
+    assert (network.repulsion.reach <= network.repulsion.shortest).all()
 
 
 def test_pairs_that_are_not_in_the_data_keep_the_sum_of_radii(network: TDN, frames: Frames) -> None:
