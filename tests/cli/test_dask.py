@@ -4,9 +4,12 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,43 @@ def test_every_structure_comes_back_once_though_a_worker_is_killed(run, molecule
     for atoms in frames:
         given = molecules[int(atoms.info["input"].partition("@")[2])]
         assert atoms.get_chemical_formula() == given.get_chemical_formula()
+
+
+@pytest.fixture
+def lone(folder):
+    """A scheduler and a worker that are processes of their own."""
+    begin = [sys.executable, "-m", "dask"]
+    file = folder / "scheduler.json"
+    ends = ("--no-dashboard",)
+    places = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
+    with ExitStack() as stack:
+        scheduler = stack.enter_context(_process([*begin, "scheduler", *places, *ends]))
+        while not file.exists():
+            time.sleep(0.1)
+        stack.enter_context(_process([*begin, "worker", "--scheduler-file", file, *ends]))
+        yield scheduler, file
+
+
+@contextmanager
+def _process(command):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **quiet) as process:
+        yield process
+        process.kill()
+
+
+def test_a_scheduler_that_is_killed_is_one_line(real_tdn, model_folder, molecules, lone):
+    scheduler, file = lone
+    table = Path("relax.jsonl")
+    killed = kill_when(lambda: table.exists() and table.stat().st_size > 0, scheduler.pid)
+    options = ("--model", model_folder, "--fmax", "1e-4", "--dask", file)
+    outcome = real_tdn("relax", "all.extxyz", *options)
+    killed.join(timeout=5)
+    assert outcome.code == 1
+    told = "Error: the Dask scheduler is gone; what was done is kept, go on with --resume"
+    assert outcome.err.splitlines()[-1] == told
+    assert "Traceback" not in outcome.err
+    assert "distributed" not in outcome.err
 
 
 def test_energies_are_those_of_this_machine(run, molecules, real_tdn, model_folder):

@@ -87,16 +87,24 @@ def connected(address: str) -> Iterator[Client]:
             f"no Dask scheduler answers at {address!r}; give an address like tcp://host:8786 or a "
             "scheduler file"
         ) from error
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # of a lost connection it prints tracebacks
+    with _quiet("distributed", "distributed.client"), client:
+        if not client.nthreads():
+            _LOG.warning("the Dask scheduler at %s has no workers yet; waiting", address)
+        yield client
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Silence loggers with levels of their own: of a lost connection they print tracebacks."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
     try:
-        with client:
-            if not client.nthreads():
-                _LOG.warning("the Dask scheduler at %s has no workers yet; waiting", address)
-            yield client
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def relax_on_cluster(
@@ -155,6 +163,8 @@ def _spread(
                 part = pending.pop(future)
                 yield from _collect(future, part, again)
     except (OSError, CancelledError) as error:
+        if getattr(error, "filename", None) is not None:
+            raise  # of reading the structures
         raise TDNError(
             "the Dask scheduler is gone; what was done is kept, go on with --resume"
         ) from error

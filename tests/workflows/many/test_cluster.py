@@ -28,13 +28,20 @@ def test_structure_that_kills_workers_alone_is_an_error_of_its_own():
     assert isinstance(error, OutOfMemoryError)
 
 
-def test_a_scheduler_that_dies_is_one_line():
-    def gone(*_):
-        raise OSError("Timed out trying to connect")
+def gone(*_):
+    raise OSError("Timed out trying to connect")
 
+
+def test_a_scheduler_that_dies_is_one_line():
     client = SimpleNamespace(nthreads=gone, cancel=gone)
     with pytest.raises(TDNError, match=r"the Dask scheduler is gone; .* --resume"):
         list(cluster._spread(client, None, ["a"], 1, lambda: False))
+
+
+def test_a_file_that_cannot_be_read_is_not_blamed_on_the_scheduler():
+    client = SimpleNamespace(nthreads=dict, cancel=list)
+    with pytest.raises(FileNotFoundError):
+        list(cluster._spread(client, None, map(open, ["none.xyz"]), 1, lambda: False))
 
 
 def test_a_scheduler_file_that_is_not_there_is_not_waited_for(tmp_path):
