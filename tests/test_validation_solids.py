@@ -66,6 +66,28 @@ def test_fits_to_stress_and_to_energy_agree_with_small_strains():
     assert (c11, c44) == pytest.approx((true[0], true[2]), rel=0.03)
 
 
+def test_crystals_under_pressure_and_in_two_strains_are_enough(tmp_path):
+    from harness.crystals import Found
+    from harness.elasticity import elastic_constants, fit, lattice
+    from solids import with_stress
+
+    deformations = [np.eye(3) * (1 + e) for e in np.arange(-4, 5) / 100]
+    deformations += [np.diag([1, 1, 1 + e]) for e in (-0.03, 0.03)]
+    deformations += [np.eye(3) + e * (1 - np.eye(3)) for e in (-0.03, 0.03)]
+    for deformation in deformations:
+        atoms = bulk("Cu", a=3.62, cubic=True)
+        atoms.set_cell(atoms.cell @ deformation, scale_atoms=True)
+        write(tmp_path / "strained-Cu.extxyz", labeled(atoms, EMT()), append=True)
+    others = Found(strained=strained(3.4, EMT()))
+    assert with_stress(others, tmp_path, "Ni") == others.strained
+    crystals = with_stress(others, tmp_path, "Cu")
+    assert len(crystals) == 13
+    found, (crystal, B) = fit(crystals, 3.62), lattice(bulk("Cu", a=3.6, cubic=True), EMT())
+    true = elastic_constants(crystal, EMT(), relaxed=False)
+    assert found.a == pytest.approx(crystal.cell[0, 0], abs=0.002)
+    assert pytest.approx((B, *true), rel=0.05) == (found.B, found.C11, found.C12, found.C44)
+
+
 def test_central_forces_obey_cauchys_relation():
     """C12 = C44 of a crystal of centers of inversion without stress (Born and Huang)."""
     from harness.elasticity import elastic_constants, lattice
