@@ -134,9 +134,12 @@ def _print_entries(entries: dict[str, Any], *, indent: int) -> None:
             for row in value:
                 click.echo(f"{'':{indent + 2}}{', '.join(map(_short, row.values()))}")
             continue
-        text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = " ".join(map(_short, value)) if isinstance(value, list) else _short(value)
         click.echo(f"{'':{indent}}{key}: {text}")
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """Give four digits of a measured figure; --json has all."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"

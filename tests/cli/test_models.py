@@ -54,6 +54,15 @@ def test_show_tells_all_of_the_card(tdn, bundled):
     assert card == cards.read_card("tiny")
 
 
+def test_show_rounds_what_was_measured_and_json_does_not(tdn, copied):
+    figures = {"error": 24.277098082724212, "seconds": 51903.37, "steps": 40000, "tiny": 8e-06}
+    card = json.loads((copied / "card.json").read_text())
+    (copied / "card.json").write_text(json.dumps(card | {"training": figures}))
+    shown = tdn("models", "show", "copied").out
+    assert "  error: 24.28\n  seconds: 51903\n  steps: 40000\n  tiny: 8e-06\n" in shown
+    assert json.loads(tdn("models", "show", "copied", "--json").out)["training"] == figures
+
+
 def test_verify_finds_bundled_models_intact(tdn, bundled):
     outcome = tdn("models", "verify")
     assert outcome.code == 0
