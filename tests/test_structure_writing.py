@@ -98,8 +98,9 @@ def test_unknown_format_is_refused(name):
 
 def test_existing_file_is_kept():
     Path("a.xyz").write_text("precious")
-    with pytest.raises(OutputError, match=r"a.xyz: exists already; use --overwrite"):
+    with pytest.raises(OutputError, match=r"a.xyz: exists already; use --overwrite") as refused:
         write("a.xyz", ETHANOL)
+    assert "--resume" not in str(refused.value)  # there is no run to go on with
     assert Path("a.xyz").read_text() == "precious"
 
 

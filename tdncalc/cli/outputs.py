@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = False) -> None:
+def check_free(
+    paths: Iterable[Path], output: OutputOptions, *, replace: bool | None = None
+) -> None:
     """Refuse to start if a result could not be written; nothing is made yet.
 
     Parameters
@@ -29,7 +31,7 @@ def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = 
     output
         The output folder may still be missing.
     replace
-        The files are those of the run that goes on.
+        The files are those of the run that goes on; None for commands that cannot go on.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def check_free(paths: Iterable[Path], output: OutputOptions, *, replace: bool = 
     paths = list(paths)
     require_different(paths)
     waiting = [path for path in paths if not (missing and path.parent == folder)]
-    require_new(waiting, overwrite=output.overwrite or replace)
+    require_new(waiting, overwrite=output.overwrite or bool(replace), resumable=replace is not None)
 
 
 def refuse_inputs(paths: Iterable[Path], specs: Iterable[str]) -> None:

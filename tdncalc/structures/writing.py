@@ -113,7 +113,7 @@ def _as_kept(atoms: Atoms, kind: str) -> Atoms:
     return turned  # the same lattice; with the vectors as they are its mirror image would be read
 
 
-def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
+def require_new(paths: Iterable[Path], *, overwrite: bool, resumable: bool = False) -> None:
     """Make sure, before any work, that every result can be written.
 
     Parameters
@@ -122,6 +122,8 @@ def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
         All files that will be written.
     overwrite
         Files that exist may be replaced.
+    resumable
+        Whether ``--resume`` could go on with them, to be told.
 
     Raises
     ------
@@ -134,9 +136,10 @@ def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
         if path.exists() and not path.is_file():
             raise OutputError(f"{path}: is not a file; choose another name")
         if path.exists() and not overwrite:
+            going_on = ", --resume to go on with an interrupted run," if resumable else ""
             raise OutputError(
-                f"{path}: exists already; use --overwrite (overwrite=True) to replace it, --resume "
-                "to go on with an interrupted run, or choose another name or folder"
+                f"{path}: exists already; use --overwrite (overwrite=True) to replace it{going_on} "
+                "or choose another name or folder"
             )
     require_different(paths)
 

@@ -204,6 +204,7 @@ def test_what_exists_is_not_overwritten(command, name, tdn, copper, folder, monk
     assert len(outcome.err.splitlines()) == 1
     assert name in outcome.err
     assert "--overwrite" in outcome.err
+    assert "--resume" in outcome.err
     assert (folder / name).read_text() == "precious"
     assert files() == sorted([name, copper])
 

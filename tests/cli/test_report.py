@@ -28,7 +28,9 @@ def test_json_says_what_was_written(tdn, run):
 
 def test_nothing_is_overwritten(tdn, run):
     Path("report.html").write_text("mine")
-    assert tdn("report", run).code == 1
+    refused = tdn("report", run)
+    assert refused.code == 1
+    assert "--resume" not in refused.err  # a report has none
     assert Path("report.html").read_text() == "mine"
     assert tdn("report", run, "--overwrite").code == 0
 
