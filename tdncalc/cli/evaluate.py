@@ -1,5 +1,6 @@
 """``tdn evaluate``: a model's errors on reference data."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tdncalc.cli.options import (
     ModelOptions,
     OutputOptions,
     ReportOptions,
+    gather,
     model_options,
     one_output_options,
     report_options,
@@ -24,12 +26,33 @@ _HEADER = (
 )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared with the data: arguments of :func:`tdncalc.training.evaluate.evaluate`."""
+
+    limit: int | None
+    level: str | None
+    fit_references: bool
+
+
+_comparison_options = gather(
+    Comparison,
+    "comparison",
+    click.option("--limit", type=click.IntRange(min=1), help="Use at most this many structures."),
+    click.option(
+        "--level", metavar="SET", help="Set of the training data whose reference level DATA has."
+    ),
+    click.option(
+        "--fit-references",
+        is_flag=True,
+        help="DATA has another level of theory: compare energies after a fit per element.",
+    ),
+)
+
+
 @click.command("evaluate")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
-@click.option("--limit", type=click.IntRange(min=1), help="Use at most this many structures.")
-@click.option(
-    "--level", metavar="SET", help="Set of the training data whose reference level DATA has."
-)
+@_comparison_options
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -44,8 +67,7 @@ _HEADER = (
 @report_options
 def command(
     data: tuple[str, ...],
-    limit: int | None,
-    level: str | None,
+    comparison: Comparison,
     plot: Path | None,
     entry: str | None,
     model: ModelOptions,
@@ -69,8 +91,7 @@ def command(
         figures = evaluate(
             loaded.potential,
             data,
-            limit=limit,
-            level=level,
+            **asdict(comparison),
             plot=plot,
             observer=lambda done, total: progress.show(done, f"of {total}"),
         )

@@ -31,6 +31,7 @@ def evaluate(
     root: Path = Path(),
     limit: int | None = None,
     level: str | None = None,
+    fit_references: bool = False,
     plot: Path | None = None,
     observer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -48,6 +49,8 @@ def evaluate(
         Use at most so many structures, evenly spaced.
     level
         Name of the set whose reference level the energies have, if it is not the model's.
+    fit_references
+        See :func:`evaluate_frames`.
     plot
         PNG to draw parity and distribution of the errors into.
     observer
@@ -61,7 +64,8 @@ def evaluate(
     Raises
     ------
     DataError
-        A file cannot be read or lacks energies or forces, or its labels are the model's own.
+        A file cannot be read or lacks energies or forces, its labels are the model's own, or it
+        holds too few structures to fit reference energies.
     StructureError
         A structure has an element that the model does not know.
     OptionError
@@ -74,7 +78,9 @@ def evaluate(
         frames = frames.evenly(limit)
     if level is not None:
         frames = at_level_of_model(potential, frames, level)
-    report = evaluate_frames(potential, frames, plot=plot, observer=observer)
+    report = evaluate_frames(
+        potential, frames, fit_references=fit_references, plot=plot, observer=observer
+    )
     if max(report["energy_MAE_meV_per_atom"], report["forces_MAE_meV_per_A"]) < _OWN:
         raise DataError(
             f"{sources[0]}: its energies and forces are those of model {potential.name!r} itself, "
@@ -87,10 +93,24 @@ def evaluate_frames(
     potential: Potential,
     frames: Frames,
     *,
+    fit_references: bool = False,
     plot: Path | None = None,
     observer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on labeled structures.
+
+    Parameters
+    ----------
+    potential
+        The model.
+    frames
+        The structures.
+    fit_references
+        The energies have another level of theory than the model's: take off, before they are
+        compared, an energy per atom of each element, fitted by least squares to the errors per
+        atom. What is left are errors of energies of reaction and of conformation.
+    plot, observer
+        See :func:`evaluate`.
 
     Returns
     -------
@@ -98,9 +118,18 @@ def evaluate_frames(
         ``structures`` and ``atoms``; mean absolute and root mean square errors of the energy
         (meV/atom), of the force components (meV/Å) and, where a stress is known, of its components
         (meV/Å³); the mean cosine between true and computed force of an atom; the same ``by_kind``
-        and ``by_size`` (number of atoms) of structure; and of the forces ``by_element``.
+        and ``by_size`` (number of atoms) of structure; of the forces ``by_element``; and the
+        ``fitted_references`` (eV) of the elements, if they are fitted.
+
+    Raises
+    ------
+    DataError
+        Reference energies are to be fitted and there are no more structures than elements.
     """
     errors = _Errors(*_predict(potential, frames, observer))
+    fitted: dict[str, float] = {}
+    if fit_references:
+        fitted, errors.energy = _without_references(frames, errors.energy)
     if plot is not None:
         draw_errors(plot, frames, errors.energy, errors.forces)
     owners = np.repeat(np.arange(len(frames)), frames.n_atoms())
@@ -117,6 +146,7 @@ def evaluate_frames(
             ase.data.chemical_symbols[number]: errors.of_atoms(frames.numbers == number)
             for number in np.unique(frames.numbers)
         },
+        **({"fitted_references": fitted} if fit_references else {}),
     }
 
 
@@ -128,6 +158,21 @@ def at_level_of_model(potential: Potential, frames: Frames, level: str) -> Frame
         raise OptionError(f"model {potential.name!r} has no level {level!r}; it has: {allowed}")
     counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in levels[level]])
     return replace(frames, energy=frames.energy - counts @ list(levels[level].values()))
+
+
+def _without_references(frames: Frames, errors: Floats) -> tuple[dict[str, float], Floats]:
+    """Fit energies of the elements to errors in eV, (S,); return them and what they leave."""
+    numbers = np.unique(frames.numbers).tolist()
+    if len(frames) <= len(numbers):
+        raise DataError(
+            f"{len(frames)} structures are too few to fit reference energies of {len(numbers)} "
+            "elements; give more of them than elements, or leave --fit-references out"
+        )
+    counts = frames.counts(numbers)  # (S, n_elements)
+    sizes = frames.n_atoms()
+    fit = np.linalg.lstsq(counts / sizes[:, None], errors / sizes, rcond=None)[0]
+    names = [ase.data.chemical_symbols[number] for number in numbers]
+    return dict(zip(names, fit.tolist(), strict=True)), errors - counts @ fit
 
 
 class _Errors:

@@ -110,6 +110,12 @@ def test_evaluation_prints_errors_and_writes_a_report(real_tdn, labeled, model_f
     assert report["structures"] == 8
     assert set(report["by_element"]) == {"H", "C", "N", "O"}
     assert json.loads(real_tdn(*args, "--limit", "3", "--json").out)["structures"] == 3
+    fitted = json.loads(real_tdn(*args, "--fit-references", "--json").out)
+    assert set(fitted["fitted_references"]) == {"H", "C", "N", "O"}
+    assert fitted["energy_RMSE_meV_per_atom"] < report["energy_RMSE_meV_per_atom"]
+    outcome = real_tdn(*args, "--limit", "3", "--fit-references")
+    assert outcome.code == 1
+    assert "3 structures are too few" in outcome.err
 
 
 def test_data_without_labels_are_named(real_tdn, model_folder, water):
@@ -125,4 +131,5 @@ def test_errors_go_into_the_card_under_a_name(real_tdn, labeled, model_folder, f
     card = json.loads((folder / "copy" / "card.json").read_text())
     assert card["errors"]["test"]["data"] == ["data.extxyz"]
     shown = real_tdn("models", "show", "copy").out
-    assert f"energy_MAE_meV_per_atom: {card['errors']['test']['energy_MAE_meV_per_atom']}" in shown
+    error = card["errors"]["test"]["forces_MAE_meV_per_A"]
+    assert f"forces_MAE_meV_per_A: {error:.4g}" in shown

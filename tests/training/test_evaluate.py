@@ -104,6 +104,19 @@ def test_labels_of_another_level_are_brought_to_the_model(
         evaluate(potential, ["all.extxyz"], root=data_folder, level="mp2")
 
 
+def test_reference_energies_of_another_theory_are_fitted(
+    potential: Potential, frames: Frames
+) -> None:
+    shift = {"Cu": 3.0, "Au": -5.0}
+    raised = replace(frames, energy=frames.energy - frames.counts([29, 79]) @ [3.0, -5.0])
+    assert evaluate_frames(potential, raised)["energy_MAE_meV_per_atom"] > 1000
+    report = evaluate_frames(potential, raised, fit_references=True)
+    assert report["energy_MAE_meV_per_atom"] < 1e-6
+    assert report["fitted_references"] == pytest.approx(shift)
+    with pytest.raises(DataError, match="2 structures are too few to fit"):
+        evaluate_frames(potential, raised.take([0, 1]), fit_references=True)
+
+
 def test_errors_are_kept_apart_by_size(
     potential: Potential, frames: Frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
