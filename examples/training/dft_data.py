@@ -53,6 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--structures", type=int, default=300)
     parser.add_argument("--fewest", type=int, default=1, help="heavy atoms")
     parser.add_argument("--most", type=int, default=7, help="heavy atoms")
+    parser.add_argument("--elements", nargs="+", help="take no structure with others")
     parser.add_argument("--held-out", action="store_true", help="of the test set's molecules")
     return parser.parse_args()
 
@@ -65,7 +66,7 @@ def _drawn(options: argparse.Namespace) -> Iterator[Atoms]:
     for shard in shards:
         for atoms in _small(options.data / "gfn2" / f"{shard}.npz", options.fewest, options.most):
             kind = atoms.info["kind"].split("-")[0]
-            if kind in found:
+            if kind in found and set(atoms.symbols) <= set(options.elements or atoms.symbols):
                 found[kind].append(atoms)
     orders = {kind: iter(rng.permutation(len(some))) for kind, some in found.items()}
     seen: set[str] = set()

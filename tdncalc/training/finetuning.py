@@ -42,7 +42,7 @@ def start_from(model: str, settings: Mapping[str, Any]) -> Network:
     if changed := sorted(set(settings) - set(GROWS)):
         raise ConfigError(
             f"model: {changed[0]} cannot be set, a run from {model!r} has that model's network; "
-            "only elements, layers and channels can be added"
+            "only elements, layers and channels can be added, and elements dropped"
         )
     if isinstance(network, TDN):
         network.unbind()  # from its old training set

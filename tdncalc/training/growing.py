@@ -1,6 +1,6 @@
-"""Larger networks that compute what a smaller one does: more elements, layers or channels."""
+"""Larger networks that compute what a smaller one does, and some that know fewer elements."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,10 @@ from tdncalc.architectures import Network, architecture, build_network
 from tdncalc.errors import ConfigError
 from tdncalc.tdn import TDN, TDNConfig
 
-__all__ = ["GROWS", "deepen", "extend", "grow", "widen"]
+__all__ = ["GROWS", "deepen", "extend", "grow", "narrow", "widen"]
 
-# What a configuration may enlarge in a network that it goes on from.
-GROWS = ("elements", "n_layers", "channels", "edge_channels", "hidden")
+# What a configuration may change in a network that it goes on from.
+GROWS = ("drop_elements", "elements", "n_layers", "channels", "edge_channels", "hidden")
 # Weights that are zero in a layer that adds nothing.
 _CLOSED = ("product.linear.weight", "update.scalars", "update.gates")
 _WIDTHS = ("channels", "edge_channels", "hidden")
@@ -29,14 +29,16 @@ _TABLES = (
 def grow(network: Network, settings: Mapping[str, Any]) -> Network:
     """Return a network with the elements, layers and channels that settings name, of `GROWS`.
 
-    Elements that it does not know are appended and all of its own are kept. It computes the same
-    for the elements that it knew.
+    Elements that it does not know are appended, and all of its own are kept but those of
+    ``drop_elements``. It computes the same for the elements that it knew.
 
     Raises
     ------
     ConfigError
         The network cannot be given them, or is larger already.
     """
+    if "drop_elements" in settings:
+        network = narrow(network, settings["drop_elements"])
     known = network.config.elements
     added = tuple(symbol for symbol in settings.get("elements", ()) if symbol not in known)
     if unknown := [symbol for symbol in added if symbol not in ase.data.atomic_numbers]:
@@ -160,6 +162,36 @@ def extend(network: Network, added: tuple[str, ...]) -> TDN:
     none_yet = torch.zeros(len(added), dtype=torch.float64)
     wider.reference_energies = torch.cat([network.reference_energies.double(), none_yet])
     return wider
+
+
+def narrow(network: Network, dropped: Collection[str]) -> TDN:
+    """Return a network without some elements that computes the same for the others.
+
+    Raises
+    ------
+    ConfigError
+        It does not know one of them, or knows no others.
+    """
+    config = _own(network, "elements").config
+    if unknown := [symbol for symbol in dropped if symbol not in config.elements]:
+        raise ConfigError(
+            f"model: drop_elements has {unknown[0]!r}, which the model does not know; it knows "
+            f"{' '.join(config.elements)}"
+        )
+    kept = [i for i, symbol in enumerate(config.elements) if symbol not in dropped]
+    if not kept:
+        raise ConfigError("model: drop_elements leaves no element")
+    elements = tuple(config.elements[i] for i in kept)
+    smaller = _like(network, replace(config, elements=elements))
+    places = torch.tensor(kept)
+    state = smaller.state_dict()
+    for name, old in network.state_dict().items():
+        for axis, size in enumerate(state[name].shape):
+            old = old if old.shape[axis] == size else old.index_select(axis, places)
+        state[name] = old
+    smaller.load_state_dict(state)
+    smaller.reference_energies = network.reference_energies.double()[places]
+    return smaller
 
 
 def _widened(old: Tensor, new: Tensor, *, mean: bool) -> Tensor:

@@ -84,7 +84,8 @@ def make_network(config: TrainConfig, frames: Frames) -> tuple[Network, LevelFit
     network = start_from(config.start, config.model) if config.start else _new(config, frames)
     check_known(frames, network)
     if isinstance(network, TDN):
-        n_known = len(read_card(config.start)["elements"]) if config.start else 0
+        known = read_card(config.start)["elements"] if config.start else []
+        n_known = sum(symbol in known for symbol in network.config.elements)
         set_shortest_distances(network, frames, n_known)
     fitted = _fit(config, network, frames)
     references = torch.zeros(len(network.reference_energies), dtype=torch.float64)

@@ -18,7 +18,7 @@ from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.data import load_frames
 from tdncalc.training.evaluate import evaluate
 from tdncalc.training.finetuning import interaction_energies, start_from
-from tdncalc.training.growing import deepen, extend, widen
+from tdncalc.training.growing import deepen, extend, narrow, widen
 from tdncalc.training.loop import train
 from tdncalc.training.preparation import make_network
 
@@ -41,6 +41,28 @@ def test_a_new_element_begins_as_the_mean_of_the_known(network: TDN) -> None:
     assert torch.allclose(weights[:, 2], weights[:, :2].mean(1))
     radii = wider.repulsion.radii
     assert wider.repulsion.shortest[2, 2] == pytest.approx(float(2 * radii[2]))
+
+
+def test_a_network_without_an_element_computes_the_same_for_the_others(network: TDN) -> None:
+    wider = extend(network, ("Ag",))
+    wider.reference_energies = torch.tensor([-1.5, 2.5, 3.5], dtype=torch.float64)
+    smaller = narrow(wider, ["Au"])
+    assert smaller.config.elements == ("Cu", "Ag")
+    assert smaller.reference_energies.tolist() == [-1.5, 3.5]
+    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    vectors = torch.tensor([[0, 0, 2.5], [0, 0, -2.5], [2.4, 0, 0], [-2.4, 0, 0]])
+    before = wider(torch.tensor([0, 2, 0]), edges, vectors)
+    assert torch.equal(smaller(torch.tensor([0, 1, 0]), edges, vectors), before)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "message"), [(["Fe"], "'Fe', which the model does not"), (["Cu", "Au"], "no elem")]
+)
+def test_only_some_of_the_known_elements_are_dropped(
+    network: TDN, dropped: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        narrow(network, dropped)
 
 
 def test_a_deeper_network_computes_the_same_and_its_new_layers_learn(network: TDN) -> None:
@@ -168,6 +190,8 @@ def test_a_start_keeps_its_network(network: TDN, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'Xy' is no element"):
         start_from(str(tmp_path / "m"), {"elements": ["Xy"]})
     assert start_from(str(tmp_path / "m"), {"elements": ["Cu"]}).config == network.config
+    gold = start_from(str(tmp_path / "m"), {"elements": ["Ag"], "drop_elements": ["Cu"]})
+    assert gold.config.elements == ("Au", "Ag")
 
 
 def test_a_start_forgets_the_bounds_of_its_old_training_set(network: TDN, tmp_path: Path) -> None:
