@@ -57,7 +57,7 @@ def choose(frames: Frames, count: int) -> list[int]:
     chosen: list[int] = []
     for kind in np.unique(frames.kind):
         places = np.flatnonzero(frames.kind == kind)
-        share = max(1, round(count * len(places) / len(frames)))
+        share = max(1, round(min(count, len(frames)) * len(places) / len(frames)))
         chosen += places[np.linspace(0, len(places) - 1, share).astype(int)].tolist()
     return sorted(chosen)
 

@@ -26,8 +26,8 @@ from scipy.constants import physical_constants
 HARTREE = physical_constants["Hartree energy in eV"][0]
 BOHR = physical_constants["Bohr radius"][0] * 1e10
 FUNCTIONAL, BASIS = "wb97m-d3bj", "def2-tzvp"
-# How often a kind is drawn; the kinds of the set not named here are large molecules.
-KINDS = {"dimer": 0.25, "qm9": 0.25, "rare": 0.25, "relax": 0.1, "spice": 0.15}
+# How often a kind is drawn; those of the set that are not named here are large.
+KINDS = {"dimer": 0.25, "qm9": 0.25, "rare": 0.2, "drug": 0.05, "relax": 0.1, "spice": 0.15}
 
 
 def main() -> None:
@@ -54,6 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fewest", type=int, default=1, help="heavy atoms")
     parser.add_argument("--most", type=int, default=7, help="heavy atoms")
     parser.add_argument("--elements", nargs="+", help="take no structure with others")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--held-out", action="store_true", help="of the test set's molecules")
     return parser.parse_args()
 
@@ -62,21 +63,20 @@ def _drawn(options: argparse.Namespace) -> Iterator[Atoms]:
     """Draw structures, the kinds as often as `KINDS` says, and each molecule once."""
     rng = np.random.default_rng(options.seed)
     shards = ["test"] if options.held_out else [f"train-{k}" for k in range(4)]
-    found: dict[str, list[Atoms]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[Atoms]] = {kind: [] for kind in options.kinds}
     for shard in shards:
         for atoms in _small(options.data / "gfn2" / f"{shard}.npz", options.fewest, options.most):
             kind = atoms.info["kind"].split("-")[0]
             if kind in found and set(atoms.symbols) <= set(options.elements or atoms.symbols):
                 found[kind].append(atoms)
-    orders = {kind: iter(rng.permutation(len(some))) for kind, some in found.items()}
+    left = {kind: rng.permutation(len(some)).tolist() for kind, some in found.items() if some}
     seen: set[str] = set()
-    while orders:
-        kind = rng.choice(list(KINDS), p=list(KINDS.values()))
-        place = next(orders[kind], None) if kind in orders else None
-        if place is None:
-            orders.pop(kind, None)
-            continue
-        atoms = found[kind][place]
+    while left:
+        shares = np.array([KINDS[kind] for kind in left])
+        kind = str(rng.choice(list(left), p=shares / shares.sum()))
+        atoms = found[kind][left[kind].pop()]
+        if not left[kind]:
+            del left[kind]
         if atoms.info["smiles"] not in seen:
             seen.add(atoms.info["smiles"])
             yield atoms
@@ -96,10 +96,8 @@ def _small(path: Path, fewest: int, most: int) -> Iterator[Atoms]:
 def computed(atoms: Atoms) -> Atoms | None:
     """Return a structure with its energy and forces; None if the orbitals do not converge."""
     places = zip(atoms.symbols, atoms.positions.tolist(), strict=True)
-    heavy = {str(symbol) for symbol in atoms.symbols if symbol == "I"}
-    molecule = gto.M(
-        atom=list(places), basis=BASIS, ecp=dict.fromkeys(heavy, BASIS), verbose=0, max_memory=6000
-    )
+    core = {"I": BASIS} if "I" in atoms.symbols else {}
+    molecule = gto.M(atom=list(places), basis=BASIS, ecp=core, verbose=0, max_memory=6000)
     orbitals = dft.RKS(molecule, xc=FUNCTIONAL).density_fit()
     density = None
     for level, tolerance in ((0, 1e-4), (2, 1e-6)):  # most of the way on a coarse grid
