@@ -19,8 +19,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 from ase.io import write
-from gfn2_data import BOHR, HARTREE
-from tblite.interface import Calculator
+from gfn2_data import gfn2
 
 from tdncalc import load_model
 
@@ -50,14 +49,10 @@ def computed(symbols: list[str], distance: float) -> Atoms | None:
     """Return two atoms at a distance in Å with energy and forces; None if it does not converge."""
     atoms = Atoms(symbols, [[0, 0, 0], [0, 0, distance]], info={"kind": "bare-pair"})
     unpaired = sum(atomic_numbers[symbol] for symbol in symbols) % 2
-    try:
-        calculator = Calculator("GFN2-xTB", atoms.numbers, atoms.positions / BOHR, uhf=unpaired)
-        calculator.set("verbosity", 0)
-        result = calculator.singlepoint()
-    except RuntimeError:
+    found = gfn2(atoms.numbers, atoms.positions, unpaired=unpaired)
+    if found is None:
         return None
-    forces = -np.asarray(result.get("gradient")) * HARTREE / BOHR
-    energy = float(result.get("energy")) * HARTREE
+    energy, forces = found
     atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
     return atoms
 

@@ -18,11 +18,10 @@ import ase.data
 import numpy as np
 from gfn2_data import Row, write
 
-from tdncalc import load_model
+from tdncalc import Potential, load_model
 from tdncalc.training.data import load_frames
 from tdncalc.training.frames import Frames
 
-AT_ONCE = 64
 LARGEST = 32.0  # eV/Å, what a packed shard can hold
 
 
@@ -35,25 +34,23 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=20_000, help="take so many, evenly spaced")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    model, base = load_model(options.model), load_model(options.base)
     frames = load_frames([str(path.absolute()) for path in options.data], Path())
-    known = {ase.data.atomic_numbers[symbol] for symbol in load_model(options.model).elements}
-    foreign = np.add.reduceat(~np.isin(frames.numbers, list(known)), frames.starts[:-1])
-    frames = frames.take(np.flatnonzero(foreign == 0).tolist()).evenly(options.limit)
-    write(options.output, [(*row, "base") for row in relabelled(frames, options)])
+    known = [ase.data.atomic_numbers[symbol] for symbol in model.elements]
+    whole = frames.counts(known).sum(axis=1) == frames.n_atoms()
+    frames = frames.take(np.flatnonzero(whole).tolist()).evenly(options.limit)
+    write(options.output, [(*row, "base") for row in relabelled(frames, model, base)])
 
 
-def relabelled(frames: Frames, options: argparse.Namespace) -> Iterator[Row]:
+def relabelled(frames: Frames, model: Potential, base: Potential) -> Iterator[Row]:
     """Yield the structures with forces of the model and errors of its base."""
-    models = [load_model(name) for name in (options.model, options.base)]
-    for start in range(0, len(frames), AT_ONCE):
-        places = range(start, min(start + AT_ONCE, len(frames)))
-        some = [frames.atoms(i) for i in places]
-        results = [model.evaluate(some, properties=("energy", "forces")) for model in models]
-        for i, atoms, own, base in zip(places, some, *results, strict=True):
-            given = frames.forces[frames.starts[i] : frames.starts[i + 1]]
-            forces = np.asarray(own["forces"]) + given - np.asarray(base["forces"])
-            if np.abs(forces).max() < LARGEST:
-                yield atoms.numbers, atoms.positions, own["energy"], forces, "?"
+    some = [frames.atoms(i) for i in range(len(frames))]
+    given = np.split(frames.forces, frames.starts[1:-1])
+    own, others = (one.evaluate(some, properties=("energy", "forces")) for one in (model, base))
+    for atoms, true, result, other in zip(some, given, own, others, strict=True):
+        forces = np.asarray(result["forces"]) + true - np.asarray(other["forces"])
+        if np.abs(forces).max() < LARGEST:
+            yield atoms.numbers, atoms.positions, result["energy"], forces, "?"
 
 
 if __name__ == "__main__":

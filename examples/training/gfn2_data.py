@@ -31,16 +31,27 @@ Row = tuple[NDArray, NDArray, float, NDArray, str]  # numbers, positions, energy
 def label(numbers: NDArray, positions: NDArray, smiles: str) -> Row | None:
     """Compute a structure at rounded positions; None if it fails or its forces are too large."""
     positions = np.round(positions - positions.mean(axis=0), 3)
+    found = gfn2(numbers, positions)
+    if found is None:
+        return None
+    energy, forces = found
+    if not np.abs(forces).max() < MAX_FORCE or np.abs(positions).max() > 32:
+        return None
+    return numbers, positions, energy, forces, smiles
+
+
+def gfn2(
+    numbers: NDArray, positions: NDArray, *, unpaired: int = 0
+) -> tuple[float, NDArray] | None:
+    """Return energy (eV) and forces (eV/Å) of neutral atoms; None if it does not converge."""
     try:
-        calculator = Calculator("GFN2-xTB", numbers, positions / BOHR)
+        calculator = Calculator("GFN2-xTB", numbers, positions / BOHR, uhf=unpaired)
         calculator.set("verbosity", 0)
         result = calculator.singlepoint()
     except RuntimeError:
         return None
     forces = -np.asarray(result.get("gradient")) * HARTREE / BOHR
-    if not np.abs(forces).max() < MAX_FORCE or np.abs(positions).max() > 32:
-        return None
-    return numbers, positions, float(result.get("energy")) * HARTREE, forces, smiles
+    return float(result.get("energy")) * HARTREE, forces
 
 
 def embed(smiles: str, excluded: set[str], seed: int) -> tuple[NDArray, NDArray, str] | None:

@@ -127,9 +127,9 @@ def evaluate_frames(
         Reference energies are to be fitted and there are no more structures than elements.
     """
     errors = _Errors(*_predict(potential, frames, observer))
-    fitted: dict[str, float] = {}
+    fitted: dict[str, Any] = {}
     if fit_references:
-        fitted, errors.energy = _without_references(frames, errors.energy)
+        fitted["fitted_references"], errors.energy = _without_references(frames, errors.energy)
     if plot is not None:
         draw_errors(plot, frames, errors.energy, errors.forces)
     owners = np.repeat(np.arange(len(frames)), frames.n_atoms())
@@ -146,7 +146,7 @@ def evaluate_frames(
             ase.data.chemical_symbols[number]: errors.of_atoms(frames.numbers == number)
             for number in np.unique(frames.numbers)
         },
-        **({"fitted_references": fitted} if fit_references else {}),
+        **fitted,
     }
 
 
