@@ -1,7 +1,7 @@
 """The default network: from a graph of atoms to the energy of each atom."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ase.data
@@ -18,12 +18,18 @@ from tdncalc.nn.radial import BesselBasis, envelope, saturate
 from tdncalc.nn.repulsion import Repulsion
 from tdncalc.nn.spherical import SphericalHarmonics
 from tdncalc.nn.tensor_product import Evaluation
+from tdncalc.settings import above_zero, build, chemical_symbols
 
 __all__ = ["SATURATION", "TDN", "Readout", "TDNConfig"]
 
 # Below this fraction of the shortest distance in the training set the network feels no change of a
 # length and only the repulsion acts: what it never saw it must not extrapolate.
 SATURATION = 0.85
+
+_POSITIVE = (
+    *("cutoff", "n_layers", "correlation", "channels", "edge_channels", "n_radial", "hidden"),
+    *("n_neighbors", "energy_scale"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,19 +71,22 @@ class TDNConfig:
     edge_product: Evaluation = "dense"
     node_product: Evaluation = "cp"
 
+    def __post_init__(self) -> None:
+        """Check what cannot be right for any model."""
+        if not chemical_symbols(self.elements, "model: elements"):
+            raise ConfigError("model: elements is empty, but must name those of the data")
+        above_zero(self, _POSITIVE, "model")
+        if self.l_max < 0:
+            raise ConfigError(f"model: l_max is {self.l_max}, but must be 0 or more")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
         return asdict(self) | {"elements": list(self.elements)}
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "TDNConfig":
-        """Make a configuration from plain types; a ConfigError names an unknown key."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(settings) - known):
-            raise ConfigError(
-                f"unknown model setting {unknown[0]!r}; allowed: {', '.join(sorted(known))}"
-            )
-        return cls(**settings | {"elements": tuple(settings["elements"])})
+        """Make a configuration from plain types; a ConfigError names what is wrong."""
+        return build(cls, settings, "model")
 
 
 class TDN(nn.Module):

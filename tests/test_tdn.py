@@ -211,5 +211,5 @@ def test_config_survives_json(network):
 
 
 def test_unknown_setting_is_refused():
-    with pytest.raises(ConfigError, match="unknown model setting 'width'; allowed: channels, "):
+    with pytest.raises(ConfigError, match="unknown setting 'width'; allowed: elements, "):
         TDNConfig.from_dict({"elements": ["H"], "width": 8})

@@ -3,7 +3,7 @@
 A molecule keeps them if no bond is ever longer than 1.5 times the sum of its covalent radii, and if
 the last structure, relaxed, has the bonds of the first.
 
-    python md_drugs.py TEST.npz [--model organic] [--molecules 20] [--picoseconds 50]
+    python md_drugs.py TEST.npz [--model organic] [--picoseconds 50] [--timestep 0.5]
 """
 
 import argparse
@@ -19,9 +19,12 @@ from harness.molecules import bonds, drugs
 from tdncalc import MDFiles, MDResult, MDSettings, TDNCalculator, relax, run_md
 
 
-def run(atoms: Atoms, calculator: TDNCalculator, steps: int) -> tuple[MDResult, list[Atoms]]:
-    """Run, and return how it ended and a frame of every 50 fs."""
-    settings = MDSettings(steps, timestep_fs=0.5, interval=100, seed=1)
+def run(
+    atoms: Atoms, calculator: TDNCalculator, picoseconds: float, timestep: float
+) -> tuple[MDResult, list[Atoms]]:
+    """Run with a step in fs, and return how it ended and a frame of every 50 fs."""
+    steps, interval = round(1000 * picoseconds / timestep), round(50 / timestep)
+    settings = MDSettings(steps, timestep_fs=timestep, interval=interval, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         files = MDFiles(*(Path(folder) / f"run.{kind}" for kind in ("traj", "csv", "checkpoint")))
         result = run_md(atoms, settings=settings, calculator=calculator, files=files)
@@ -44,12 +47,13 @@ def main() -> None:
     parser.add_argument("--model", default="organic")
     parser.add_argument("--molecules", type=int, default=20)
     parser.add_argument("--picoseconds", type=float, default=50.0)
+    parser.add_argument("--timestep", type=float, default=0.5, help="fs")
     options = parser.parse_args()
     calculator = TDNCalculator(options.model)
     kept = []
     for atoms in drugs(options.shard)[: options.molecules]:
         start = relax(atoms, calculator=calculator).atoms
-        result, frames = run(start, calculator, round(options.picoseconds / 0.0005))
+        result, frames = run(start, calculator, options.picoseconds, options.timestep)
         stretch = longest(frames, bonds(start))
         end = relax(result.atoms, calculator=calculator).atoms
         kept.append(result.reason == "done" and stretch < 1.5 and bonds(end) == bonds(start))

@@ -13,7 +13,11 @@ Needs ``pip install tblite rdkit``::
 
     python examples/training/more_molecules.py --data FOLDER --output more.npz --seed 1
 
-FOLDER holds ``gfn2/*.npz`` and ``smiles/*``. About 80 ms of one core a structure.
+FOLDER holds ``gfn2/*.npz`` and ``smiles/*``. About 80 ms of one core a structure. With
+``--fragments 7`` they are of pieces of so many heavy atoms at most, that molecules fall into where
+they can be made (BRICS: Degen et al., ChemMedChem 3, 1503 (2008)) and of two such pieces that hang
+together, the common ones first: what is small enough to be computed with a functional and has what
+large molecules are made of. Pieces may be in the training set.
 """
 
 import argparse
@@ -23,12 +27,14 @@ import numpy as np
 from ase import Atoms, units
 from gfn2_data import candidates, embed, label, parser, write
 from numpy.typing import NDArray
-from rdkit import RDLogger
+from rdkit import Chem, RDLogger
+from rdkit.Chem import BRICS
 
 from tdncalc import Potential, RelaxSettings, TDNCalculator, relax_many
 
 LARGEST = 50  # atoms
 AT_ONCE = 100
+CUT = 20_000  # molecules to take pieces of
 TEMPERATURES = (100, 300, 300, 500, 500, 800, 1200, 1800)  # K
 STEP, STEPS = 1.0 * units.fs, 15
 
@@ -38,7 +44,12 @@ def main() -> None:
     options = _options()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(options.seed)
-    pool, known = candidates(options.data)
+    if options.fragments:
+        whole, known = candidates(options.data, ("valid.npz", "test.npz"))
+        some = rng.choice(len(whole), CUT, replace=False)
+        pool = [piece for i in some for piece in pieces(whole[i], options.fragments)]
+    else:
+        pool, known = candidates(options.data)
     calculator = TDNCalculator(model=options.model)
     rows: list[tuple] = []
     while len(rows) < options.structures:
@@ -49,7 +60,33 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     options = parser(__doc__, {"structures": 20000})
     options.add_argument("--model", default="organic", help="what moves the structures")
+    options.add_argument("--fragments", type=int, help="of pieces with so many heavy atoms at most")
     return options.parse_args()
+
+
+def pieces(smiles: str, most: int) -> set[str]:
+    """Cut a molecule where BRICS cuts it; return its pieces, and each two that hang together."""
+    molecule = Chem.MolFromSmiles(smiles)
+    if molecule is None:
+        return set()
+    pairs = [pair for pair, _ in BRICS.FindBRICSBonds(molecule)]
+    bonds = [molecule.GetBondBetweenAtoms(*pair).GetIdx() for pair in pairs]
+    cuts = [bonds, *([one for one in bonds if one != kept] for kept in bonds)]
+    found: set[str] = set()
+    for cut in cuts:
+        parts = Chem.FragmentOnBonds(molecule, cut) if cut else molecule
+        for part in Chem.GetMolFrags(parts, asMols=True):
+            for atom in part.GetAtoms():
+                if atom.GetAtomicNum() == 0:  # where it was cut
+                    atom.SetAtomicNum(1)
+                    atom.SetIsotope(0)
+            if _heavy(part) <= most:
+                found.add(Chem.MolToSmiles(Chem.RemoveHs(part)))
+    return found
+
+
+def _heavy(molecule: Chem.Mol) -> int:
+    return sum(atom.GetAtomicNum() > 1 for atom in molecule.GetAtoms())
 
 
 def _molecules(rng: np.random.Generator, pool: list[str], known: set[str]) -> list[tuple]:

@@ -1,12 +1,13 @@
 """The hyper-parameters of the published network."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import ase.data
 
 from tdncalc.errors import ConfigError
 from tdncalc.nn.tensor_product import Evaluation
+from tdncalc.settings import above_zero, build, chemical_symbols
 
 __all__ = ["EVALUATIONS", "MAX_ELEMENTS", "Product", "PublishedConfig"]
 
@@ -20,12 +21,7 @@ EVALUATIONS: dict[Product, Evaluation] = {
     "exact-dense": "dense",
     "cg": "cg",
 }
-_CHOICES = {
-    "truncation": ("with-self", "without-self"),
-    "forces": ("direct", "gradient"),
-    "energy": ("total", "per-atom"),
-    "product": tuple(EVALUATIONS),
-}
+_POSITIVE = ("cutoff", "n_layers", "l_max", "channels", "heads", "n_radial", "n_avg", "d_avg")
 
 
 @dataclass(frozen=True)
@@ -88,16 +84,13 @@ class PublishedConfig:
 
     def __post_init__(self) -> None:
         """Check what cannot be right for any model."""
-        for name, allowed in _CHOICES.items():
-            if (value := getattr(self, name)) not in allowed:
-                raise ConfigError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-        for symbol in self.elements:
-            if not 0 < ase.data.atomic_numbers.get(symbol, 0) < MAX_ELEMENTS:
-                raise ConfigError(f"element {symbol!r} is not among the 79 from H to Au")
-        if self.channels % self.heads or self.l_max < 1:
+        above_zero(self, _POSITIVE, "model")
+        for symbol in chemical_symbols(self.elements, "model: elements"):
+            if not ase.data.atomic_numbers[symbol] < MAX_ELEMENTS:
+                raise ConfigError(f"model: element {symbol!r} is not among the 79 from H to Au")
+        if self.channels % self.heads:
             raise ConfigError(
-                f"channels {self.channels} must be a multiple of heads {self.heads}, "
-                f"and l_max {self.l_max} at least 1"
+                f"model: channels {self.channels} must be a multiple of heads {self.heads}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,12 +100,4 @@ class PublishedConfig:
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "PublishedConfig":
         """Make a configuration from plain types; a ConfigError names what is wrong."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(settings) - known):
-            raise ConfigError(
-                f"unknown model setting {unknown[0]!r}; allowed: {', '.join(sorted(known))}"
-            )
-        plain: dict[str, Any] = dict(settings)
-        for name in {"elements", "hidden"} & set(plain):
-            plain[name] = tuple(plain[name])
-        return cls(**plain)
+        return build(cls, settings, "model")

@@ -4,18 +4,26 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from tdncalc.architectures import parse_config
 from tdncalc.errors import ConfigError
-from tdncalc.training.settings import build, mapping
+from tdncalc.settings import above_zero, build, mapping
 
 __all__ = ["DataConfig", "OptimizerConfig", "TrainConfig", "load_config"]
 
 DATA_ROOT_VARIABLE = "TDNCALC_DATA"
 _FROM_DATA = ("n_neighbors", "energy_scale")
+_POSITIVE = (
+    *("steps", "batch_size", "learning_rate", "huber_delta", "energy_huber_delta"),
+    *("validate_every", "threads", "clip_norm"),
+)
+_NOT_NEGATIVE = (
+    *("energy_weight", "final_energy_weight", "forces_weight", "stress_weight", "weight_decay"),
+    *("warmup_steps", "checkpoint_seconds", "seed"),
+)
 
 Sets = dict[str, tuple[str, ...]]
 
@@ -98,7 +106,7 @@ class OptimizerConfig:
 
     steps: int
     batch_size: int = 16
-    method: str = "muon"
+    method: Literal["muon", "adam"] = "muon"
     learning_rate: float = 5e-3
     warmup_steps: int = 500
     decay: float = 0.7
@@ -202,6 +210,7 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
             OptimizerConfig, mapping(sections.get("optimizer"), "optimizer"), "optimizer"
         ),
         "model": model,
+        "card": mapping(sections.get("card", {}), "card"),
         "folder": folder,
         "start": start,
     }
@@ -212,23 +221,12 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
 
 
 def _check_optimizer(optimizer: OptimizerConfig) -> None:
-    for name in (
-        "steps",
-        "batch_size",
-        "learning_rate",
-        "huber_delta",
-        "energy_huber_delta",
-        "validate_every",
-        "threads",
-    ):
-        if getattr(optimizer, name) <= 0:
+    above_zero(optimizer, _POSITIVE, "optimizer")
+    for name in _NOT_NEGATIVE:
+        if not getattr(optimizer, name) >= 0:
             raise ConfigError(
-                f"optimizer: {name} is {getattr(optimizer, name)}, but must be above 0"
+                f"optimizer: {name} is {getattr(optimizer, name)}, but must be 0 or more"
             )
-    if optimizer.weight_decay < 0:
-        raise ConfigError(
-            f"optimizer: weight_decay is {optimizer.weight_decay}, but must be 0 or more"
-        )
     for name in ("decay", "ema_decay"):
         if not 0 <= getattr(optimizer, name) <= 1:
             raise ConfigError(
@@ -254,6 +252,7 @@ def _listed(value: object, key: str) -> object:
 
 
 def _check_sets(data: DataConfig) -> None:
+    above_zero(data, ["valid_limit"], "data")
     if not 0 < data.replay_fraction < 1:
         raise ConfigError(
             f"data: replay_fraction is {data.replay_fraction}, but must lie between 0 and 1"

@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-import ase.data
 import torch
 from torch import Tensor
 
 from tdncalc.architectures import Network, architecture, build_network
 from tdncalc.errors import ConfigError
+from tdncalc.settings import chemical_symbols
 from tdncalc.tdn import TDN, TDNConfig
 
 __all__ = ["GROWS", "deepen", "extend", "grow", "narrow", "widen"]
@@ -38,11 +38,11 @@ def grow(network: Network, settings: Mapping[str, Any]) -> Network:
         The network cannot be given them, or is larger already.
     """
     if "drop_elements" in settings:
-        network = narrow(network, settings["drop_elements"])
-    known = network.config.elements
-    added = tuple(symbol for symbol in settings.get("elements", ()) if symbol not in known)
-    if unknown := [symbol for symbol in added if symbol not in ase.data.atomic_numbers]:
-        raise ConfigError(f"model: {unknown[0]!r} is no element")
+        network = narrow(
+            network, chemical_symbols(settings["drop_elements"], "model: drop_elements")
+        )
+    named = chemical_symbols(settings.get("elements", ()), "model: elements")
+    added = tuple(symbol for symbol in named if symbol not in network.config.elements)
     if added:
         network = extend(network, added)
     if "n_layers" in settings:

@@ -227,9 +227,9 @@ def test_the_default_network_takes_a_product_at_load_time_too(model_folder):
         ({"forces": "none"}, "forces is 'none'; allowed: direct, gradient"),
         ({"product": "fast"}, "product is 'fast'"),
         ({"heads": 3}, "channels 8 must be a multiple of heads 3"),
-        ({"l_max": 0}, "at least 1"),
+        ({"l_max": 0}, "l_max is 0, but must be above 0"),
         ({"elements": ["Pb"]}, "element 'Pb' is not among the 79"),
-        ({"depth": 3}, "unknown model setting 'depth'"),
+        ({"depth": 3}, "model: unknown setting 'depth'"),
     ],
 )
 def test_impossible_settings_are_named(settings, message):

@@ -187,7 +187,7 @@ def test_a_start_keeps_its_network(network: TDN, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cutoff cannot be set"):
         start_from(str(tmp_path / "m"), {"cutoff": 7.0})
     assert start_from(str(tmp_path / "m"), {"channels": 7}).config.channels == 7
-    with pytest.raises(ConfigError, match="'Xy' is no element"):
+    with pytest.raises(ConfigError, match="'Xy', which is no element"):
         start_from(str(tmp_path / "m"), {"elements": ["Xy"]})
     assert start_from(str(tmp_path / "m"), {"elements": ["Cu"]}).config == network.config
     gold = start_from(str(tmp_path / "m"), {"elements": ["Ag"], "drop_elements": ["Cu"]})
