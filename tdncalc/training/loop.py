@@ -24,7 +24,7 @@ from tdncalc.training.data import (
 )
 from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import make_optimizer
-from tdncalc.training.preparation import check_known, load_data, make_network
+from tdncalc.training.preparation import check_known, load_data, make_network, warn_of_unseen
 from tdncalc.training.processes import Processes, joined
 from tdncalc.training.progress import Meter, Progress
 from tdncalc.training.record import fingerprint, model_card
@@ -130,6 +130,8 @@ class _Run:
         self.data = GraphDataset(train_frames, network.config.cutoff, references)
         self.valid = GraphDataset(valid_frames, network.config.cutoff, references)
         check_known(valid_frames, network)
+        if processes.first:
+            warn_of_unseen(train_frames, network, config.start)
         self.network = network.to(device)
         levels = Levels(self.level_fit.free).to(device) if len(names) > 1 else None
         trained = [network, levels] if levels else [network]

@@ -1,5 +1,6 @@
 """What is measured on the data before a run, and the network made with it."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,10 @@ __all__ = [
     "load_data",
     "make_network",
     "set_shortest_distances",
+    "warn_of_unseen",
 ]
+
+logger = logging.getLogger(__name__)
 
 _SAMPLE = 2000
 _OF_EACH = 20  # structures that hold an element, to fit its reference energy to
@@ -181,10 +185,36 @@ def average_neighbors(frames: Frames, cutoff: float) -> float:
 
 def check_known(frames: Frames, network: Network) -> None:
     """Raise a ConfigError if the data hold an element that the network does not know."""
-    numbers = {int(z) for block in frames.blocks() for z in np.unique(block.numbers)}
-    present = {ase.data.chemical_symbols[z] for z in numbers}
-    if missing := sorted(present - set(network.config.elements)):
+    if missing := sorted(_held(frames) - set(network.config.elements)):
         known = " ".join(network.config.elements)
         raise ConfigError(
             f"the data hold {missing[0]}, which is not among the model's elements ({known})"
         )
+
+
+def warn_of_unseen(frames: Frames, network: Network, start: str) -> None:
+    """Warn of elements that the network is to know and no structure to train on holds.
+
+    A network that goes on from a model, `start`, knows them from there, at another level of theory.
+    """
+    held = _held(frames)
+    unseen = [symbol for symbol in network.config.elements if symbol not in held]
+    if unseen and start:
+        logger.warning(
+            "no structure to train on holds %s: the model goes on to claim what %s says of them; "
+            "to leave them out, set drop_elements: [%s] under model",
+            " ".join(unseen),
+            start,
+            ", ".join(unseen),
+        )
+    elif unseen:
+        logger.warning(
+            "no structure to train on holds %s: the model would claim to know what it never saw; "
+            "take out of model: elements what the data do not hold",
+            " ".join(unseen),
+        )
+
+
+def _held(frames: Frames) -> set[str]:
+    numbers = {int(z) for block in frames.blocks() for z in np.unique(block.numbers)}
+    return {ase.data.chemical_symbols[z] for z in numbers}

@@ -18,9 +18,9 @@ from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.data import load_frames
 from tdncalc.training.evaluate import evaluate
 from tdncalc.training.finetuning import interaction_energies, start_from
-from tdncalc.training.growing import deepen, extend, narrow, widen
+from tdncalc.training.growing import deepen, extend, grow, narrow, widen
 from tdncalc.training.loop import train
-from tdncalc.training.preparation import make_network
+from tdncalc.training.preparation import make_network, warn_of_unseen
 
 
 def test_a_wider_network_computes_the_same_for_what_it_knew(network: TDN) -> None:
@@ -164,6 +164,30 @@ def test_the_start_has_the_new_theory_and_only_new_elements_are_unknown(
     assert np.abs(total - frames.energy).mean() < 0.3
     before = load_model(tuned.start)
     assert float(network.reference_energies[1]) == float(before.reference_energies[1])
+
+
+def test_elements_without_a_structure_are_warned_of(
+    tuned: TrainConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = load_frames(["new.extxyz"], tuned.folder)
+    network = start_from(tuned.start, tuned.model)
+    warn_of_unseen(frames, network, tuned.start)
+    (line,) = caplog.messages
+    assert "holds Au: the model goes on to claim what" in line
+    assert line.endswith("set drop_elements: [Au] under model")
+    caplog.clear()
+    warn_of_unseen(frames, network, "")
+    assert "holds Au: the model would claim to know what it never saw" in caplog.text
+    caplog.clear()
+    warn_of_unseen(frames, start_from(tuned.start, {**tuned.model, "drop_elements": ["Au"]}), "")
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("key", ["elements", "drop_elements"])
+@pytest.mark.parametrize("value", ["Ag", 3, [47]])
+def test_elements_are_a_list_of_symbols(network: TDN, key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"model: {key} is .* must be a list of symbols"):
+        grow(network, {key: value})
 
 
 def test_fine_tuning_learns_the_new_and_replay_keeps_the_old(
