@@ -45,6 +45,23 @@ def test_derivative_of_the_force_goes_to_zero_at_the_cutoff(potential):
     assert sizes[2] == pytest.approx(sizes[1] / 10, rel=0.1)
 
 
+@pytest.mark.parametrize("evaluation", ["eager", "compiled"])
+@pytest.mark.parametrize(
+    ("name", "pair"), [("organic", "HH"), ("organic", "CC"), ("metals", "NiNi")]
+)
+def test_force_at_the_shortest_trained_distance_is_that_between_its_sides(evaluation, name, pair):
+    potential = load_model(name, evaluation=evaluation)
+    potential.settle(wait=True)
+    atoms = Atoms(pair)
+    numbers = torch.from_numpy(atoms.numbers)
+    shortest = potential.network.repulsion.shortest
+    places = potential.network.element_indices(numbers)
+    lengths = float(shortest[places[0], places[1]]) + 1e-4 * np.array([-1, 0, 1])
+    pairs = [Atoms(pair, [[0, 0, 0], [0, 0, length]]) for length in lengths]
+    below, at, above = (result["forces"][1, 2] for result in potential.evaluate(pairs))
+    assert at == pytest.approx((below + above) / 2, rel=1e-3)
+
+
 def pushes(potential, fractions):
     """Force that drives each pair of elements apart at fractions of its sum of covalent radii."""
     dimers = []

@@ -29,7 +29,8 @@ def saturate(lengths: Tensor, start: Tensor, end: Tensor) -> Tensor:
     depends on the result has no force along an edge shorter than ``start``. All in Å, any shape.
     """
     s = ((lengths - start) / (end - start)).clamp(0, 1)
-    return (start + end) / 2 + (end - start) * risen(s) + (lengths - end).clamp_min(0)
+    # a clamp has its slope at the bound too: a length of exactly `end` must not be counted twice
+    return torch.where(lengths < end, (start + end) / 2 + (end - start) * risen(s), lengths)
 
 
 def risen(s: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ __all__ = ["DataConfig", "OptimizerConfig", "TrainConfig", "load_config"]
 
 DATA_ROOT_VARIABLE = "TDNCALC_DATA"
 _FROM_DATA = ("n_neighbors", "energy_scale")
+_NOT_IN_FILE = ("folder", "start")  # the file's place, and what it calls "from"
 _POSITIVE = (
     *("steps", "batch_size", "learning_rate", "huber_delta", "energy_huber_delta"),
     *("validate_every", "threads", "clip_norm"),
@@ -191,6 +192,9 @@ def load_config(path: str | Path, start: str | None = None) -> TrainConfig:
 
 def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
     sections = mapping(content, "the file")
+    allowed = ["from", *(one.name for one in fields(TrainConfig) if one.name not in _NOT_IN_FILE)]
+    if unknown := sorted(set(sections) - set(allowed)):
+        raise ConfigError(f"unknown setting {unknown[0]!r}; allowed: {', '.join(allowed)}")
     named = sections.pop("from", "")
     start = str(start or named)
     data = {

@@ -71,10 +71,13 @@ class Frames:
             yield Frames(starts=starts - starts[0], **of_atoms, **rest)
 
     def digest(self) -> str:
-        """Return a digest of the elements, energies and levels."""
+        """Return a digest of the structures with their labels and levels."""
         found = hashlib.sha256()
         for block in self.blocks():
-            for array, kind in ((block.numbers, "u1"), (block.energy, "<f8"), (block.level, "u1")):
+            integers = (block.numbers, "u1"), (block.level, "u1"), (block.pbc, "u1")
+            labels = ((array, "<f8") for array in (block.energy, block.forces, block.stress))
+            places = ((array, "<f8") for array in (block.positions, block.cell))
+            for array, kind in (*integers, *labels, *places):
                 found.update(np.ascontiguousarray(array, dtype=kind).tobytes())
         return found.hexdigest()
 

@@ -49,7 +49,8 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("", "colour", "red", "unknown setting 'colour'; allowed: name, model"),
+        ("", "colour", "red", "unknown setting 'colour'; allowed: from, name, model"),
+        ("", "start", "organic", "unknown setting 'start'; allowed: from, "),
         ("optimizer", "stepps", 3, "optimizer: unknown setting 'stepps'"),
         ("optimizer", "steps", "many", "optimizer: steps is 'many', but must be an integer"),
         ("optimizer", "steps", 0, "steps is 0, but must be above 0"),

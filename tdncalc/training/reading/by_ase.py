@@ -16,7 +16,7 @@ from ase.io.extxyz import read_xyz
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from tdncalc.errors import DataError
-from tdncalc.training.frames import Structure
+from tdncalc.training.frames import Floats, Structure
 
 __all__ = ["read"]
 
@@ -45,28 +45,50 @@ def _frames(path: Path) -> Iterator[Atoms]:
         with opener(path, "rt") as file:
             # one frame at a time: ASE looks through the whole file and then goes back for each
             # frame, which takes hours where it is compressed
-            while (count := file.readline()).strip():
-                yield from read_xyz(StringIO(count + "".join(islice(file, int(count) + 1))))
+            for count in file:
+                if count.strip():  # a blank line may stand between two frames
+                    yield from read_xyz(StringIO(count + "".join(islice(file, int(count) + 1))))
 
 
 def _labeled(atoms: Atoms, label: str) -> Structure:
-    results = atoms.calc.results if atoms.calc is not None else {}
-    energy = results.get("energy", atoms.info.get("energy"))
-    forces = results.get("forces", atoms.arrays.get("forces"))
+    energy, forces = _label(atoms, "energy"), _label(atoms, "forces")
     if energy is None or forces is None:
-        raise DataError(f"{label}: a structure to learn from needs energy and forces")
-    stress = results.get("stress")
-    if stress is not None:
-        full = voigt_6_to_full_3x3_stress(stress) if np.ndim(stress) == 1 else stress
-        stress = np.asarray(full, dtype=np.float64)
+        like = [key for key in (*atoms.info, *atoms.arrays) if "energ" in key or "forc" in key]
+        raise DataError(
+            f"{label}: a structure to learn from needs energy and forces, or REF_energy and "
+            f"REF_forces; it has {', '.join(like) or 'nothing that is called alike'}"
+        )
     return Structure(
         numbers=atoms.numbers,
         positions=atoms.positions,
-        forces=np.asarray(forces, dtype=np.float64),
-        energy=float(energy),
+        forces=forces,
+        energy=energy.item(),
         cell=atoms.cell.array,
         pbc=atoms.pbc,
-        stress=stress,
+        stress=_stress(atoms),
         info=atoms.info,
         kind=str(atoms.info.get("config_type", atoms.info.get("kind", "all"))),
     )
+
+
+def _label(atoms: Atoms, name: str) -> Floats | None:
+    """Return what a structure says of itself under a name, or under the one that MACE gives it."""
+    results = atoms.calc.results if atoms.calc is not None else {}
+    for place in (results, atoms.info, atoms.arrays):
+        for key in (name, f"REF_{name}"):
+            if place.get(key) is not None:
+                return np.asarray(place[key], dtype=np.float64)
+    return None
+
+
+def _stress(atoms: Atoms) -> Floats | None:
+    """Return the stress in eV/Å³, (3, 3); a virial, in eV, is −V times the stress."""
+    stress = _label(atoms, "stress")
+    if stress is None and atoms.cell.rank == 3:
+        virials = (_label(atoms, name) for name in ("virial", "virials"))
+        virial = next((one for one in virials if one is not None), None)
+        stress = None if virial is None else -virial / atoms.cell.volume
+    if stress is None:
+        return None
+    full = voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress.reshape(3, 3)
+    return np.asarray(full, dtype=np.float64)

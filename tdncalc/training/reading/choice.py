@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tdncalc.errors import DataError
 from tdncalc.training.frames import Frames, Structure, gather
@@ -38,17 +39,22 @@ def read(source: str, root: Path) -> Iterator[Frames]:
     Raises
     ------
     DataError
-        There is no such file, it cannot be read, or a structure has no energy or forces, or
-        such that are no numbers.
+        There is no such file, it cannot be read or has no such structures, or one of them has no
+        energy or forces, or such that are no numbers, or no cell where it is periodic, or two atoms
+        at one point.
     """
     name, _, condition = source.partition("#")
     wanted = _conditions(condition, source)
+    found = False
     for path in _paths(name, root):
         done = 0
         for part in _parts(path, wanted):
-            _check_numbers(part, path, done)
+            _check(part, path, done)
             done += len(part)
             yield part
+        found = found or done > 0
+    if not found:
+        raise DataError(f"{source}: no structures{' of which that is so' if condition else ''}")
 
 
 def _parts(path: Path, wanted: Wanted) -> Iterator[Frames]:
@@ -62,16 +68,35 @@ def _parts(path: Path, wanted: Wanted) -> Iterator[Frames]:
             yield gather(some)
 
 
-def _check_numbers(part: Frames, path: Path, before: int) -> None:
-    """Refuse a label or position that is no number; a stress may be unknown."""
+def _check(part: Frames, path: Path, before: int) -> None:
+    """Refuse a structure that nothing can be learned from; its stress may be unknown."""
+    for good, what in _conditions_met(part):
+        if not good.all():
+            index = int(np.flatnonzero(~good)[0])
+            raise DataError(
+                f"{path}: structure {before + index} of those to read {what}; remove it"
+            )
+
+
+def _conditions_met(part: Frames) -> Iterator[tuple[NDArray[np.bool_], str]]:
+    """Yield which structures are as they must be, (S,), and what the others are."""
+    yield part.n_atoms() > 0, "has no atoms"
     atoms = np.isfinite(part.positions).all(axis=1) & np.isfinite(part.forces).all(axis=1)
     good = np.isfinite(part.energy) & np.logical_and.reduceat(atoms, part.starts[:-1])
-    if not good.all():
-        index = int(np.flatnonzero(~good)[0])
-        raise DataError(
-            f"{path}: structure {before + index} of those to read has an energy, force or position "
-            "that is not a finite number; remove it"
-        )
+    yield good, "has an energy, force or position that is not a finite number"
+    flat = (np.abs(part.cell).max(axis=2) == 0) & part.pbc
+    yield ~flat.any(axis=1), "is periodic, but has no extent there"
+    yield ~_coincide(part), "has two atoms at one point"
+
+
+def _coincide(part: Frames) -> NDArray[np.bool_]:
+    """Return of which structures two atoms have the same positions, (S,)."""
+    owner = np.repeat(np.arange(len(part)), part.n_atoms())
+    order = np.lexsort((*part.positions.T, owner))
+    same = (np.diff(part.positions[order], axis=0) == 0).all(axis=1) & (np.diff(owner[order]) == 0)
+    found = np.zeros(len(part), dtype=np.bool_)
+    found[owner[order][1:][same]] = True
+    return found
 
 
 def _paths(name: str, root: Path) -> list[Path]:

@@ -1,8 +1,11 @@
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.db import connect
+from ase.io import write
 
 from tdncalc.errors import DataError
 from tdncalc.training.data import load_frames
@@ -33,3 +36,78 @@ def test_a_pattern_takes_every_file(tmp_path: Path, data_folder: Path) -> None:
     assert len(load_frames(["?.extxyz"], tmp_path)) == 48
     with pytest.raises(DataError, match="no such data file"):
         load_frames(["*.db"], tmp_path)
+
+
+def as_text(atoms: Atoms, **changes: object) -> str:
+    """A structure as extxyz, with labels that `changes` name, and nothing else."""
+    text = StringIO()
+    bare = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    for name, value in changes.items():
+        (bare.arrays if np.ndim(value) == 2 and "orces" in name else bare.info)[name] = value
+    write(text, bare, format="extxyz")
+    return text.getvalue()
+
+
+def labels(atoms: Atoms, prefix: str = "") -> dict[str, object]:
+    return {f"{prefix}energy": atoms.get_potential_energy(), f"{prefix}forces": atoms.get_forces()}
+
+
+def test_blank_lines_between_frames_end_nothing(tmp_path: Path, labeled: list[Atoms]) -> None:
+    frames = [as_text(atoms, **labels(atoms)) for atoms in labeled[:3]]
+    (tmp_path / "a.xyz").write_text("\n" + "\n\n".join(frames) + "\n")
+    found = load_frames(["a.xyz"], tmp_path)
+    assert found.energy == pytest.approx([a.get_potential_energy() for a in labeled[:3]])
+
+
+@pytest.mark.parametrize("prefix", ["", "REF_"])
+@pytest.mark.parametrize("name", ["stress", "virial", "virials"])
+def test_stress_is_read_by_its_names_or_from_a_virial(
+    tmp_path: Path, labeled: list[Atoms], prefix: str, name: str
+) -> None:
+    crystal = next(atoms for atoms in labeled if atoms.pbc.all())
+    stress = crystal.get_stress(voigt=False)
+    tensor = stress if name == "stress" else -stress * crystal.get_volume()
+    text = as_text(crystal, **labels(crystal, prefix), **{prefix + name: tensor})
+    (tmp_path / "a.xyz").write_text(text)
+    found = load_frames(["a.xyz"], tmp_path)
+    assert np.abs(stress).max() > 1e-4
+    assert found.stress[0] == pytest.approx(stress, abs=1e-7)
+    assert found.energy[0] == pytest.approx(crystal.get_potential_energy())
+    assert found.forces == pytest.approx(crystal.get_forces(), abs=1e-6)
+
+
+def test_labels_of_other_names_are_named(tmp_path: Path, labeled: list[Atoms]) -> None:
+    (tmp_path / "a.xyz").write_text(as_text(labeled[0], **labels(labeled[0], "dft_")))
+    with pytest.raises(DataError, match=r"or REF_energy and REF_forces; it has dft_energy, dft_f"):
+        load_frames(["a.xyz"], tmp_path)
+
+
+def test_what_nothing_can_be_learned_from_is_named_with_its_file(
+    tmp_path: Path, labeled: list[Atoms]
+) -> None:
+    molecule = next(atoms for atoms in labeled if not atoms.pbc.any())
+    twice = molecule.copy()
+    twice.positions[1] = twice.positions[0]
+    flat = molecule.copy()
+    flat.pbc = True
+    good = as_text(molecule, **labels(molecule))
+    empty = "0\nProperties=species:S:1:pos:R:3:forces:R:3 energy=0.0\n"
+    for bad, what in (
+        (as_text(twice, **labels(molecule)), "has two atoms at one point"),
+        (as_text(flat, **labels(molecule)), "is periodic, but has no extent there"),
+        (empty, "has no atoms"),
+        (good.replace("energy=", "energy=nan old="), "has an energy, force or position that is"),
+    ):
+        (tmp_path / "a.xyz").write_text(good + bad)
+        with pytest.raises(DataError, match=rf"a\.xyz: structure 1 of those to read {what}"):
+            load_frames(["a.xyz"], tmp_path)
+
+
+def test_a_source_without_structures_is_named_beside_others(
+    tmp_path: Path, data_folder: Path
+) -> None:
+    with pytest.raises(DataError, match=r"all\.extxyz#split=typo: no structures of which that is"):
+        load_frames(["all.extxyz#split=typo", "all.extxyz"], data_folder)
+    (tmp_path / "none.extxyz").write_text("")
+    with pytest.raises(DataError, match=r"none\.extxyz: no structures"):
+        load_frames(["none.extxyz", str(data_folder / "all.extxyz")], tmp_path)
