@@ -25,6 +25,7 @@ from tdncalc.training.finetuning import interaction_energies, start_from
 from tdncalc.training.frames import Frames
 from tdncalc.training.levels import LevelFit, fit_levels
 from tdncalc.training.processes import Processes
+from tdncalc.training.scaling import limit_gathered
 
 __all__ = [
     "average_neighbors",
@@ -91,6 +92,8 @@ def make_network(config: TrainConfig, frames: Frames) -> tuple[Network, LevelFit
         known = read_card(config.start)["elements"] if config.start else []
         n_known = sum(symbol in known for symbol in network.config.elements)
         set_shortest_distances(network, frames, n_known)
+        if not config.start:
+            limit_gathered(network, frames)
     fitted = _fit(config, network, frames)
     references = torch.zeros(len(network.reference_energies), dtype=torch.float64)
     references[network.element_indices(_numbers(network))] = torch.from_numpy(fitted.references)

@@ -59,6 +59,17 @@ def test_a_filter_keeps_the_frames_whose_info_has_the_value(data_folder: Path) -
     assert (len(train), len(test)) == (21, 3)
 
 
+@pytest.mark.parametrize(
+    "name", ["numbers", "positions", "forces", "energy", "cell", "pbc", "stress", "level"]
+)
+def test_the_digest_tells_of_any_change(data_folder: Path, name: str) -> None:
+    frames = load_frames(["all.extxyz"], data_folder)
+    changed = getattr(frames, name).copy()
+    changed[1] = ~changed[1] if name == "pbc" else changed[1] + 1
+    assert load_frames(["all.extxyz"], data_folder).digest() == frames.digest()
+    assert replace(frames, **{name: changed}).digest() != frames.digest()
+
+
 def test_files_join_in_order(tmp_path: Path, data_folder: Path) -> None:
     pack(tmp_path / "a.npz")
     joined = load_frames([str(data_folder / "all.extxyz"), "a.npz"], tmp_path)

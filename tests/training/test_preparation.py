@@ -3,17 +3,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.build import molecule
 
+from tdncalc.architectures import new_coupling
 from tdncalc.checkpoint import save_model
-from tdncalc.tdn import TDN
+from tdncalc.tdn import TDN, TDNConfig
 from tdncalc.training import preparation
 from tdncalc.training.config import DataConfig, OptimizerConfig, TrainConfig
 from tdncalc.training.data import Frames, load_frames
+from tdncalc.training.finetuning import interaction_energies
+from tdncalc.training.frames import Structure, gather
 from tdncalc.training.preparation import (
     average_neighbors,
     make_network,
     set_shortest_distances,
 )
+from tdncalc.training.scaling import limit_gathered
 
 
 @pytest.fixture
@@ -42,6 +48,31 @@ def test_pairs_that_are_not_in_the_data_keep_the_sum_of_radii(network: TDN, fram
     changed = network.repulsion.shortest != before
     assert changed.tolist() == [[True, False], [False, False]]
     assert network.repulsion.shortest.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["H2", "H2O", "CH4"])
+def test_random_weights_make_energies_of_order_one_also_of_few_neighbors(name: str) -> None:
+    some = [molecule(name) for _ in range(8)]
+    for seed, atoms in enumerate(some):
+        atoms.rattle(0.05, seed=seed)
+    frames = gather([labelled(atoms) for atoms in some])
+    elements = tuple(dict.fromkeys(some[0].symbols))
+    config = TDNConfig(elements, n_neighbors=average_neighbors(frames, 5.0))
+    for seed in range(3):
+        torch.manual_seed(seed)
+        network = TDN(config, new_coupling(config)).float()
+        unlimited = np.abs(interaction_energies(network, frames)).max()
+        limit_gathered(network, frames)
+        assert np.abs(interaction_energies(network, frames)).max() < min(20.0, unlimited)
+        before = network.state_dict()["interactions.1.message.up.weight"].clone()
+        limit_gathered(network, frames)  # nothing is left to do
+        after = network.state_dict()["interactions.1.message.up.weight"]
+        torch.testing.assert_close(after, before)
+
+
+def labelled(atoms: Atoms) -> Structure:
+    zeros = np.zeros_like(atoms.positions)
+    return Structure(atoms.numbers, atoms.positions, zeros, 0.0, atoms.cell.array, atoms.pbc)
 
 
 def test_average_neighbors_counts_periodic_images(frames: Frames) -> None:
