@@ -50,6 +50,8 @@ class Checkpoint:
         What a resumed run must share: settings, and a fingerprint of the starting structure.
     evaluation
         What the calculator said of how it computes, if it said anything.
+    model
+        Name and sha256 of its model, if it said them.
     """
 
     step: int
@@ -65,6 +67,7 @@ class Checkpoint:
     settings: dict[str, Any]
     start: dict[str, str]
     evaluation: str = ""
+    model: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write beside `path`, keep the one before as previous, and rename.

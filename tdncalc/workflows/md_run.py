@@ -16,7 +16,13 @@ from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
 from tdncalc.workflows.md_files import MDFrame, RunFiles
 from tdncalc.workflows.md_settings import MDSettings
 from tdncalc.workflows.md_statistics import Statistics
-from tdncalc.workflows.subject import has_stress, require_same_energy, snapshot
+from tdncalc.workflows.subject import (
+    has_stress,
+    model_of,
+    require_same_energy,
+    require_same_model,
+    snapshot,
+)
 
 _COLD = 1e-6  # K: velocities below are rounding
 
@@ -85,6 +91,7 @@ class Run:
             self._prepare_velocities()
         else:
             checkpoint.require_same_run(settings, self._start)
+            require_same_model("the checkpoint", checkpoint.model, model_of(atoms.calc))
             self._place(checkpoint)
         self._integrator = ensembles.build(atoms, settings, self._free, self._rng)
         self._aim()
@@ -239,6 +246,7 @@ class Run:
             settings=self._settings.binding(),
             start=self._start,
             evaluation=getattr(self.atoms.calc, "evaluation", ""),
+            model=model_of(self.atoms.calc),
         )
 
     def _place(self, checkpoint: Checkpoint) -> None:

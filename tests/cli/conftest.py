@@ -37,6 +37,19 @@ def emt(monkeypatch):
 
 
 @pytest.fixture
+def other_model(emt, monkeypatch):
+    """Put another model, of nearly the same energies, in the place of the first."""
+    from emt import SlowEMT
+
+    def load(options):
+        model = SlowEMT()
+        model.model_identity |= {"name": "other", "sha256": "f" * 64}
+        return model
+
+    return lambda: monkeypatch.setattr(session, "load_calculator", load)
+
+
+@pytest.fixture
 def real_tdn(folder, capfd):
     """Run ``tdn`` in this process."""
 

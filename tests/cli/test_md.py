@@ -97,6 +97,17 @@ def test_resume_with_other_physics_is_refused(tdn, copper):
     assert len(outcome.err.splitlines()) == 1
 
 
+def test_resume_with_another_model_is_refused_and_changes_nothing(tdn, other_model, copper, folder):
+    tdn("md", copper, "--steps", "4")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    other_model()
+    outcome = tdn("md", copper, "--steps", "4", "--resume")
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    assert "was made with another model, 'emt' (eee" in outcome.err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_run_killed_while_its_checkpoint_is_renamed_is_resumed(tdn, copper, folder, caplog):
     tdn("md", copper, "--steps", "4")
     (folder / "copper-md.checkpoint").rename(folder / "copper-md.checkpoint.previous")

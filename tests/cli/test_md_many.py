@@ -3,6 +3,8 @@ import json
 import pytest
 from ase.io import read
 
+from tdncalc.checkpoint import save_model
+
 
 @pytest.fixture
 def run(real_tdn, model_folder):
@@ -21,6 +23,25 @@ def test_replicas_have_files_of_their_own_and_are_resumed(run, water, folder, fi
     assert [(one["replica"], one["reason"], one["steps"]) for one in runs] == [
         (place, "done", 8) for place in range(3)
     ]
+
+
+@pytest.fixture
+def nudged_folder(make_network, tmp_path):
+    """A model that differs from the other in its last bits."""
+    network = make_network()
+    network.reference_energies += 1e-9
+    save_model(tmp_path / "nudged", network, {"name": "nudged"})
+    return tmp_path / "nudged"
+
+
+def test_resume_with_another_model_is_refused_for_each(run, real_tdn, water, nudged_folder, folder):
+    run(water, "--steps", "4", "--replicas", "2")
+    before = {path: path.read_bytes() for path in folder.glob("water-md-*")}
+    asked = ("--steps", "6", "--interval", "2", "--replicas", "2", "--resume")
+    outcome = real_tdn("md", water, *asked, "--model", nudged_folder)
+    assert outcome.code == 1
+    assert outcome.err.count("was made with another model, 'tiny'") == 2
+    assert {path: path.read_bytes() for path in folder.glob("water-md-*")} == before
 
 
 def test_replicas_killed_while_checkpoints_are_renamed_are_resumed(run, water, folder):

@@ -10,6 +10,7 @@ from tdncalc.workflows.relax import RelaxSettings, relax
 from tdncalc.workflows.relax_settings import OPTIMIZERS
 
 SETTINGS = RelaxSettings(fmax=1e-4, cell="full")
+SMALLER = RelaxSettings(fmax=1e-4)  # than the default, which they go on from
 
 
 def test_every_step_is_a_frame_with_its_results(morse, copper, tmp_path):
@@ -92,7 +93,33 @@ def test_resume_with_another_option_is_refused_by_name(morse, copper, tmp_path):
         )
 
 
-def test_resume_with_another_model_leaves_the_recorded_path(morse, copper, tmp_path, caplog):
+def with_model(calculator, sha256):
+    calculator.model_identity = {"name": "copper", "sha256": sha256}
+    return calculator
+
+
+def test_model_of_another_sha256_is_refused_and_nothing_cut(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    relax(copper, calculator=with_model(morse(), "a" * 64), trajectory=path)
+    before = path.read_bytes()
+    other = with_model(morse(), "b" * 64)
+    with pytest.raises(
+        CheckpointError, match=r"x\.traj was made with another model, 'copper' \(aaa"
+    ):
+        relax(copper, calculator=other, trajectory=path, settings=SMALLER, resume=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("known", ["before", "after"])
+def test_path_of_a_calculator_that_does_not_say_its_model_goes_on(morse, copper, tmp_path, known):
+    path, (first, second) = tmp_path / "x.traj", (morse(), morse())
+    with_model(first if known == "before" else second, "a" * 64)
+    relax(copper, calculator=first, trajectory=path)
+    result = relax(copper, calculator=second, trajectory=path, settings=SMALLER, resume=True)
+    assert result.converged
+
+
+def test_path_that_another_machine_took_is_left_where_it_differs(morse, copper, tmp_path, caplog):
     path = tmp_path / "x.traj"
     cut = dataclasses.replace(SETTINGS, steps=3)
     relax(copper, calculator=morse(), settings=cut, trajectory=path)
