@@ -22,6 +22,7 @@ import numpy as np
 from ase import Atoms
 
 from tdncalc.errors import CheckpointError
+from tdncalc.workflows.constraints import described
 from tdncalc.workflows.md_settings import MDSettings
 from tdncalc.workflows.traj_file import writing
 
@@ -173,5 +174,5 @@ def fingerprint(atoms: Atoms) -> dict[str, str]:
         "velocities": atoms.get_momenta(),
     }
     digests = {k: hashlib.sha256(v.tobytes()).hexdigest()[:16] for k, v in parts.items()}
-    digests["constraints"] = repr([c.todict() for c in atoms.constraints])
+    digests["constraints"] = described(atoms.constraints)
     return digests

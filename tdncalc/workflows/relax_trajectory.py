@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc.errors import CheckpointError, OutputError
 from tdncalc.workflows import traj_file
+from tdncalc.workflows.constraints import described
 from tdncalc.workflows.subject import model_of, require_same_energy, require_same_model
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class RelaxTrajectory:
     path
         The file; None records nothing.
     problem
-        Its model, and the settings that shape the path, must be the recorded ones.
+        Its model and constraints, and the settings that shape the path, must be the recorded ones.
     resume
         Replay what the file has.
     overwrite
@@ -127,14 +128,20 @@ def _description(problem: Problem) -> dict[str, Any]:
         "cell": settings.cell,
         "pressure_GPa": settings.pressure_GPa,
         "fix_symmetry": settings.fix_symmetry,
+        "constraints": described(problem.constraints),
         "model": model_of(problem.atoms.calc),
     }
 
 
 def _require_same_relaxation(recorded: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
-    """Refuse the file of another relaxation; one of an older version does not say the model."""
-    settings = {name: value for name, value in asked.items() if name != "model"}
+    """Refuse the file of another relaxation; of an older version it lacks constraints and model."""
+    settings = {name: asked[name] for name in asked if name not in ("constraints", "model")}
     require_same(recorded, settings, path)
+    if recorded.get("constraints", asked["constraints"]) != asked["constraints"]:
+        raise CheckpointError(
+            f"{path} was made with other constraints than those given; resume with the same fixed "
+            "atoms, or start anew"
+        )
     require_same_model(str(path), recorded.get("model", {}), asked["model"])
 
 
