@@ -90,11 +90,13 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
         results, failed = _run(replicas, model.calculator, files)
     facts = {"command": "md", **model.facts(), "input": source.label}
     facts |= {"settings": dataclasses.asdict(replicas.settings), "runs": results}
-    write_json(summary, facts)
+    if results:  # or an earlier run's summary is still the true one
+        write_json(summary, facts)
     if replicas.report.as_json:
         print_json(facts)
     else:
-        click.echo(f"{source.label}: {_tally(results)}; wrote {summary}")
+        wrote = f"; wrote {summary}" if results else ""
+        click.echo(f"{source.label}: {_tally(results, replicas.count)}{wrote}")
     return _code(results, failed)
 
 
@@ -159,11 +161,11 @@ def _record(place: int, result: MDResult, path: Path) -> dict[str, Any]:
     }
 
 
-def _tally(results: list[dict[str, Any]]) -> str:
+def _tally(results: list[dict[str, Any]], count: int) -> str:
     reasons = [result["reason"] for result in results]
     done = reasons.count("done")
     others = sorted({reason for reason in reasons if reason != "done"})
-    return f"{done} of {len(results)} replicas done" + "".join(f", {text}" for text in others)
+    return f"{done} of {count} replicas done" + "".join(f", {text}" for text in others)
 
 
 def _code(results: list[dict[str, Any]], failed: bool) -> ExitCode:

@@ -51,6 +51,32 @@ def test_replicas_killed_while_checkpoints_are_renamed_are_resumed(run, water, f
     assert run(water, "--steps", "8", "--replicas", "2", "--resume").code == 0
 
 
+def test_refused_resume_keeps_the_summary_and_tells_of_all_replicas(run, water, folder):
+    run(water, "--steps", "2", "--replicas", "2")
+    before = (folder / "water-md.json").read_bytes()
+    outcome = run(water, "--steps", "4", "--replicas", "2", "--resume", "--seed", "7")
+    assert outcome.code == 1
+    assert outcome.err.count("the checkpoint was made with seed=") == 2
+    assert outcome.out == "water.xyz: 0 of 2 replicas done\n"
+    assert (folder / "water-md.json").read_bytes() == before
+
+
+def test_replica_that_fails_counts_as_one_that_is_not_done(run, water, folder):
+    run(water, "--steps", "2", "--replicas", "2")
+    for path in folder.glob("water-md-1.checkpoint*"):
+        path.write_bytes(b"damaged")
+    outcome = run(water, "--steps", "4", "--replicas", "2", "--resume")
+    assert outcome.code == 1
+    assert outcome.out == "water.xyz: 1 of 2 replicas done; wrote water-md.json\n"
+
+
+def test_replicas_that_fail_at_the_start_leave_no_summary(run, water, files):
+    outcome = run(water, "--steps", "2", "--replicas", "2", "--fix", "0-2")
+    assert outcome.code == 1
+    assert "nothing can move: every atom is fixed" in outcome.err
+    assert files() == [water]
+
+
 def test_replica_that_a_guard_stops_is_told(run, water):
     outcome = run(water, "--steps", "4", "--replicas", "2", "--min-distance", "3")
     assert outcome.code == 4
