@@ -10,6 +10,7 @@ import click
 from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode, complain, warn
+from tdncalc.cli.md_velocities import refuse_identical, tell
 from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
 from tdncalc.cli.outputs import check_free, make_folder, print_json, write_json
 from tdncalc.cli.progress import Progress
@@ -69,6 +70,7 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
     if replicas.output.output is not None:
         raise OptionError("--output takes one run; leave it out, or --replicas")
     source, files = replicas.source, replicas.files()
+    refuse_identical(source, replicas.settings, replicas.count)
     summary = replicas.output.output_dir / f"{source.name}-md.json"
     checkpoints = [path for one in files for path in (one.checkpoint, previous(one.checkpoint))]
     resumes = replicas.resume and any(path.exists() for path in checkpoints)
@@ -86,6 +88,8 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
         source.atoms.numbers, potential.elements, potential.name, source.label
     )
     make_folder(replicas.output)
+    if not resumes:
+        tell(source, replicas.settings, replicas.report)
     with session.naming(source.label):
         results, failed = _run(replicas, model.calculator, files)
     facts = {"command": "md", **model.facts(), "input": source.label}

@@ -24,8 +24,6 @@ from tdncalc.workflows.subject import (
     snapshot,
 )
 
-_COLD = 1e-6  # K: velocities below are rounding
-
 
 @dataclass(frozen=True)
 class MDStep:
@@ -222,11 +220,7 @@ class Run:
         self.atoms.set_momenta(momenta, apply_constraint=False)
 
     def _prepare_velocities(self) -> None:
-        given = bool(self.atoms.get_momenta().any())
-        if given:
-            velocities.still(self.atoms)
-        # of a mere drift nothing is left
-        if not given or velocities.temperature(self.atoms, self._free) < _COLD:
+        if not velocities.are_there(self.atoms, self._free):
             kelvin = self._settings.targets(0).temperature_K
             velocities.thermalize(self.atoms, kelvin, self._free, self._rng)
 

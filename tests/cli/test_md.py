@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from ase.build import fcc111
+from ase.build import bulk, fcc111
 from ase.io import read, write
 
 FILES = {"copper-md.checkpoint", "copper-md.csv", "copper-md.json", "copper-md.traj"}
@@ -56,6 +56,29 @@ def test_fixed_atoms_stay_and_are_those_of_a_resumed_run(tdn, folder):
     outcome = tdn("md", "slab.extxyz", "--steps", "4", "--fix", "Pt", "--overwrite")
     assert outcome.code == 2
     assert "fix 'Pt': no atom of the structure" in outcome.err
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt-langevin"])
+def test_velocities_of_the_file_are_told_with_the_temperature_of_the_first_row(tdn, hot, ensemble):
+    asked = ("md", hot, "--steps", "1", "--interval", "1", "--ensemble", ensemble)
+    outcome = tdn(*asked, "--temperature", "300")
+    kelvin = float(rows("hot-md.csv")[0]["temperature_K"])
+    told = f"velocities are those of hot.traj, {kelvin:.0f} K"
+    assert kelvin > 500
+    assert outcome.err.splitlines()[0] == told
+    assert told not in tdn(*asked, "--overwrite", "--quiet").err
+    assert told not in tdn(*asked, "--resume").err
+
+
+def test_velocities_that_are_drawn_are_not_told(tdn, copper):
+    assert "velocities" not in tdn("md", copper, "--steps", "1").err
+
+
+def test_velocities_that_are_a_mere_drift_are_drawn_and_not_told(tdn, folder):
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_velocities(np.full((4, 3), 0.1))
+    write("drift.traj", atoms)
+    assert "velocities" not in tdn("md", "drift.traj", "--steps", "1").err
 
 
 def test_a_finished_run_keeps_its_summary_when_it_is_resumed(tdn, copper, folder):

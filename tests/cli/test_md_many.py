@@ -1,9 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 from ase.io import read
 
 from tdncalc.checkpoint import save_model
+from tdncalc.workflows.md import ENSEMBLES
 
 
 @pytest.fixture
@@ -81,6 +83,30 @@ def test_replica_that_a_guard_stops_is_told(run, water):
     outcome = run(water, "--steps", "4", "--replicas", "2", "--min-distance", "3")
     assert outcome.code == 4
     assert "0 of 2 replicas done, guard: " in outcome.out
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_replicas_of_a_file_with_velocities_differ_or_are_refused(run, hot, files, ensemble):
+    outcome = run(hot, "--steps", "2", "--replicas", "2", "--ensemble", ensemble)
+    if outcome.code == 0:
+        assert "velocities are those of hot.traj, " in outcome.err
+        first, second = (read(f"hot-md-{place}.traj") for place in range(2))
+        assert not np.array_equal(first.positions, second.positions)
+    else:
+        assert outcome.code == 2
+        assert f"all would be the same, as hot.traj has velocities and {ensemble}" in outcome.err
+        assert "choose nvt-langevin or nvt-bussi, or drop the velocities by" in outcome.err
+        assert files() == [hot]
+
+
+def test_replicas_of_a_file_that_lost_its_velocities_as_advised_differ(run, real_tdn, hot, files):
+    advised = "convert hot.traj -o start.xsf"
+    asked = ("--steps", "2", "--replicas", "2", "--ensemble", "nve")
+    assert f"'tdn {advised}'" in run(hot, *asked).err
+    real_tdn(*advised.split())
+    assert run("start.xsf", *asked).code == 0
+    first, second = (read(f"start-md-{place}.traj") for place in range(2))
+    assert not np.array_equal(first.positions, second.positions)
 
 
 def test_one_output_for_several_replicas_is_refused(run, water):
