@@ -106,6 +106,13 @@ class TDNCalculator(Calculator):
         """Which evaluation runs at present, ``eager`` or ``compiled``."""
         return self.potential.evaluation
 
+    @property
+    def model_identity(self) -> dict[str, str]:
+        """Name and sha256 of the model; empty where it was never saved."""
+        potential = self.potential
+        sha256 = potential.card.get("sha256")
+        return {} if sha256 is None else {"name": potential.name, "sha256": sha256}
+
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Return which of numbers, positions, cell and pbc are new, compared to the last bit.
 

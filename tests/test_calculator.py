@@ -55,6 +55,11 @@ def test_results_have_the_types_of_ase(calculator):
     assert set(calculator.results) == set(calculator.implemented_properties)
 
 
+def test_model_is_known_by_the_sha256_of_its_card(calculator):
+    sha256 = calculator.potential.card["sha256"]
+    assert calculator.model_identity == {"name": "tiny", "sha256": sha256}
+
+
 def test_properties_of_ase_come_without_what_ase_does_not_know():
     atoms = molecule("CH3OH")
     atoms.calc = TDNCalculator("organic-small")

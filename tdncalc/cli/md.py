@@ -13,6 +13,7 @@ from tdncalc.cli.failures import ExitCode, warn
 from tdncalc.cli.inputs import read_one
 from tdncalc.cli.md_many import Replicas, recorded, run_replicas
 from tdncalc.cli.md_options import RunOptions, number_or_ramp, run_options
+from tdncalc.cli.md_velocities import tell
 from tdncalc.cli.options import (
     ModelOptions,
     OutputOptions,
@@ -99,7 +100,11 @@ class _Job:
     "settings",
     setting(MDSettings, "ensemble", "What is kept constant, and how.", choices=ENSEMBLES),
     setting(
-        MDSettings, "temperature_K", "Temperature, K, or a ramp: 300:600.", kind=number_or_ramp
+        MDSettings,
+        "temperature_K",
+        "Temperature, K, or a ramp: 300:600. The run begins with the velocities of INPUT if it has "
+        "any.",
+        kind=number_or_ramp,
     ),
     setting(
         MDSettings, "pressure_GPa", "Of the npt ensembles, GPa, or a ramp.", kind=number_or_ramp
@@ -112,7 +117,7 @@ class _Job:
     setting(MDSettings, "thermostat_time_fs", "Time constant of the other thermostats, fs."),
     setting(MDSettings, "barostat_time_fs", "Time constant of the barostat, fs."),
     setting(MDSettings, "compressibility_per_GPa", "That npt-berendsen assumes, 1/GPa."),
-    setting(MDSettings, "seed", "Seed of velocities and thermostat."),
+    setting(MDSettings, "seed", "Seed of thermostat, and of velocities if INPUT has none."),
     setting(MDSettings, "allow_direct_forces", "Run nve on forces that are no gradient."),
     preset={"steps": 0, "guards": Guards()},
 )
@@ -184,6 +189,7 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
     make_folder(job.output)
     if not resumes:
         remove_old(picture, job.output)
+        tell(job.source, job.settings, job.report)
     with session.naming(job.source.label), _progress(job) as progress:
         result = run_md(
             atoms,

@@ -10,6 +10,7 @@ import click
 from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode, complain, warn
+from tdncalc.cli.md_velocities import refuse_identical, tell
 from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
 from tdncalc.cli.outputs import check_free, make_folder, print_json, write_json
 from tdncalc.cli.progress import Progress
@@ -69,6 +70,7 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
     if replicas.output.output is not None:
         raise OptionError("--output takes one run; leave it out, or --replicas")
     source, files = replicas.source, replicas.files()
+    refuse_identical(source, replicas.settings, replicas.count)
     summary = replicas.output.output_dir / f"{source.name}-md.json"
     checkpoints = [path for one in files for path in (one.checkpoint, previous(one.checkpoint))]
     resumes = replicas.resume and any(path.exists() for path in checkpoints)
@@ -86,15 +88,19 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
         source.atoms.numbers, potential.elements, potential.name, source.label
     )
     make_folder(replicas.output)
+    if not resumes:
+        tell(source, replicas.settings, replicas.report)
     with session.naming(source.label):
         results, failed = _run(replicas, model.calculator, files)
     facts = {"command": "md", **model.facts(), "input": source.label}
     facts |= {"settings": dataclasses.asdict(replicas.settings), "runs": results}
-    write_json(summary, facts)
+    if results:  # or an earlier run's summary is still the true one
+        write_json(summary, facts)
     if replicas.report.as_json:
         print_json(facts)
     else:
-        click.echo(f"{source.label}: {_tally(results)}; wrote {summary}")
+        wrote = f"; wrote {summary}" if results else ""
+        click.echo(f"{source.label}: {_tally(results, replicas.count)}{wrote}")
     return _code(results, failed)
 
 
@@ -159,11 +165,11 @@ def _record(place: int, result: MDResult, path: Path) -> dict[str, Any]:
     }
 
 
-def _tally(results: list[dict[str, Any]]) -> str:
+def _tally(results: list[dict[str, Any]], count: int) -> str:
     reasons = [result["reason"] for result in results]
     done = reasons.count("done")
     others = sorted({reason for reason in reasons if reason != "done"})
-    return f"{done} of {len(results)} replicas done" + "".join(f", {text}" for text in others)
+    return f"{done} of {count} replicas done" + "".join(f", {text}" for text in others)
 
 
 def _code(results: list[dict[str, Any]], failed: bool) -> ExitCode:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,9 @@ from ase.constraints import FixAtoms
 from ase.data import atomic_numbers
 
 from tdncalc.errors import OptionError
+
+if TYPE_CHECKING:
+    from ase.constraints import FixConstraint
 
 _REGION = re.compile(r"([xyz])\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)$")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?$")
@@ -58,6 +61,12 @@ def fix_atoms(atoms: Atoms, specs: Iterable[str]) -> None:
     """Hold the atoms fixed that each of `specs` describes, see :func:`parse_fix`, beside others."""
     fixed = [parse_fix(spec, atoms) for spec in specs]
     atoms.set_constraint([*atoms.constraints, *fixed])
+
+
+def described(constraints: Iterable[FixConstraint]) -> str:
+    """Return a text that is the same for the same constraints: what each is, and holds."""
+    known = [c.todict() if hasattr(c, "todict") else type(c).__name__ for c in constraints]
+    return repr(known)
 
 
 def _chosen(word: str, spec: str, atoms: Atoms) -> np.ndarray:

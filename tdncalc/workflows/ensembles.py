@@ -185,15 +185,34 @@ def free_momenta(atoms: Atoms, settings: MDSettings) -> int:
         _require_gradient(atoms)
     if settings.constant_pressure:
         _require_barostat(atoms, settings)
-    free = velocities.degrees_of_freedom(atoms, pushed=settings.ensemble == "nvt-langevin")
+    free = _degrees_of_freedom(atoms, settings)
     if free == 0:
         raise OptionError("nothing can move: every atom is fixed")
     return free
 
 
+def kept_temperature(x: Atoms, settings: MDSettings) -> float | None:
+    """Return the temperature, K, of velocities that a run of `x` keeps; None where it draws them.
+
+    Raises
+    ------
+    OptionError
+        A constraint is not understood.
+    """
+    require_understood(x)
+    atoms: Atoms = x.copy()
+    atoms.set_momenta(atoms.get_momenta())  # as the constraints allow
+    free = _degrees_of_freedom(atoms, settings)
+    return velocities.temperature(atoms, free) if velocities.are_there(atoms, free) else None
+
+
 def build(atoms: Atoms, settings: MDSettings, free: int, rng: np.random.Generator) -> Integrator:
     """Return the integrator of an ensemble at work on `atoms`, which have velocities."""
     return _INTEGRATORS[settings.ensemble](atoms, settings, free, rng)
+
+
+def _degrees_of_freedom(atoms: Atoms, settings: MDSettings) -> int:
+    return velocities.degrees_of_freedom(atoms, pushed=settings.ensemble == "nvt-langevin")
 
 
 def _require_gradient(atoms: Atoms) -> None:

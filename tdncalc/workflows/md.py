@@ -99,7 +99,8 @@ def run_md(
         Ensemble, length and guards.
     calculator
         Any ASE calculator; else the one attached to `x`, else the bundled default model. What its
-        attribute ``evaluation`` says, if it has one, is kept in the checkpoint.
+        attributes ``evaluation`` and ``model_identity`` (name and sha256) say, if it has them, is
+        kept in the checkpoint; a run is not resumed with a model of another sha256.
     files
         Where to write; None writes nothing.
     resume

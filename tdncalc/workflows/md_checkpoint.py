@@ -22,6 +22,7 @@ import numpy as np
 from ase import Atoms
 
 from tdncalc.errors import CheckpointError
+from tdncalc.workflows.constraints import described
 from tdncalc.workflows.md_settings import MDSettings
 from tdncalc.workflows.traj_file import writing
 
@@ -50,6 +51,8 @@ class Checkpoint:
         What a resumed run must share: settings, and a fingerprint of the starting structure.
     evaluation
         What the calculator said of how it computes, if it said anything.
+    model
+        Name and sha256 of its model, if it said them.
     """
 
     step: int
@@ -65,6 +68,7 @@ class Checkpoint:
     settings: dict[str, Any]
     start: dict[str, str]
     evaluation: str = ""
+    model: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write beside `path`, keep the one before as previous, and rename.
@@ -170,5 +174,5 @@ def fingerprint(atoms: Atoms) -> dict[str, str]:
         "velocities": atoms.get_momenta(),
     }
     digests = {k: hashlib.sha256(v.tobytes()).hexdigest()[:16] for k, v in parts.items()}
-    digests["constraints"] = repr([c.todict() for c in atoms.constraints])
+    digests["constraints"] = described(atoms.constraints)
     return digests

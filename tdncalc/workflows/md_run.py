@@ -16,9 +16,13 @@ from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
 from tdncalc.workflows.md_files import MDFrame, RunFiles
 from tdncalc.workflows.md_settings import MDSettings
 from tdncalc.workflows.md_statistics import Statistics
-from tdncalc.workflows.subject import has_stress, require_same_energy, snapshot
-
-_COLD = 1e-6  # K: velocities below are rounding
+from tdncalc.workflows.subject import (
+    has_stress,
+    model_of,
+    require_same_energy,
+    require_same_model,
+    snapshot,
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Run:
             self._prepare_velocities()
         else:
             checkpoint.require_same_run(settings, self._start)
+            require_same_model("the checkpoint", checkpoint.model, model_of(atoms.calc))
             self._place(checkpoint)
         self._integrator = ensembles.build(atoms, settings, self._free, self._rng)
         self._aim()
@@ -215,11 +220,7 @@ class Run:
         self.atoms.set_momenta(momenta, apply_constraint=False)
 
     def _prepare_velocities(self) -> None:
-        given = bool(self.atoms.get_momenta().any())
-        if given:
-            velocities.still(self.atoms)
-        # of a mere drift nothing is left
-        if not given or velocities.temperature(self.atoms, self._free) < _COLD:
+        if not velocities.are_there(self.atoms, self._free):
             kelvin = self._settings.targets(0).temperature_K
             velocities.thermalize(self.atoms, kelvin, self._free, self._rng)
 
@@ -239,6 +240,7 @@ class Run:
             settings=self._settings.binding(),
             start=self._start,
             evaluation=getattr(self.atoms.calc, "evaluation", ""),
+            model=model_of(self.atoms.calc),
         )
 
     def _place(self, checkpoint: Checkpoint) -> None:

@@ -99,7 +99,7 @@ class MDSettings:
         time constant as the value errs, not in the pressure. Water 0.45, copper 0.007; the default
         lies between them.
     seed
-        Of the first velocities and of a stochastic thermostat.
+        Of the first velocities where the structure has none, and of a stochastic thermostat.
     allow_direct_forces
         Run nve even with forces that are no gradient of an energy, and so conserve none.
     guards
@@ -152,6 +152,11 @@ class MDSettings:
     def constant_pressure(self) -> bool:
         """Whether a barostat moves the cell."""
         return self.ensemble.startswith("npt-")
+
+    @property
+    def random(self) -> bool:
+        """Whether every step draws random numbers."""
+        return self.ensemble in ("nvt-langevin", "nvt-bussi")
 
     @property
     def ramped(self) -> bool:

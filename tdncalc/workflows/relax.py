@@ -84,7 +84,7 @@ def relax(
     calculator = atoms.calc
     problem = pose(atoms, settings)
     untangle(atoms)
-    record = RelaxTrajectory(trajectory, settings, resume=resume, overwrite=overwrite)
+    record = RelaxTrajectory(trajectory, problem, resume=resume, overwrite=overwrite)
     with contextlib.closing(record):
         last, steps, reason = _descend(problem, record, observer, stop)
     # Of the last good structure, and by the calculator, whatever was evaluated last.
@@ -128,7 +128,7 @@ def _descend(
             if not watch.has_good:
                 raise
             return watch.back(), step, str(error)
-        record.require_same_model(step, now.energy, len(atoms))
+        record.require_same_energy(step, now.energy, len(atoms))
         taken = way.takes(problem.enthalpy(now))
         failure = watch.failure(now) or (watch.runaway(now) if taken else None)
         if failure is not None:

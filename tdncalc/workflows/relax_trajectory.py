@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -13,8 +13,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc.errors import CheckpointError, OutputError
 from tdncalc.workflows import traj_file
-from tdncalc.workflows.relax_settings import RelaxSettings
-from tdncalc.workflows.subject import require_same_energy
+from tdncalc.workflows.constraints import described
+from tdncalc.workflows.subject import model_of, require_same_energy, require_same_model
+
+if TYPE_CHECKING:
+    from tdncalc.workflows.cell_modes import Problem
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,8 +32,8 @@ class RelaxTrajectory:
     ----------
     path
         The file; None records nothing.
-    settings
-        Those that shape the path must be the recorded ones.
+    problem
+        Its model and constraints, and the settings that shape the path, must be the recorded ones.
     resume
         Replay what the file has.
     overwrite
@@ -38,10 +41,10 @@ class RelaxTrajectory:
     """
 
     def __init__(
-        self, path: Path | None, settings: RelaxSettings, *, resume: bool, overwrite: bool
+        self, path: Path | None, problem: Problem, *, resume: bool, overwrite: bool
     ) -> None:
         self._path = path
-        self._description = _description(settings)
+        self._description = _description(problem)
         self._recorded: list[Atoms] = []
         self._file: traj_file.TrajectoryFile | None = None
         if path is None:
@@ -49,7 +52,7 @@ class RelaxTrajectory:
         if resume:
             self._recorded, recorded_as = traj_file.read_frames(path)
             if self._recorded:
-                require_same(recorded_as, self._description, path)
+                _require_same_relaxation(recorded_as, self._description, path)
                 # Whatever was half written when the run was killed goes.
                 traj_file.cut_back(path, len(self._recorded))
         elif path.exists() and not overwrite:
@@ -79,7 +82,7 @@ class RelaxTrajectory:
         if self.has(step + 1):
             atoms.calc = SinglePointCalculator(atoms, **self._recorded[step].calc.results)
 
-    def require_same_model(self, step: int, energy: float, n_atoms: int) -> None:
+    def require_same_energy(self, step: int, energy: float, n_atoms: int) -> None:
         """Refuse to go on from the recorded `step` with a calculator that gives another energy.
 
         Raises
@@ -117,14 +120,29 @@ class RelaxTrajectory:
         return traj_file.TrajectoryFile(path, self._description)
 
 
-def _description(settings: RelaxSettings) -> dict[str, Any]:
+def _description(problem: Problem) -> dict[str, Any]:
+    settings = problem.settings
     return {
         "type": "relaxation",
         "optimizer": settings.optimizer,
         "cell": settings.cell,
         "pressure_GPa": settings.pressure_GPa,
         "fix_symmetry": settings.fix_symmetry,
+        "constraints": described(problem.constraints),
+        "model": model_of(problem.atoms.calc),
     }
+
+
+def _require_same_relaxation(recorded: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
+    """Refuse the file of another relaxation; of an older version it lacks constraints and model."""
+    settings = {name: asked[name] for name in asked if name not in ("constraints", "model")}
+    require_same(recorded, settings, path)
+    if recorded.get("constraints", asked["constraints"]) != asked["constraints"]:
+        raise CheckpointError(
+            f"{path} was made with other constraints than those given; resume with the same fixed "
+            "atoms, or start anew"
+        )
+    require_same_model(str(path), recorded.get("model", {}), asked["model"])
 
 
 def require_same(recorded: dict[str, Any], asked: dict[str, Any], path: Path) -> None:

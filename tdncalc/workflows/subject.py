@@ -81,6 +81,27 @@ def has_stress(atoms: Atoms) -> bool:
     return "stress" in atoms.calc.implemented_properties and atoms.cell.rank == 3
 
 
+def model_of(calculator: Calculator) -> dict[str, str]:
+    """Return name and sha256 of a calculator's model; nothing of one that does not say them."""
+    return dict(getattr(calculator, "model_identity", {}))
+
+
+def require_same_model(what: str, recorded: Mapping[str, str], given: Mapping[str, str]) -> None:
+    """Refuse to resume with another model than the one recorded, where both are known.
+
+    Raises
+    ------
+    CheckpointError
+        Their sha256 differ.
+    """
+    if recorded and given and recorded["sha256"] != given["sha256"]:
+        theirs, ours = (f"{one['name']!r} ({one['sha256'][:12]}…)" for one in (recorded, given))
+        raise CheckpointError(
+            f"{what} was made with another model, {theirs}, not {ours}; resume with the "
+            "same, or start anew"
+        )
+
+
 def require_same_energy(what: str, recorded: float, energy: float, n_atoms: int) -> None:
     """Refuse to resume with a calculator that gives another energy than the one recorded, eV.
 

@@ -7,6 +7,8 @@ from ase import Atoms, units
 
 from tdncalc.workflows.md_constraints import free_axes, removed
 
+_COLD = 1e-6  # K: velocities below are rounding
+
 
 def translates(atoms: Atoms) -> bool:
     """Tell whether the center of mass of more than one atom moves freely."""
@@ -48,6 +50,14 @@ def still(atoms: Atoms) -> None:
     atoms.set_velocities(atoms.get_velocities() - velocity * free_axes(atoms))
     if rotates(atoms):
         _stop_rotation(atoms)
+
+
+def are_there(atoms: Atoms, free: int) -> bool:
+    """Take away the motion of the whole, and tell whether more is left than of a mere drift."""
+    if not atoms.get_momenta().any():
+        return False
+    still(atoms)
+    return not temperature(atoms, free) < _COLD
 
 
 def thermalize(atoms: Atoms, kelvin: float, free: int, rng: np.random.Generator) -> None:

@@ -3,6 +3,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.io import write
@@ -34,6 +35,19 @@ def emt(monkeypatch):
     from emt import SlowEMT
 
     monkeypatch.setattr(session, "load_calculator", lambda options: SlowEMT())
+
+
+@pytest.fixture
+def other_model(emt, monkeypatch):
+    """Put another model, of nearly the same energies, in the place of the first."""
+    from emt import SlowEMT
+
+    def load(options):
+        model = SlowEMT()
+        model.model_identity |= {"name": "other", "sha256": "f" * 64}
+        return model
+
+    return lambda: monkeypatch.setattr(session, "load_calculator", load)
 
 
 @pytest.fixture
@@ -87,6 +101,15 @@ def copper(folder):
     atoms.rattle(0.05, seed=1)
     write("copper.extxyz", atoms)
     return "copper.extxyz"
+
+
+@pytest.fixture
+def hot(folder):
+    """Copper at 1000 K or so."""
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_momenta(np.random.default_rng(1).normal(0.0, 4.5, (4, 3)))
+    write("hot.traj", atoms)
+    return "hot.traj"
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ class SlowEMT(EMT):
         super().__init__()
         self.seconds = seconds
         self.potential = EMTPotential(seconds)
+        self.model_identity = {"name": self.potential.name, **self.potential.card}
 
     def calculate(self, *args, **kwargs):
         time.sleep(self.seconds)

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from ase.build import fcc111
+from ase.build import bulk, fcc111
 from ase.io import read, write
 
 FILES = {"copper-md.checkpoint", "copper-md.csv", "copper-md.json", "copper-md.traj"}
@@ -58,6 +58,29 @@ def test_fixed_atoms_stay_and_are_those_of_a_resumed_run(tdn, folder):
     assert "fix 'Pt': no atom of the structure" in outcome.err
 
 
+@pytest.mark.parametrize("ensemble", ["nve", "nvt-langevin"])
+def test_velocities_of_the_file_are_told_with_the_temperature_of_the_first_row(tdn, hot, ensemble):
+    asked = ("md", hot, "--steps", "1", "--interval", "1", "--ensemble", ensemble)
+    outcome = tdn(*asked, "--temperature", "300")
+    kelvin = float(rows("hot-md.csv")[0]["temperature_K"])
+    told = f"velocities are those of hot.traj, {kelvin:.0f} K"
+    assert kelvin > 500
+    assert outcome.err.splitlines()[0] == told
+    assert told not in tdn(*asked, "--overwrite", "--quiet").err
+    assert told not in tdn(*asked, "--resume").err
+
+
+def test_velocities_that_are_drawn_are_not_told(tdn, copper):
+    assert "velocities" not in tdn("md", copper, "--steps", "1").err
+
+
+def test_velocities_that_are_a_mere_drift_are_drawn_and_not_told(tdn, folder):
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_velocities(np.full((4, 3), 0.1))
+    write("drift.traj", atoms)
+    assert "velocities" not in tdn("md", "drift.traj", "--steps", "1").err
+
+
 def test_a_finished_run_keeps_its_summary_when_it_is_resumed(tdn, copper, folder):
     tdn("md", copper, "--steps", "4")
     before = (folder / "copper-md.json").read_bytes()
@@ -95,6 +118,17 @@ def test_resume_with_other_physics_is_refused(tdn, copper):
     outcome = tdn("md", copper, "--steps", "4", "--resume", "--temperature", "400")
     assert outcome.code == 1
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_resume_with_another_model_is_refused_and_changes_nothing(tdn, other_model, copper, folder):
+    tdn("md", copper, "--steps", "4")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    other_model()
+    outcome = tdn("md", copper, "--steps", "4", "--resume")
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    assert "was made with another model, 'emt' (eee" in outcome.err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_run_killed_while_its_checkpoint_is_renamed_is_resumed(tdn, copper, folder, caplog):

@@ -86,6 +86,29 @@ def test_resume_continues_to_the_same_end(tdn, copper, folder):
     assert np.array_equal(straight.positions, resumed.positions)
 
 
+def test_resume_with_another_model_is_refused_and_changes_nothing(tdn, other_model, copper, folder):
+    tdn("relax", copper)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    other_model()
+    outcome = tdn("relax", copper, "--resume")
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    assert "was made with another model, 'emt' (eee" in outcome.err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_resume_with_other_fixed_atoms_is_refused_and_changes_nothing(tdn, copper, folder):
+    tdn("relax", copper, "--fix", "0", "--steps", "2")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    outcome = tdn("relax", copper, "--steps", "3", "--resume")
+    assert outcome.code == 1
+    assert outcome.err == (
+        "Error: copper-relax.traj was made with other constraints than those given; resume with "
+        "the same fixed atoms, or start anew\n"
+    )
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_resume_of_nothing_begins(tdn, copper):
     assert tdn("relax", copper, "--resume").code == 0
 

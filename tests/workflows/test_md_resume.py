@@ -1,4 +1,7 @@
 import dataclasses
+import hashlib
+import io
+import json
 import logging
 import os
 import signal
@@ -227,6 +230,54 @@ def test_another_model_is_refused_and_nothing_cut(morse, copper, named):
     with pytest.raises(CheckpointError, match="resume with the same model"):
         run_md(copper, calculator=morse(scale=1.1), settings=SETTINGS, files=files, resume=True)
     assert files.trajectory.read_bytes() == before
+
+
+def with_model(calculator, sha256):
+    calculator.model_identity = {"name": "copper", "sha256": sha256}
+    return calculator
+
+
+@pytest.mark.parametrize("steps", [60, 80])  # a finished run, and one to be made longer
+def test_model_of_another_sha256_is_refused_though_it_gives_the_same_energy(
+    morse, copper, named, tmp_path, steps
+):
+    files = named("x")
+    run_md(copper, calculator=with_model(morse(), "a" * 64), settings=SETTINGS, files=files)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    other, longer = with_model(morse(), "b" * 64), dataclasses.replace(SETTINGS, steps=steps)
+    with pytest.raises(CheckpointError, match=r"another model, 'copper' \(a{12}….*not.*\(b{12}…"):
+        run_md(copper, calculator=other, settings=longer, files=files, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("known", ["before", "after"])
+def test_run_of_a_calculator_that_does_not_say_its_model_goes_on(morse, copper, named, known):
+    files, (first, second) = named("x"), (morse(), morse())
+    with_model(first if known == "before" else second, "a" * 64)
+    run_md(copper, calculator=first, settings=SETTINGS, files=files, stop=stop_after(12))
+    result = run_md(copper, calculator=second, settings=SETTINGS, files=files, resume=True)
+    assert (result.reason, result.steps) == ("done", 60)
+
+
+def as_written_before_it_held_the_model(data):
+    with np.load(io.BytesIO(data.partition(b"\n")[2])) as archive:
+        fields = dict(archive)
+    rest = json.loads(str(fields.pop("rest")))
+    del rest["model"]
+    archive = io.BytesIO()
+    np.savez(archive, rest=np.array(json.dumps(rest)), **fields)
+    digest = hashlib.sha256(archive.getvalue()).hexdigest()
+    return b"tdncalc-md-checkpoint 1 " + digest.encode() + b"\n" + archive.getvalue()
+
+
+def test_checkpoint_of_an_older_version_goes_on(morse, copper, named):
+    files, calculator = named("x"), with_model(morse(), "a" * 64)
+    run_md(copper, calculator=calculator, settings=SETTINGS, files=files, stop=stop_after(12))
+    data = as_written_before_it_held_the_model(files.checkpoint.read_bytes())
+    files.checkpoint.write_bytes(data)
+    other = with_model(morse(), "b" * 64)
+    result = run_md(copper, calculator=other, settings=SETTINGS, files=files, resume=True)
+    assert (result.reason, result.steps) == ("done", 60)
 
 
 def test_another_rounding_goes_on_and_says_so(morse, copper, named, caplog):

@@ -2,7 +2,7 @@ import dataclasses
 import logging
 
 import pytest
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixInternals, Hookean
 from ase.io import Trajectory, read
 
 from tdncalc.errors import CheckpointError, OutputError
@@ -10,6 +10,22 @@ from tdncalc.workflows.relax import RelaxSettings, relax
 from tdncalc.workflows.relax_settings import OPTIMIZERS
 
 SETTINGS = RelaxSettings(fmax=1e-4, cell="full")
+
+
+class ExoticConstraint:
+    """Holds the first atom, and cannot say so in a file."""
+
+    def adjust_positions(self, atoms, new):
+        new[0] = atoms.positions[0]
+
+    def adjust_forces(self, atoms, forces):
+        forces[0] = 0.0
+
+    def get_removed_dof(self, atoms):
+        return 3
+
+
+SMALLER = RelaxSettings(fmax=1e-4)  # than the default, which they go on from
 
 
 def test_every_step_is_a_frame_with_its_results(morse, copper, tmp_path):
@@ -92,7 +108,33 @@ def test_resume_with_another_option_is_refused_by_name(morse, copper, tmp_path):
         )
 
 
-def test_resume_with_another_model_leaves_the_recorded_path(morse, copper, tmp_path, caplog):
+def with_model(calculator, sha256):
+    calculator.model_identity = {"name": "copper", "sha256": sha256}
+    return calculator
+
+
+def test_model_of_another_sha256_is_refused_and_nothing_cut(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    relax(copper, calculator=with_model(morse(), "a" * 64), trajectory=path)
+    before = path.read_bytes()
+    other = with_model(morse(), "b" * 64)
+    with pytest.raises(
+        CheckpointError, match=r"x\.traj was made with another model, 'copper' \(aaa"
+    ):
+        relax(copper, calculator=other, trajectory=path, settings=SMALLER, resume=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("known", ["before", "after"])
+def test_path_of_a_calculator_that_does_not_say_its_model_goes_on(morse, copper, tmp_path, known):
+    path, (first, second) = tmp_path / "x.traj", (morse(), morse())
+    with_model(first if known == "before" else second, "a" * 64)
+    relax(copper, calculator=first, trajectory=path)
+    result = relax(copper, calculator=second, trajectory=path, settings=SMALLER, resume=True)
+    assert result.converged
+
+
+def test_path_that_another_machine_took_is_left_where_it_differs(morse, copper, tmp_path, caplog):
     path = tmp_path / "x.traj"
     cut = dataclasses.replace(SETTINGS, steps=3)
     relax(copper, calculator=morse(), settings=cut, trajectory=path)
@@ -128,6 +170,46 @@ def test_file_that_is_no_trajectory_is_refused(morse, copper, tmp_path):
 def test_folder_that_is_missing_is_an_output_error(morse, copper, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         relax(copper, calculator=morse(), trajectory=tmp_path / "no" / "x.traj")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([FixAtoms([1])], []),
+        ([], [FixAtoms([1])]),
+        ([FixAtoms([1])], [FixAtoms([2])]),
+        ([FixAtoms([1])], [FixCartesian([1], mask=(True, False, False))]),
+    ],
+)
+def test_other_constraints_are_refused_and_nothing_cut(morse, copper, tmp_path, before, after):
+    path = tmp_path / "x.traj"
+    copper.set_constraint(before)
+    relax(copper, calculator=morse(), trajectory=path)
+    data = path.read_bytes()
+    copper.set_constraint(after)
+    with pytest.raises(CheckpointError, match=r"x\.traj was made with other constraints"):
+        relax(copper, calculator=morse(), trajectory=path, settings=SMALLER, resume=True)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        FixAtoms([1]),
+        FixBondLengths([(0, 2)]),
+        FixInternals(bonds=[[None, [0, 2]]]),
+        Hookean(0, (0.0, 0.0, 0.0), rt=0.1, k=1.0),
+        ExoticConstraint(),
+    ],
+)
+def test_same_constraints_go_on_along_the_same_path(morse, cluster, tmp_path, constraint):
+    whole, parts = tmp_path / "whole.traj", tmp_path / "parts.traj"
+    cluster.set_constraint(constraint)
+    cut = dataclasses.replace(SMALLER, steps=3)
+    relax(cluster, calculator=morse(), trajectory=whole, settings=SMALLER)
+    relax(cluster, calculator=morse(), trajectory=parts, settings=cut)
+    relax(cluster, calculator=morse(), trajectory=parts, settings=SMALLER, resume=True)
+    assert parts.read_bytes() == whole.read_bytes()
 
 
 def test_constraints_are_kept_in_the_frames(morse, copper, tmp_path):

@@ -54,7 +54,8 @@ def run_md_many(
 
     Each is a run of :func:`tdncalc.run_md` with files, guards and checkpoints of its own, in any
     ensemble; only their forces are computed together. Replicas are the same structure several
-    times: the seed of each run is that of the settings plus its place.
+    times: the seed of each run is that of the settings plus its place. They differ unless the
+    structure has velocities and the ensemble draws no random numbers.
 
     Parameters
     ----------
