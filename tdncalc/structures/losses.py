@@ -1,4 +1,4 @@
-"""What of a structure a file format has no place for."""
+"""What of a structure a file format has no place for, and which structures."""
 
 import numpy as np
 from ase import Atoms
@@ -6,7 +6,7 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from tdncalc.errors import OutputError
 
-__all__ = ["require_cell", "what_is_lost"]
+__all__ = ["require_cell", "require_columns", "what_is_lost"]
 
 _PARTIAL = "directions without periodicity"
 _ALL = frozenset(
@@ -34,6 +34,12 @@ _KEEPS = {
     "xtc": _ALL,
 }
 _NEEDS_CELL = ("cif", "vasp")
+# Å: beyond these a coordinate is wider than its columns and shifts all that follow.
+_COLUMNS = {
+    "proteindatabank": (-999.999, 9999.999),
+    "sdf": (-9999.9999, 99999.9999),
+    "mol": (-9999.9999, 99999.9999),
+}
 
 
 def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
@@ -67,4 +73,30 @@ def require_cell(kind: str, atoms: Atoms, label: str) -> None:
         raise OutputError(
             f"{label}: the format is for crystals, and the structure has no cell of three vectors; "
             "use .extxyz, .xyz, .pdb or .sdf"
+        )
+
+
+def require_columns(kind: str, atoms: Atoms, label: str) -> None:
+    """Refuse a format of fixed columns for atoms too far from the origin.
+
+    Raises
+    ------
+    OutputError
+        Names the first such atom and what the format has room for.
+    """
+    if kind not in _COLUMNS:
+        return
+    low, high = _COLUMNS[kind]
+    positions = atoms.positions
+    if kind == "proteindatabank" and atoms.pbc.any():  # then it is the cell that says how they lie
+        positions = positions @ atoms.cell.standard_form()[1].T
+    digits = len(f"{high}".partition(".")[2])
+    rounded = np.round(positions, digits)
+    outside = (rounded < low) | (rounded > high)
+    if outside.any():
+        atom = np.flatnonzero(outside.any(axis=1))[0]
+        raise OutputError(
+            f"{label}: {atoms.symbols[atom]} (atom {atom}) has a coordinate of "
+            f"{rounded[outside][0]:.{digits}f} Å, and the format has room for {low} to {high}; "
+            "move the atoms towards the origin, or use .extxyz"
         )

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from tdncalc.errors import OutputError
 from tdncalc.structures.formats import WRITABLE, output_format
-from tdncalc.structures.losses import require_cell, what_is_lost
+from tdncalc.structures.losses import require_cell, require_columns, what_is_lost
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library, write_viewer
 
 __all__ = ["require_different", "require_new", "require_room", "require_writable", "write"]
@@ -60,10 +60,12 @@ def require_writable(path: Path, atoms: Atoms) -> None:
     Raises
     ------
     OutputError
-        The format is unknown or needs a library that is not there, or a cell.
+        The format is unknown or needs a library that is not there, or a cell, or has no room for
+        coordinates that large.
     """
     kind = output_format(path)
     require_cell(kind, atoms, str(path))
+    require_columns(kind, atoms, str(path))
     if kind in VIEWER_FORMATS.values():
         require_library()
 
