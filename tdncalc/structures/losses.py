@@ -3,6 +3,7 @@
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
+from ase.data import atomic_masses
 
 from tdncalc.errors import OutputError
 
@@ -18,6 +19,7 @@ _ALL = frozenset(
         "constraints",
         "charges",
         "magnetic moments",
+        "masses",
     }
 )
 _KEEPS = {
@@ -34,6 +36,7 @@ _KEEPS = {
     "xtc": _ALL,
 }
 _NEEDS_CELL = ("cif", "vasp")
+_ISOTOPES = ("sdf", "mol")  # have mass numbers, but no masses
 # Å: beyond these a coordinate is wider than its columns and shifts all that follow.
 _COLUMNS = {
     "proteindatabank": (-999.999, 9999.999),
@@ -52,6 +55,7 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
         "constraints": bool(atoms.constraints),
         "charges": bool(np.any(atoms.get_initial_charges())),
         "magnetic moments": bool(np.any(atoms.get_initial_magnetic_moments())),
+        "masses": _has_masses(kind, atoms),
     }
     keeps = _KEEPS.get(kind, frozenset())
     if "cell" not in keeps:
@@ -59,6 +63,15 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
     lost = [what for what, there in has.items() if there and what not in keeps]
     simple = all(isinstance(c, FixAtoms | FixCartesian) for c in atoms.constraints)
     return lost if simple or kind != "extxyz" else [*lost, "constraints"]
+
+
+def _has_masses(kind: str, atoms: Atoms) -> bool:
+    """Tell whether there are masses other than the elements' that `kind` does not keep."""
+    masses = atoms.get_masses()
+    kept = np.abs(masses - atomic_masses[atoms.numbers]) < 1e-3  # amu, as ASE's writers have it
+    if kind in _ISOTOPES:
+        kept |= np.abs(masses - np.round(masses)) < 0.1
+    return not kept.all()
 
 
 def require_cell(kind: str, atoms: Atoms, label: str) -> None:
