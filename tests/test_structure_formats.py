@@ -8,7 +8,15 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms, FixScaled
+from ase.constraints import (
+    FixAtoms,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixedPlane,
+    FixScaled,
+    Hookean,
+)
 
 from tdncalc.errors import OutputError, StructureError
 from tdncalc.structures import read_inputs, write
@@ -113,11 +121,34 @@ def test_selective_dynamics_come_back_from_poscar():
     assert found[FixScaled].mask.tolist() == [True, False, True]
 
 
-def test_constraints_that_extxyz_cannot_say_are_told_of(caplog):
+NOT_FREE = {
+    "atoms": FixAtoms([0]),
+    "scaled": FixScaled([2], (True, False, True)),
+    "components": FixCartesian([2], (True, False, True)),
+    "plane": FixedPlane([0], (0, 0, 1)),
+    "bond": FixBondLengths([[0, 1]]),
+    "spring": Hookean(0, 1, 5.0, rt=1.0),
+    "center": FixCom(),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_FREE)
+@pytest.mark.parametrize("name", ["a.extxyz", "POSCAR", "a.pdb", "a.traj"])
+def test_constraints_are_told_of_where_they_are_lost(name, kind, caplog):
     atoms = bulk("Si", cubic=True)
-    atoms.set_constraint(FixScaled([2], (True, False, True)))
+    atoms.set_constraint(NOT_FREE[kind])
+    write(name, atoms)
+    assert ("no place for constraints" in caplog.text) == (not read(name).constraints)
+    kept = ".extxyz and .traj do" if kind in ("atoms", "components") else ".traj does"
+    assert caplog.text == "" or f"; {kept}\n" in caplog.text
+
+
+def test_constraints_that_extxyz_does_keep_are_named(caplog):
+    atoms = bulk("Si", cubic=True)
+    atoms.set_constraint(FixBondLengths([[0, 1]]))
     write("a.extxyz", atoms)
-    assert "no place for constraints" in caplog.text
+    expected = "no place for constraints other than fixed atoms and Cartesian components; .traj"
+    assert expected in caplog.text
 
 
 @pytest.mark.parametrize("name", ["a.cif", "POSCAR", "a.vasp.gz"])

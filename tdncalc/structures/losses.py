@@ -2,12 +2,12 @@
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms, FixCartesian
+from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixScaled
 from ase.data import atomic_masses
 
 from tdncalc.errors import OutputError
 
-__all__ = ["require_cell", "require_columns", "what_is_lost"]
+__all__ = ["require_cell", "require_columns", "what_is_lost", "where_kept"]
 
 _PARTIAL = "directions without periodicity"
 _ALL = frozenset(
@@ -35,6 +35,14 @@ _KEEPS = {
     "dcd": _ALL,
     "xtc": _ALL,
 }
+_CONSTRAINTS = {
+    "extxyz": (FixAtoms, FixCartesian),
+    "vasp": (FixAtoms, FixScaled, FixedPlane, FixedLine),
+}
+_KEPT_CONSTRAINTS = {
+    "extxyz": "fixed atoms and Cartesian components",
+    "vasp": "fixed atoms and components along cell vectors",
+}
 _NEEDS_CELL = ("cif", "vasp")
 _ISOTOPES = ("sdf", "mol")  # have mass numbers, but no masses
 # Å: beyond these a coordinate is wider than its columns and shifts all that follow.
@@ -61,8 +69,19 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
     if "cell" not in keeps:
         keeps |= {_PARTIAL}  # goes without saying
     lost = [what for what, there in has.items() if there and what not in keeps]
-    simple = all(isinstance(c, FixAtoms | FixCartesian) for c in atoms.constraints)
-    return lost if simple or kind != "extxyz" else [*lost, "constraints"]
+    if kind in _KEPT_CONSTRAINTS and not _all_kept(kind, atoms):
+        lost.append(f"constraints other than {_KEPT_CONSTRAINTS[kind]}")
+    return lost
+
+
+def where_kept(atoms: Atoms) -> str:
+    """Say, for the end of a sentence, which formats keep all that `atoms` has."""
+    return ".extxyz and .traj do" if _all_kept("extxyz", atoms) else ".traj does"
+
+
+def _all_kept(kind: str, atoms: Atoms) -> bool:
+    """Tell whether a format that keeps some constraints keeps all of these."""
+    return all(isinstance(c, _CONSTRAINTS[kind]) for c in atoms.constraints)
 
 
 def _has_masses(kind: str, atoms: Atoms) -> bool:
