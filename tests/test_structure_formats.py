@@ -8,7 +8,15 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms, FixScaled
+from ase.constraints import (
+    FixAtoms,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixedPlane,
+    FixScaled,
+    Hookean,
+)
 
 from tdncalc.errors import OutputError, StructureError
 from tdncalc.structures import read_inputs, write
@@ -113,11 +121,34 @@ def test_selective_dynamics_come_back_from_poscar():
     assert found[FixScaled].mask.tolist() == [True, False, True]
 
 
-def test_constraints_that_extxyz_cannot_say_are_told_of(caplog):
+NOT_FREE = {
+    "atoms": FixAtoms([0]),
+    "scaled": FixScaled([2], (True, False, True)),
+    "components": FixCartesian([2], (True, False, True)),
+    "plane": FixedPlane([0], (0, 0, 1)),
+    "bond": FixBondLengths([[0, 1]]),
+    "spring": Hookean(0, 1, 5.0, rt=1.0),
+    "center": FixCom(),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_FREE)
+@pytest.mark.parametrize("name", ["a.extxyz", "POSCAR", "a.pdb", "a.traj"])
+def test_constraints_are_told_of_where_they_are_lost(name, kind, caplog):
     atoms = bulk("Si", cubic=True)
-    atoms.set_constraint(FixScaled([2], (True, False, True)))
+    atoms.set_constraint(NOT_FREE[kind])
+    write(name, atoms)
+    assert ("no place for constraints" in caplog.text) == (not read(name).constraints)
+    kept = ".extxyz and .traj do" if kind in ("atoms", "components") else ".traj does"
+    assert caplog.text == "" or f"; {kept}\n" in caplog.text
+
+
+def test_constraints_that_extxyz_does_keep_are_named(caplog):
+    atoms = bulk("Si", cubic=True)
+    atoms.set_constraint(FixBondLengths([[0, 1]]))
     write("a.extxyz", atoms)
-    assert "no place for constraints" in caplog.text
+    expected = "no place for constraints other than fixed atoms and Cartesian components; .traj"
+    assert expected in caplog.text
 
 
 @pytest.mark.parametrize("name", ["a.cif", "POSCAR", "a.vasp.gz"])
@@ -125,61 +156,6 @@ def test_molecule_is_not_written_as_a_crystal(name, here):
     with pytest.raises(OutputError, match=f"{name}: the format is for crystals"):
         write(name, molecule("H2O"))
     assert list(here.iterdir()) == []
-
-
-def test_name_and_charges_of_a_mol_file_are_read():
-    ion = """ammonium
-  by hand
-
-  2  1  0  0  0  0            999 V2000
-    0.0000    0.0000    0.0000 N   0  0
-    0.0000    0.0000    1.0000 H   0  0
-  1  2  1  0
-M  CHG  1   1   1
-M  END
-"""
-    with open("a.mol", "w") as file:
-        file.write(ion)
-    atoms = read("a.mol")
-    assert atoms.info["name"] == "ammonium"
-    assert atoms.get_initial_charges().tolist() == [1, 0]
-
-
-def test_charge_codes_of_atoms_are_read_where_no_line_tells_charges():
-    atom = "    0.0000    0.0000    {z} {symbol}   0{code:>3}\n"
-    coded = atom.format(z="0.0000", symbol="N", code=3) + atom.format(
-        z="1.0000", symbol="O", code=5
-    )
-    text = f"\n\n\n  2  0  0  0  0  0            999 V2000\n{coded}"
-    for name, line, expected in (
-        ("a.mol", "", [1, -1]),
-        ("b.mol", "M  CHG  1   2   1\n", [0, 1]),  # then the codes do not count
-        ("c.mol", "M  RAD  1   2   2\n", [0, 0]),
-    ):
-        with open(name, "w") as file:
-            file.write(f"{text}{line}M  END\n")
-        assert read(name).get_initial_charges().tolist() == expected
-
-
-@pytest.mark.parametrize("end", ["$$$$\n", "$$$$ \n", "$$$$\r\n", "$$$$\r", "$$$$"])
-def test_every_molecule_of_an_sd_file_is_read(end):
-    record = "one\n\n\n  1  0  0  0  0  0            999 V2000\n"
-    record += "    0.0000    0.0000    0.0000 N   0  0\nM  END\n"
-    if "\r" in end:
-        record = record.replace("\n", end[4:])
-    with open("a.sdf", "w", newline="") as file:
-        file.write(f"{record}{end if len(end) > 4 else '$$$$' + chr(10)}{record}{end}")
-    assert len(list(read_inputs(["a.sdf"]))) == 2
-
-
-def test_charge_in_a_v3000_file_is_read():
-    with open("a.mol", "w") as file:
-        file.write(
-            "\n\n\n  0  0  0     0  0            999 V3000\nM  V30 BEGIN CTAB\n"
-            "M  V30 COUNTS 1 0 0 0 0\nM  V30 BEGIN ATOM\nM  V30 1 O 0 0 0 0 CHG=-1\n"
-            "M  V30 END ATOM\nM  V30 END CTAB\nM  END\n"
-        )
-    assert read("a.mol").get_initial_charges().tolist() == [-1]
 
 
 def frames_of(name):

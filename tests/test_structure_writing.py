@@ -8,6 +8,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.spacegroup import crystal
@@ -206,6 +207,33 @@ def test_what_a_format_cannot_hold_is_said_in_one_line():
         write("a.xsf", [periodic, ETHANOL])
     assert len(str(raised.value).splitlines()) == 1
     assert files() == []
+
+
+ROOM = {"a.pdb": (-999.999, 9999.999), "a.sdf": (-9999.9999, 99999.9999)}
+
+
+@pytest.mark.parametrize("name", ROOM)
+def test_coordinates_are_written_as_far_as_the_columns_are_wide(name):
+    for x in ROOM[name]:
+        write(name, Atoms("HO", [[0.0, 0.0, 0.0], [0.0, x, 0.0]]), overwrite=True)
+        (source,) = read_inputs([name])
+        assert source.atoms.positions[1, 1] == x
+
+
+@pytest.mark.parametrize("beyond", [-0.001, 0.001])
+@pytest.mark.parametrize("name", ROOM)
+def test_coordinate_wider_than_its_columns_is_refused(name, beyond):
+    far = Atoms("HO", [[0.0, 0.0, 0.0], [0.0, ROOM[name][beyond > 0] + beyond, 0.0]])
+    with pytest.raises(OutputError, match=rf"^{name}: O \(atom 1\) .* room for -999.* use .extxyz"):
+        write(name, [Atoms("H"), far] if name == "a.pdb" else far)
+    assert files() == []
+
+
+def test_coordinate_is_measured_as_pdb_turns_the_cell():
+    cell = [[0, -5001, 0], [9, 0, 0], [0, 0, 9]]  # its first vector will lie along x
+    write("a.pdb", Atoms("H", [[0.0, -5000.0, 0.0]], cell=cell, pbc=True))
+    with pytest.raises(OutputError, match=r"coordinate of -5000.000 Å"):
+        write("b.pdb", Atoms("H", [[0.0, 5000.0, 0.0]], cell=cell, pbc=True))
 
 
 def test_two_results_of_one_name_are_refused():

@@ -148,6 +148,7 @@ def test_molecule_becomes_atoms_and_back():
     )
     atoms = to_atoms(cation)
     assert not atoms.pbc.any()
+    assert atoms.info["charge"] == 1
     atoms.positions[1, 2] = 1.1
     back = like(cation, atoms)
     assert type(back) is Molecule

@@ -17,7 +17,7 @@ from tdncalc.cli.options import (
     one_output_options,
     report_options,
 )
-from tdncalc.cli.outputs import check_free, print_json, refuse_inputs, write_json
+from tdncalc.cli.outputs import check_free, print_json, refuse_inputs, require_ending, write_json
 from tdncalc.cli.progress import Progress
 
 _HEADER = (
@@ -82,6 +82,10 @@ def command(
     results = [path for path in (output.output, plot) if path is not None]
     refuse_inputs(results, data)
     check_free(results, output)
+    if output.output is not None:
+        require_ending("-o", output.output, ".json")
+    if plot is not None:
+        require_ending("--plot", plot, ".png")
     loaded = session.begin(model)
     # Imported here: it is heavy, and a wrong option is told of before.
     from tdncalc.checkpoint import add_errors

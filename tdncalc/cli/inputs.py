@@ -10,6 +10,8 @@ from tdncalc.cli.failures import complain, one_line, warn
 from tdncalc.errors import StructureError, TDNError
 from tdncalc.structures import Source, read_inputs
 
+_CHARGES = ("charge", "total_charge")  # as files call that of a whole structure
+
 
 class Inputs:
     """Structures one by one, as they are read.
@@ -89,6 +91,10 @@ def read_one(spec: str) -> Source:
 def _warn_of_charge(source: Source) -> None:
     """Tell of a charge in a file: no model has an input for it."""
     atoms = source.atoms
-    charge = atoms.info.get("charge", atoms.get_initial_charges().sum())
-    if isinstance(charge, Real) and abs(float(charge)) > 0.5:  # partial charges may not sum to 0
-        warn(f"{source.label}: its charge of {charge:+g} is ignored; models have no input for it")
+    stated = [atoms.info[name] for name in _CHARGES if name in atoms.info]
+    for charge in stated or [atoms.get_initial_charges().sum()]:
+        # Partial charges may not sum to 0.
+        if isinstance(charge, Real) and abs(float(charge)) > 0.5:
+            ignored = f"its charge of {charge:+g} is ignored"
+            warn(f"{source.label}: {ignored}; models have no input for it")
+            return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tdncalc.cli.options import OutputOptions
-from tdncalc.errors import OutputError
+from tdncalc.errors import OptionError, OutputError
 from tdncalc.structures import require_different, require_new, require_writable
 from tdncalc.structures.formats import is_structure_file, output_format
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library
@@ -82,6 +82,12 @@ def check_format(path: Path, atoms: "Atoms | None" = None) -> None:
         require_library()
     if atoms is not None:
         require_writable(path, atoms)
+
+
+def require_ending(option: str, path: Path, *endings: str) -> None:
+    """Refuse to start if the name of a file asks for another format than the only one there is."""
+    if path.suffix.lower() not in endings:
+        raise OptionError(f"{option} {path}: its name must end in {' or '.join(endings)}")
 
 
 def make_folder(output: OutputOptions) -> None:

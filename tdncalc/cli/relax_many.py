@@ -11,7 +11,7 @@ import click
 from tdncalc.cli import session
 from tdncalc.cli.cluster import worker_model
 from tdncalc.cli.done import digest
-from tdncalc.cli.failures import ExitCode, named, warn_of_novelty
+from tdncalc.cli.failures import ExitCode, named
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.outputs import (
     as_json,
@@ -22,7 +22,7 @@ from tdncalc.cli.outputs import (
     write_json,
 )
 from tdncalc.cli.progress import Progress
-from tdncalc.cli.relax_runs import Job, facts, prepare, record, sentence
+from tdncalc.cli.relax_runs import Job, facts, prepare, record, sentence, tell
 from tdncalc.cli.relax_stream import RelaxStream
 from tdncalc.cli.session import Session
 from tdncalc.errors import OptionError, StructureError
@@ -116,7 +116,7 @@ def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -
                 continue
             said = record(source, outcome.result) | {"input_digest": digest(source.atoms)}
             stream.append(outcome.result.atoms, said)
-            warn_of_novelty(source.label, outcome.result.atoms)
+            tell(source, outcome.result)
             progress.show(stream.n_done, f"{len(relaxing.taken)} at work")
             if not job.report.as_json:
                 click.echo(sentence(source, outcome.result))

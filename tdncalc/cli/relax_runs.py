@@ -9,7 +9,7 @@ import click
 
 from tdncalc import structures
 from tdncalc.cli import session
-from tdncalc.cli.failures import ExitCode, warn_of_novelty
+from tdncalc.cli.failures import ExitCode, warn, warn_of_novelty
 from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
 from tdncalc.cli.outputs import (
     check_format,
@@ -107,7 +107,7 @@ def relax_one(job: Job, source: "Source") -> ExitCode:
             observer=_observer(progress),
             stop=job.stop,
         )
-    warn_of_novelty(source.label, result.atoms)
+    tell(source, result)
     structures.write(files["structure"], result.atoms, overwrite=True)
     summary = {
         **facts(job, model),
@@ -158,7 +158,7 @@ def facts(job: Job, model: Session) -> dict[str, Any]:
 
 def record(source: "Source", result: RelaxResult) -> dict[str, Any]:
     """Say what is to be known of one relaxation."""
-    stress = result.stress_GPa
+    stress, moved = result.stress_GPa, result.moved_apart
     return {
         "input": source.label,
         "n_atoms": len(result.atoms),
@@ -168,9 +168,17 @@ def record(source: "Source", result: RelaxResult) -> dict[str, Any]:
         "energy_eV": result.energy,
         "fmax_eV_per_A": result.fmax,
         "novelty": result.atoms.info.get("novelty"),
+        "moved_apart": None if moved is None else dataclasses.asdict(moved),
         "stress_GPa": None if stress is None else [float(s) for s in stress],
         "seconds": result.seconds,
     }
+
+
+def tell(source: "Source", result: RelaxResult) -> None:
+    """Warn of atoms that were moved before, and of those that are unlike the training set."""
+    if result.moved_apart is not None:
+        warn(f"{source.label}: {result.moved_apart}")
+    warn_of_novelty(source.label, result.atoms)
 
 
 def sentence(source: "Source", result: RelaxResult) -> str:

@@ -12,7 +12,7 @@ from tdncalc.cli.options import (
     one_output_options,
     report_options,
 )
-from tdncalc.cli.outputs import check_free, print_json, refuse_inputs, write_text
+from tdncalc.cli.outputs import check_free, print_json, require_ending, write_text
 
 _DEFAULT = Path("report.html")
 
@@ -40,9 +40,9 @@ def command(
     from tdncalc.report import build_page, read_runs
 
     path = output.output or _DEFAULT
+    require_ending("-o", path, ".html", ".htm")
     check_free([path], output)
     found = read_runs(runs, max_frames=frames)
-    refuse_inputs([path], [str(file) for run in found for file in run.paths.files()])
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = build_page(found, created=now)
     write_text(path, page)

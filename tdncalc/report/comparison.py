@@ -36,7 +36,7 @@ def _row(run: Run, first: Run) -> dict[str, Any]:
         "kind": facts.title(run) + (", mean potential energy" if run.kind == "md" else ""),
         "energy_eV": _energy(run),
         "max_force": _last(run, "max_force"),
-        "temperature_K": _mean(run, "temperature_K"),
+        "temperature_K": _finite(facts.mean_temperature(run)),
         "frames": len(next(iter(run.columns.values()), ())),
     }
     if run is not first and placed is not None and reference is not None:
@@ -110,5 +110,5 @@ def _last(run: Run, name: str) -> float | None:
     return None if values is None or len(values) == 0 else _finite(values[-1])
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)

@@ -41,15 +41,17 @@ def _of_md(run: Run) -> list[tuple[str, Any, str]]:
     return [
         ("Outcome", s.get("reason"), ""),
         ("Simulated", None if time is None else f"{float(time) / 1000:g}", "ps"),
-        (
-            "Mean temperature",
-            _fixed(s.get("mean_temperature_K", _mean(run, "temperature_K")), 0),
-            "K",
-        ),
+        ("Mean temperature", _fixed(mean_temperature(run), 0), "K"),
         ("Mean pressure", _fixed(_mean(run, "pressure_GPa"), 3), "GPa"),
         ("Drift", _signed(s.get("drift_meV_per_atom_per_ps")), "meV/atom/ps"),
         ("Speed", _fixed(s.get("ns_per_day"), 2), "ns/day"),
     ]
+
+
+def mean_temperature(run: Run) -> float | None:
+    """Return it in K: of all steps if the summary has it, else of the rows."""
+    of_steps: float | None = run.summary.get("mean_temperature_K")
+    return _mean(run, "temperature_K") if of_steps is None else of_steps
 
 
 def _of_relaxation(run: Run) -> list[tuple[str, Any, str]]:

@@ -36,10 +36,6 @@ class RunPaths:
     table: Path | None = None
     summary: Path | None = None
 
-    def files(self) -> list[Path]:
-        """Return those there are."""
-        return [path for path in (self.frames, self.table, self.summary) if path is not None]
-
 
 @dataclass(frozen=True)
 class Run:

@@ -23,8 +23,8 @@ _Structure = TypeVar("_Structure", bound="Atoms | IStructure | IMolecule")
 def to_atoms(x: "AnyStructure") -> Atoms:
     """Convert to Atoms; Atoms come back as they are, not copied.
 
-    Selective dynamics of a pymatgen object become constraints, and its velocities, in Å/fs, those
-    of the Atoms.
+    Selective dynamics of a pymatgen object become constraints, its velocities, in Å/fs, those of
+    the Atoms, and a charge that is not zero ``info["charge"]``.
 
     Raises
     ------
@@ -46,6 +46,8 @@ def to_atoms(x: "AnyStructure") -> Atoms:
     velocities = atoms.arrays.pop("velocities", None)
     if velocities is not None and _known(velocities):
         atoms.set_velocities(np.asarray(velocities, dtype=float) / units.fs)
+    if x._charge:  # what was stated: the property may be a sum of oxidation states
+        atoms.info["charge"] = x._charge
     return atoms
 
 

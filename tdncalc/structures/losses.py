@@ -1,12 +1,13 @@
-"""What of a structure a file format has no place for."""
+"""What of a structure a file format has no place for, and which structures."""
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms, FixCartesian
+from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixScaled
+from ase.data import atomic_masses
 
 from tdncalc.errors import OutputError
 
-__all__ = ["require_cell", "what_is_lost"]
+__all__ = ["require_cell", "require_columns", "what_is_lost", "where_kept"]
 
 _PARTIAL = "directions without periodicity"
 _ALL = frozenset(
@@ -18,6 +19,7 @@ _ALL = frozenset(
         "constraints",
         "charges",
         "magnetic moments",
+        "masses",
     }
 )
 _KEEPS = {
@@ -33,7 +35,22 @@ _KEEPS = {
     "dcd": _ALL,
     "xtc": _ALL,
 }
+_CONSTRAINTS = {
+    "extxyz": (FixAtoms, FixCartesian),
+    "vasp": (FixAtoms, FixScaled, FixedPlane, FixedLine),
+}
+_KEPT_CONSTRAINTS = {
+    "extxyz": "fixed atoms and Cartesian components",
+    "vasp": "fixed atoms and components along cell vectors",
+}
 _NEEDS_CELL = ("cif", "vasp")
+_ISOTOPES = ("sdf", "mol")  # have mass numbers, but no masses
+# Å: beyond these a coordinate is wider than its columns and shifts all that follow.
+_COLUMNS = {
+    "proteindatabank": (-999.999, 9999.999),
+    "sdf": (-9999.9999, 99999.9999),
+    "mol": (-9999.9999, 99999.9999),
+}
 
 
 def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
@@ -46,13 +63,34 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
         "constraints": bool(atoms.constraints),
         "charges": bool(np.any(atoms.get_initial_charges())),
         "magnetic moments": bool(np.any(atoms.get_initial_magnetic_moments())),
+        "masses": _has_masses(kind, atoms),
     }
     keeps = _KEEPS.get(kind, frozenset())
     if "cell" not in keeps:
         keeps |= {_PARTIAL}  # goes without saying
     lost = [what for what, there in has.items() if there and what not in keeps]
-    simple = all(isinstance(c, FixAtoms | FixCartesian) for c in atoms.constraints)
-    return lost if simple or kind != "extxyz" else [*lost, "constraints"]
+    if kind in _KEPT_CONSTRAINTS and not _all_kept(kind, atoms):
+        lost.append(f"constraints other than {_KEPT_CONSTRAINTS[kind]}")
+    return lost
+
+
+def where_kept(atoms: Atoms) -> str:
+    """Say, for the end of a sentence, which formats keep all that `atoms` has."""
+    return ".extxyz and .traj do" if _all_kept("extxyz", atoms) else ".traj does"
+
+
+def _all_kept(kind: str, atoms: Atoms) -> bool:
+    """Tell whether a format that keeps some constraints keeps all of these."""
+    return all(isinstance(c, _CONSTRAINTS[kind]) for c in atoms.constraints)
+
+
+def _has_masses(kind: str, atoms: Atoms) -> bool:
+    """Tell whether there are masses other than the elements' that `kind` does not keep."""
+    masses = atoms.get_masses()
+    kept = np.abs(masses - atomic_masses[atoms.numbers]) < 1e-3  # amu, as ASE's writers have it
+    if kind in _ISOTOPES:
+        kept |= np.abs(masses - np.round(masses)) < 0.1
+    return not kept.all()
 
 
 def require_cell(kind: str, atoms: Atoms, label: str) -> None:
@@ -67,4 +105,30 @@ def require_cell(kind: str, atoms: Atoms, label: str) -> None:
         raise OutputError(
             f"{label}: the format is for crystals, and the structure has no cell of three vectors; "
             "use .extxyz, .xyz, .pdb or .sdf"
+        )
+
+
+def require_columns(kind: str, atoms: Atoms, label: str) -> None:
+    """Refuse a format of fixed columns for atoms too far from the origin.
+
+    Raises
+    ------
+    OutputError
+        Names the first such atom and what the format has room for.
+    """
+    if kind not in _COLUMNS:
+        return
+    low, high = _COLUMNS[kind]
+    positions = atoms.positions
+    if kind == "proteindatabank" and atoms.pbc.any():  # then it is the cell that says how they lie
+        positions = positions @ atoms.cell.standard_form()[1].T
+    digits = len(f"{high}".partition(".")[2])
+    rounded = np.round(positions, digits)
+    outside = (rounded < low) | (rounded > high)
+    if outside.any():
+        atom = np.flatnonzero(outside.any(axis=1))[0]
+        raise OutputError(
+            f"{label}: {atoms.symbols[atom]} (atom {atom}) has a coordinate of "
+            f"{rounded[outside][0]:.{digits}f} Å, and the format has room for {low} to {high}; "
+            "move the atoms towards the origin, or use .extxyz"
         )

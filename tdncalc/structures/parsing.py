@@ -18,6 +18,7 @@ from tdncalc.errors import StructureError
 from tdncalc.structures.conversion import to_atoms
 from tdncalc.structures.formats import READABLE, input_format
 from tdncalc.structures.mdl import read_mdl
+from tdncalc.structures.pdb import check_pdb
 
 __all__ = ["read_frames", "read_text"]
 
@@ -26,7 +27,6 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FORMATS_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
 
 # Formats whose parsers take what there is of a truncated file, and the line that tells how much.
-_PDB_CUT = re.compile(r"^MODEL\b(?!.*^END)", re.MULTILINE | re.DOTALL)
 _COUNT_LINE = {"gen": 0, "gromacs": 1}
 
 _log = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
         return iter(_read_json(path)[which])
     if kind in ("sdf", "mol"):
         return iter(read_mdl(_read_text_file(path))[which])
-    if kind == "proteindatabank" and _PDB_CUT.search(_read_text_file(path)):
-        raise StructureError("is truncated: its last model does not end")
+    if kind == "proteindatabank":
+        check_pdb(_read_text_file(path))
     if kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
         raise StructureError("names no elements; give its atom types Masses or Atom Type Labels")
     if any(path.match(pattern) for pattern in _FORMATS_OF_PYMATGEN):

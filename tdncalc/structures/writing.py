@@ -12,7 +12,7 @@ from ase import Atoms
 
 from tdncalc.errors import OutputError
 from tdncalc.structures.formats import WRITABLE, output_format
-from tdncalc.structures.losses import require_cell, what_is_lost
+from tdncalc.structures.losses import require_cell, require_columns, what_is_lost, where_kept
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library, write_viewer
 
 __all__ = ["require_different", "require_new", "require_room", "require_writable", "write"]
@@ -51,7 +51,8 @@ def write(path: str | Path, frames: Atoms | Sequence[Atoms], *, overwrite: bool 
         require_writable(target, image)
     _replace(target.resolve(), images, kind, target)
     if lost := what_is_lost(kind, images[0]):
-        _LOG.warning("%s: has no place for %s; .extxyz and .traj do", target, ", ".join(lost))
+        what, where = ", ".join(lost), where_kept(images[0])
+        _LOG.warning("%s: has no place for %s; %s", target, what, where)
 
 
 def require_writable(path: Path, atoms: Atoms) -> None:
@@ -60,10 +61,12 @@ def require_writable(path: Path, atoms: Atoms) -> None:
     Raises
     ------
     OutputError
-        The format is unknown or needs a library that is not there, or a cell.
+        The format is unknown or needs a library that is not there, or a cell, or has no room for
+        coordinates that large.
     """
     kind = output_format(path)
     require_cell(kind, atoms, str(path))
+    require_columns(kind, atoms, str(path))
     if kind in VIEWER_FORMATS.values():
         require_library()
 

@@ -83,7 +83,7 @@ def relax(
     atoms = working_copy(x, calculator)
     calculator = atoms.calc
     problem = pose(atoms, settings)
-    untangle(atoms)
+    moved_apart = untangle(atoms)
     record = RelaxTrajectory(trajectory, problem, resume=resume, overwrite=overwrite)
     with contextlib.closing(record):
         last, steps, reason = _descend(problem, record, observer, stop)
@@ -102,6 +102,7 @@ def relax(
         fmax=last.fmax,
         stress_GPa=None if stress is None else stress / units.GPa,
         seconds=time.perf_counter() - start,
+        moved_apart=moved_apart,
     )
 
 

@@ -103,6 +103,27 @@ class RelaxStep:
 
 
 @dataclass(frozen=True)
+class MovedApart:
+    """Atoms that lay so near to others that they were moved before a relaxation began.
+
+    Attributes
+    ----------
+    n_atoms
+        How many were moved.
+    largest_A
+        The longest way of one, Å.
+    """
+
+    n_atoms: int
+    largest_A: float
+
+    def __str__(self) -> str:
+        """Tell it in one line."""
+        which = "1 atom lay" if self.n_atoms == 1 else f"{self.n_atoms} atoms lay"
+        return f"{which} far too near to others: moved apart first, by up to {self.largest_A:.2f} Å"
+
+
+@dataclass(frozen=True)
 class RelaxResult:
     """Where a relaxation ended.
 
@@ -126,6 +147,8 @@ class RelaxResult:
         (6,) final stress in ASE's Voigt order and sign, or None.
     seconds
         Wall time of this call.
+    moved_apart
+        What was moved apart before the first step; None if nothing was.
     """
 
     structure: Any
@@ -137,3 +160,4 @@ class RelaxResult:
     fmax: float
     stress_GPa: np.ndarray | None
     seconds: float
+    moved_apart: MovedApart | None = None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
+from tdncalc.workflows.relax_settings import MovedApart
+
 if TYPE_CHECKING:
     from ase import Atoms
 
-_LOG = logging.getLogger(__name__)
 # In sums of covalent radii. The shortest bonds of all (N₂, CO, C₂H₂) have 0.77, and a crystal
 # compressed by 15 % has them at 0.65; nothing that lies nearer is chemistry.
 _TANGLED, _APART = 0.6, 1.0
@@ -24,8 +24,8 @@ _BOND = 1.25  # sums of covalent radii
 _ROUNDS = 200
 
 
-def untangle(atoms: Atoms) -> None:
-    """Move atoms apart that no potential can sort out, and keep the constraints.
+def untangle(atoms: Atoms) -> MovedApart | None:
+    """Move atoms apart that no potential can sort out, keep the constraints, and say what moved.
 
     Nothing happens unless two atoms are nearer than 0.6 times the sum of their covalent radii, or
     two hydrogens of heavy atoms nearer than 1.2 Å, other than H₂ at one such atom. Then these, and
@@ -35,19 +35,15 @@ def untangle(atoms: Atoms) -> None:
     bound = _bound_hydrogens(atoms)
     first, _, _ = _short(atoms, bound, _TANGLED, _TANGLED_HYDROGENS)
     if len(first) == 0:
-        return
+        return None
     moving = np.zeros(len(atoms), dtype=bool)
     moving[first] = True
     start = atoms.positions.copy()
     for _ in range(_ROUNDS):
         if not _push(atoms, moving, bound):
             break
-    way = np.linalg.norm(atoms.positions - start, axis=1).max()
-    _LOG.warning(
-        "%d atoms lie far too near to others; they were moved apart first, by up to %.2f Å",
-        moving.sum(),
-        way,
-    )
+    ways = np.linalg.norm(atoms.positions - start, axis=1)
+    return MovedApart(int(np.count_nonzero(ways)), float(ways.max())) if ways.any() else None
 
 
 def perhaps_tangled(numbers: np.ndarray, pairs: np.ndarray, lengths: np.ndarray) -> bool:

@@ -5,6 +5,7 @@ import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
+from pymatgen.core import Molecule, Structure
 
 
 def test_table_shows_energy_force_and_pressure(tdn, copper, water):
@@ -97,18 +98,29 @@ def test_batches_have_a_bounded_number_of_atoms(tdn, folder, monkeypatch):
     assert sizes == [1000, 500]
 
 
-@pytest.mark.parametrize("told", ["info", "atoms"])
+@pytest.mark.parametrize("told", ["charge", "total_charge", "atoms"])
 def test_charge_of_a_file_is_not_ignored_silently(tdn, folder, told):
     ion = molecule("CH4")
-    if told == "info":
-        ion.info["charge"] = 1
-    else:
+    if told == "atoms":
         ion.set_initial_charges([-1.0, 0, 0, 0, 0])
+    else:
+        ion.info[told] = 1
     write("ion.extxyz", ion)
     outcome = tdn("energy", "ion.extxyz")
     assert outcome.code == 0
-    sign = "+" if told == "info" else "-"
+    sign = "-" if told == "atoms" else "+"
     assert f"Warning: ion.extxyz: its charge of {sign}1 is ignored" in outcome.err
+
+
+@pytest.mark.parametrize("kind", ["molecule", "crystal"])
+def test_charge_of_a_pymatgen_file_is_not_ignored_silently(tdn, folder, kind):
+    symbols, positions = ["O", "H", "H"], molecule("H2O").positions
+    crystal = Structure(8 * np.eye(3), symbols, positions, coords_are_cartesian=True)
+    water = crystal if kind == "crystal" else Molecule(symbols, positions)
+    for charge in (0, 2):
+        (folder / f"{charge}.json").write_text(json.dumps(water.as_dict() | {"charge": charge}))
+    assert "charge" not in tdn("energy", "0.json").err
+    assert "Warning: 2.json: its charge of +2 is ignored" in tdn("energy", "2.json").err
 
 
 def test_partial_charges_of_a_neutral_molecule_are_no_charge(tdn, folder):

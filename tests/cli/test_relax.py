@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.io import read, write
 
@@ -233,6 +234,37 @@ def test_input_is_not_overwritten_while_it_is_read(tdn, several, folder):
     assert outcome.code == 1
     assert "relaxed.extxyz is an INPUT" in outcome.err
     assert read("relaxed.extxyz").get_chemical_formula() == "Cu"
+
+
+@pytest.fixture
+def near(folder):
+    """Hydrogens 0.5 Å apart."""
+    write("near.xyz", Atoms("CH2", [[0, 0, 0], [1.0, 0.25, 0], [1.0, -0.25, 0]]))
+    return "near.xyz"
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_atoms_that_are_moved_apart_are_told_of_by_name_and_recorded(
+    tdn, near, copper, folder, others
+):
+    outcome = tdn("relax", near, *[copper][:others], "--steps", "1", "-q")
+    expected = "Warning: near.xyz: 2 atoms lay far too near to others: moved apart first, by up to "
+    (told,) = outcome.err.splitlines()
+    assert told.startswith(expected)
+    if others:
+        by_input = {record["input"]: record for record in lines(folder / "relax.jsonl")}
+        assert by_input[copper]["moved_apart"] is None
+        record = by_input[near]
+    else:
+        record = json.loads((folder / "near-relax.json").read_text())
+    assert record["moved_apart"]["n_atoms"] == 2
+    assert f"{record['moved_apart']['largest_A']:.2f} Å" in told
+
+
+def test_fixed_atoms_that_are_near_are_not_told_to_have_moved(tdn, near, folder):
+    outcome = tdn("relax", near, "--fix", "H", "--steps", "1", "-q")
+    assert outcome.err == ""
+    assert json.loads((folder / "near-relax.json").read_text())["moved_apart"] is None
 
 
 def test_plot_is_drawn_at_the_end_or_later(tdn, copper, files):

@@ -35,12 +35,13 @@ def test_nothing_is_overwritten(tdn, run):
     assert tdn("report", run, "--overwrite").code == 0
 
 
-def test_a_run_is_not_replaced_by_its_report(tdn, run, folder):
+@pytest.mark.parametrize("name", ["water-md.traj", "a.pdf", "report"])
+def test_a_report_goes_to_html_only(tdn, run, folder, name):
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
-    for spec in (run, "."):
-        outcome = tdn("report", spec, "-o", f"{run}.traj", "--overwrite")
-        assert outcome.code == 1
-        assert f"{run}.traj is an INPUT" in outcome.err
+    outcome = tdn("report", run, "-o", name, "--overwrite")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"Error: -o {name}: its name must end in .html or .htm")
+    assert outcome.err.count("\n") == 1
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
 
 

@@ -118,6 +118,16 @@ def test_evaluation_prints_errors_and_writes_a_report(real_tdn, labeled, model_f
     assert "3 structures are too few" in outcome.err
 
 
+@pytest.mark.parametrize(("option", "name"), [("-o", "e.csv"), ("--plot", "e.pdf")])
+def test_evaluation_has_one_format_for_each_file(real_tdn, labeled, folder, option, name):
+    before = sorted(folder.iterdir())
+    outcome = real_tdn("evaluate", labeled, option, name)
+    ending = ".json" if option == "-o" else ".png"
+    assert outcome.code == 2
+    assert outcome.err == f"Error: {option} {name}: its name must end in {ending}\n"
+    assert sorted(folder.iterdir()) == before
+
+
 def test_data_without_labels_are_named(real_tdn, model_folder, water):
     outcome = real_tdn("evaluate", water, "--model", model_folder)
     assert outcome.code == 1

@@ -194,6 +194,21 @@ def test_two_runs_are_compared(dynamics, unpacking):
     assert [p["run"] for p in data["comparison"]["overlay"]] == [0, 1]
 
 
+@pytest.mark.parametrize(("summary", "mean"), [({"mean_temperature_K": 205.0}, 205.0), ({}, 300.0)])
+def test_comparison_has_the_mean_temperature_of_the_runs_own_page(
+    dynamics, unpacking, summary, mean
+):
+    runs = dynamics("a"), dynamics("b")
+    for run in runs:
+        Path(f"{run}.json").write_text(json.dumps({"command": "md", **summary}))
+    data, _ = unpacking.data_of(page_of(*runs))
+    compared = [row["temperature_K"] for row in data["comparison"]["rows"]]
+    assert compared == pytest.approx([mean, mean], abs=1)
+    for run in data["runs"]:
+        (own,) = (t["value"] for t in run["outcome"] if t["label"] == "Mean temperature")
+        assert own == f"{compared[0]:.0f}"
+
+
 def test_runs_of_different_molecules_have_no_difference(dynamics, unpacking):
     first, second = dynamics("a"), dynamics("b", atoms=molecule("CH4"))
     data, _ = unpacking.data_of(page_of(first, second))

@@ -82,11 +82,11 @@ class Crowd:
         StructureError
             The model cannot evaluate it.
         """
-        member = self._batch.member(atoms)
+        member, moved = self._batch.member(atoms), None
         if perhaps_tangled(atoms.numbers, member.edge_index, member.distances()):
-            untangle(atoms)
+            moved = untangle(atoms)
             member = self._batch.member(atoms)
-        self._new.append(Relaxing(index, given, atoms, member, time.perf_counter()))
+        self._new.append(Relaxing(index, given, atoms, member, time.perf_counter(), moved))
         self._count += 1
         self._taken += member.size
         self._largest = max(self._largest, member.size)

@@ -11,7 +11,7 @@ from ase import Atoms, units
 from tdncalc import structures
 from tdncalc.moving_member import Member
 from tdncalc.workflows.many.watch import Step
-from tdncalc.workflows.relax_settings import RelaxResult
+from tdncalc.workflows.relax_settings import MovedApart, RelaxResult
 from tdncalc.workflows.subject import with_results
 
 
@@ -28,6 +28,8 @@ class Relaxing:
         Its neighbors.
     entered
         When it came, on the performance counter.
+    moved_apart
+        What of it was moved before.
 
     Attributes
     ----------
@@ -48,9 +50,10 @@ class Relaxing:
         atoms: Atoms,
         member: Member,
         entered: float,
+        moved_apart: MovedApart | None,
     ) -> None:
         self.index, self.atoms, self.member = index, atoms, member
-        self._given, self._entered = given, entered
+        self._given, self._entered, self._moved_apart = given, entered, moved_apart
         self.fixed = np.zeros(len(atoms), dtype=bool)
         for constraint in atoms.constraints:
             self.fixed[constraint.index] = True
@@ -87,4 +90,5 @@ class Relaxing:
             fmax=float(step.measured.fmax[place]),
             stress_GPa=None if stress is None else stress / units.GPa,
             seconds=time.perf_counter() - self._entered,
+            moved_apart=self._moved_apart,
         )
