@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.data import atomic_numbers
 
-from tdncalc.errors import OptionError
+from tdncalc.errors import OptionError, StructureError
 
 if TYPE_CHECKING:
     from ase.constraints import FixConstraint
@@ -61,6 +61,25 @@ def fix_atoms(atoms: Atoms, specs: Iterable[str]) -> None:
     """Hold the atoms fixed that each of `specs` describes, see :func:`parse_fix`, beside others."""
     fixed = [parse_fix(spec, atoms) for spec in specs]
     atoms.set_constraint([*atoms.constraints, *fixed])
+
+
+def meet(atoms: Atoms) -> None:
+    """Move atoms to where their constraints want them, such as bonds to the lengths asked for.
+
+    Raises
+    ------
+    StructureError
+        There is no such place near by.
+    """
+    if not atoms.constraints:
+        return
+    try:
+        atoms.set_positions(atoms.get_positions())
+    except ValueError as error:
+        raise StructureError(
+            f"its constraints cannot be met from where the atoms are ({error}); start from a "
+            "structure that is nearer to them, or go there in steps"
+        ) from error
 
 
 def described(constraints: Iterable[FixConstraint]) -> str:

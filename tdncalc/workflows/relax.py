@@ -12,7 +12,8 @@ from ase import units
 from tdncalc import structures
 from tdncalc.errors import StructureError
 from tdncalc.workflows.cell_modes import Problem, pose
-from tdncalc.workflows.descent import descent
+from tdncalc.workflows.constraints import meet
+from tdncalc.workflows.descent import Descent, descent
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxStep
 from tdncalc.workflows.relax_trajectory import RelaxTrajectory
 from tdncalc.workflows.relax_watch import Watch
@@ -40,7 +41,7 @@ def relax(
     observer: Callable[[RelaxStep], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> RelaxResult:
-    """Relax `x`; constraints on it are kept, and `x` itself is not changed.
+    """Relax `x`; constraints on it are met and kept, and `x` itself is not changed.
 
     Parameters
     ----------
@@ -84,6 +85,7 @@ def relax(
     calculator = atoms.calc
     problem = pose(atoms, settings)
     moved_apart = untangle(atoms)
+    meet(atoms)
     record = RelaxTrajectory(trajectory, problem, resume=resume, overwrite=overwrite)
     with contextlib.closing(record):
         last, steps, reason = _descend(problem, record, observer, stop)
@@ -141,11 +143,21 @@ def _descend(
                 observer(now)
         if taken and problem.converged(now) and watch.below_start(now):
             return now, step, "converged"
-        reason = _end(problem, now, watch, stop)
+        reason = _end(problem, now, watch, stop) or _step(way, problem, now)
         if reason is not None:
             return watch.best(now), step, reason
-        way.step(problem.enthalpy(now))
         step += 1
+
+
+def _step(way: Descent, problem: Problem, now: RelaxStep) -> str | None:
+    """Take a step; tell why there is none."""
+    try:
+        way.step(problem.enthalpy(now))
+    except ValueError as error:  # of a constraint that finds no positions to its liking
+        if not problem.atoms.constraints:
+            raise
+        return f"its constraints could not be kept ({error})"
+    return None
 
 
 def _end(

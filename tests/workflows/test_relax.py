@@ -6,11 +6,11 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixBondLengths, FixInternals
 from ase.eos import EquationOfState
 
 from tdncalc.calculator import TDNCalculator
-from tdncalc.errors import OptionError
+from tdncalc.errors import OptionError, StructureError
 from tdncalc.workflows.many.relaxations import relax_many
 from tdncalc.workflows.relax import RelaxSettings, relax
 from tdncalc.workflows.relax_settings import OPTIMIZERS
@@ -157,6 +157,64 @@ def test_fixed_atoms_stay_and_do_not_count(morse, copper):
     assert result.converged
     assert np.linalg.norm(result.atoms.get_forces(apply_constraint=False)[0]) > 0.01
     assert isinstance(result.atoms.constraints[0], FixAtoms)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        lambda: FixBondLengths([(0, 1)], bondlengths=[1.02]),
+        lambda: FixInternals(bonds=[[1.02, [0, 1]]]),
+    ],
+)
+def test_a_constraint_that_is_not_met_at_the_start_is_met_and_kept(optimizer, constraint):
+    water = molecule("H2O")
+    water.set_constraint(constraint())
+    settings = RelaxSettings(optimizer=optimizer, fmax=0.01, steps=60)
+    (outcome,) = relax_many([water], calculator=TDNCalculator(), settings=settings)
+    result = outcome.result
+    assert result.reason == "converged"
+    assert result.atoms.get_distance(0, 1) == pytest.approx(1.02, abs=1e-6)
+    free = relax(molecule("H2O"), settings=settings)
+    # half the force constant of a bond, some 50 eV/Å², times the square of 0.06 Å
+    assert 0.03 < result.energy - free.energy < 0.3
+
+
+def test_a_constraint_that_cannot_be_met_is_named_and_the_others_go_on():
+    ethanol = molecule("CH3CH2OH")
+    impossible = ethanol.copy()
+    impossible.set_constraint(FixInternals(bonds=[[0.9, [0, 1]], [5.0, [0, 2]], [0.9, [1, 2]]]))
+    settings = RelaxSettings(steps=2)
+    refused, other = sorted(
+        relax_many([impossible, ethanol], calculator=TDNCalculator(), settings=settings),
+        key=lambda outcome: outcome.index,
+    )
+    assert isinstance(refused.error, StructureError)
+    assert "its constraints cannot be met from where the atoms are" in str(refused.error)
+    assert other.result.steps == 2
+
+
+class Tiring(FixAtoms):
+    """A constraint that finds positions to its liking three times."""
+
+    left = 3
+
+    def adjust_positions(self, atoms, new):
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("did not converge")
+        super().adjust_positions(atoms, new)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_constraint_that_fails_on_the_way_ends_it(morse, copper, optimizer):
+    copper.set_constraint(Tiring([0]))
+    result = relax(copper, calculator=morse(), settings=RelaxSettings(optimizer=optimizer))
+    assert result.reason == "its constraints could not be kept (did not converge)"
+    assert 0 < result.steps <= 2
+    start = copper.copy()
+    start.calc = morse()
+    assert result.energy < start.get_potential_energy()
 
 
 def test_the_given_atoms_do_not_change(morse, copper):
