@@ -117,8 +117,8 @@ def _novelty(card: dict[str, Any]) -> str:
     """Tell whether the model can say how unlike its training set a structure is."""
     if "novelty" not in card:
         return "none: it does not tell what is unlike its training set; 'tdn models calibrate'"
-    held = card["novelty"].get("held_out")
-    ranks = f"; ranks force errors with {held['spearman']:.2f}" if held else ""
+    rank = card["novelty"].get("held_out", {}).get("spearman")
+    ranks = "" if rank is None else f"; ranks force errors with {rank:.2f}"
     return f"1 at {card['novelty']['quantile']:.1%} of the training set's environments{ranks}"
 
 

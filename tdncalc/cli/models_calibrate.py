@@ -68,8 +68,10 @@ def _sentence(facts: dict[str, Any]) -> str:
     if "held_out" not in facts:
         return text
     held = facts["held_out"]
+    text += f"; of {held['structures']} held-out structures {held['above_1']:.1%} above 1"
+    if held["spearman"] is None or held["spearman_atoms"] is None:
+        return text
     return (
-        f"{text}; on {held['structures']} held-out structures rank correlation with the force "
-        f"error {held['spearman']:.2f} (atoms {held['spearman_atoms']:.2f}), "
-        f"{held['above_1']:.1%} above 1"
+        f"{text}, rank correlation with the force error {held['spearman']:.2f} "
+        f"(atoms {held['spearman_atoms']:.2f})"
     )

@@ -20,7 +20,7 @@ from tdncalc.checkpoint import (
 from tdncalc.potential import Potential
 from tdncalc.tdn import TDN
 from tdncalc.training.bounds import set_bounds
-from tdncalc.training.frames import Frames
+from tdncalc.training.frames import Floats, Frames
 from tdncalc.training.novelty import fit_novelty
 
 __all__ = ["calibrate", "judge"]
@@ -80,7 +80,8 @@ def judge(potential: Potential, frames: Frames) -> dict[str, Any]:
     dict
         ``structures``; ``above_1``, the fraction of them with a novelty above 1; and Spearman's
         rank correlation between novelty and error: ``spearman`` of the structures with their mean
-        absolute force error, ``spearman_atoms`` of the atoms with the length of theirs.
+        absolute force error, ``spearman_atoms`` of the atoms with the length of theirs; None where
+        all are alike.
     """
     novelties, errors, lengths = [], [], []
     for start in range(0, len(frames), _CHUNK):
@@ -94,10 +95,15 @@ def judge(potential: Potential, frames: Frames) -> dict[str, Any]:
             errors.append(np.abs(error).mean())
             lengths.append(np.linalg.norm(error, axis=1))
     largest = np.array([part.max() for part in novelties])
-    ranked = spearmanr(largest, errors), spearmanr(np.hstack(novelties), np.hstack(lengths))
     return {
         "structures": len(frames),
         "above_1": float((largest > 1).mean()),
-        "spearman": float(ranked[0].statistic),
-        "spearman_atoms": float(ranked[1].statistic),
+        "spearman": _ranks(largest, np.array(errors)),
+        "spearman_atoms": _ranks(np.hstack(novelties), np.hstack(lengths)),
     }
+
+
+def _ranks(novelties: Floats, errors: Floats) -> float | None:
+    if np.ptp(novelties) == 0 or np.ptp(errors) == 0:  # of one alone, there are no ranks
+        return None
+    return float(spearmanr(novelties, errors).statistic)

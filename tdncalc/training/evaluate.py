@@ -155,7 +155,10 @@ def at_level_of_model(potential: Potential, frames: Frames, level: str) -> Frame
     levels = potential.card.get("levels", {})
     if level not in levels:
         allowed = ", ".join(levels) or "none but its own"
-        raise OptionError(f"model {potential.name!r} has no level {level!r}; it has: {allowed}")
+        raise OptionError(
+            f"model {potential.name!r} has no level {level!r}; it has: {allowed}; its own is meant "
+            "where none is named"
+        )
     counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in levels[level]])
     return replace(frames, energy=frames.energy - counts @ list(levels[level].values()))
 

@@ -95,7 +95,7 @@ def test_calibrate_makes_it(real_tdn, model_folder, tmp_path, folder):
     model = shutil.copytree(model_folder, tmp_path / "plain")
     outcome = real_tdn("models", "calibrate", model, "data.extxyz", "--held-out", "others.extxyz")
     assert outcome.code == 0
-    assert "4 structures, 16 atoms; on 2 held-out structures rank correlation" in outcome.out
+    assert "4 structures, 16 atoms; of 2 held-out structures" in outcome.out
     shown = json.loads(real_tdn("models", "show", model, "--json").out)
     assert shown["novelty"]["held_out"]["structures"] == 2
     results = json.loads(real_tdn("energy", "data.extxyz", "--model", model, "--json").out)

@@ -58,6 +58,12 @@ def test_card_tells_of_the_novelty_and_the_held_out(folder, frames):
     assert judge(load_model(folder), frames.take(range(1, 24, 2))) == entry["held_out"]
 
 
+def test_one_structure_has_no_ranks(folder, frames):
+    found = calibrate(folder, frames, frames.take([0]))["held_out"]
+    assert found["structures"] == 1
+    assert found["spearman"] is None
+
+
 def test_new_weights_are_calibrated_over_the_novelty_of_the_old(folder, frames):
     calibrate(folder, frames, None, device="cpu")
     card = read_card(folder)
