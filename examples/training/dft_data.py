@@ -72,6 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fewest", type=int, default=1, help="heavy atoms")
     parser.add_argument("--most", type=int, default=7, help="heavy atoms")
     parser.add_argument("--elements", nargs="+", help="take no structure with others")
+    parser.add_argument("--holding", nargs="+", help="take only structures with one of these")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--models", nargs="+", default=[], help="draw where these disagree")
     parser.add_argument("--without", type=Path, nargs="+", default=[], help="files of labels")
@@ -89,8 +90,9 @@ def _drawn(options: argparse.Namespace) -> Iterator[Atoms]:
     found: dict[str, list[Atoms]] = {kind: [] for kind in options.kinds}
     for shard in shards:
         for atoms in _small(shard, options.fewest, options.most):
-            kind = atoms.info["kind"].split("-")[0]
-            if kind in found and set(atoms.symbols) <= set(options.elements or atoms.symbols):
+            kind, held = atoms.info["kind"].split("-")[0], set(atoms.symbols)
+            wanted = held <= set(options.elements or held) and held & set(options.holding or held)
+            if kind in found and wanted:
                 found[kind].append(atoms)
     if options.models:
         found = disputed(found, options.models)
