@@ -43,6 +43,10 @@ class DataConfig:
     root
         Folder that relative paths start from; the environment variable TDNCALC_DATA goes before it,
         and without both it is the folder of the configuration.
+    valid_fraction
+        In place of ``valid``: so many of the structures to train on, drawn by the run's seed, are
+        held out. They tell little where the data are frames of one trajectory, which resemble each
+        other.
     valid_limit
         At most this many structures, evenly spaced, are used to validate during training.
     packed
@@ -54,8 +58,9 @@ class DataConfig:
     """
 
     train: Sets
-    valid: Sets
+    valid: Sets = field(default_factory=dict)
     root: str = ""
+    valid_fraction: float = 0.0
     valid_limit: int = 1000
     packed: bool = False
     replay: tuple[str, ...] = ()
@@ -257,6 +262,13 @@ def _listed(value: object, key: str) -> object:
 
 def _check_sets(data: DataConfig) -> None:
     above_zero(data, ["valid_limit"], "data")
+    if bool(data.valid) == bool(data.valid_fraction) or not 0 <= data.valid_fraction < 1:
+        raise ConfigError(
+            "data: either valid must name files to validate on, or valid_fraction, between 0 and "
+            "1, say how many of those to train on are held out"
+        )
+    if data.valid_fraction and data.packed:
+        raise ConfigError("data: nothing is held out of packed data; name files under valid")
     if not 0 < data.replay_fraction < 1:
         raise ConfigError(
             f"data: replay_fraction is {data.replay_fraction}, but must lie between 0 and 1"

@@ -72,7 +72,25 @@ def load_data(config: TrainConfig, folder: Path, processes: Processes) -> tuple[
         block.has_stress().any() for block in train_frames.blocks()
     ):
         raise ConfigError("optimizer: stress_weight is set, but no structure has a stress")
-    return train_frames, load_sets(data.valid, names, root).evenly(data.valid_limit)
+    if data.valid_fraction:
+        train_frames, valid_frames = _held_out(config, train_frames)
+    else:
+        valid_frames = load_sets(data.valid, names, root)
+    return train_frames, valid_frames.evenly(data.valid_limit)
+
+
+def _held_out(config: TrainConfig, frames: Frames) -> tuple[Frames, Frames]:
+    """Split off what to validate on, of all sets but what is replayed."""
+    data = config.data
+    own = np.flatnonzero(frames.level < len(data.train))
+    size = max(1, round(data.valid_fraction * len(own)))
+    if size >= len(own):
+        raise ConfigError(
+            f"data: {len(own)} structures are too few to hold out {data.valid_fraction:g} of them"
+        )
+    drawn = np.random.default_rng(config.optimizer.seed).permutation(own)[:size]
+    rest = np.setdiff1d(np.arange(len(frames)), drawn)
+    return frames.take(rest), frames.take(np.sort(drawn))
 
 
 def make_network(config: TrainConfig, frames: Frames) -> tuple[Network, LevelFit]:

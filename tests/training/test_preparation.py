@@ -8,6 +8,7 @@ from ase.build import molecule
 
 from tdncalc.architectures import new_coupling
 from tdncalc.checkpoint import save_model
+from tdncalc.errors import ConfigError
 from tdncalc.tdn import TDN, TDNConfig
 from tdncalc.training import preparation
 from tdncalc.training.config import DataConfig, OptimizerConfig, TrainConfig
@@ -16,9 +17,11 @@ from tdncalc.training.finetuning import interaction_energies
 from tdncalc.training.frames import Structure, gather
 from tdncalc.training.preparation import (
     average_neighbors,
+    load_data,
     make_network,
     set_shortest_distances,
 )
+from tdncalc.training.processes import Processes
 from tdncalc.training.scaling import limit_gathered
 
 
@@ -73,6 +76,33 @@ def test_random_weights_make_energies_of_order_one_also_of_few_neighbors(name: s
 def labelled(atoms: Atoms) -> Structure:
     zeros = np.zeros_like(atoms.positions)
     return Structure(atoms.numbers, atoms.positions, zeros, 0.0, atoms.cell.array, atoms.pbc)
+
+
+def held_out(data_folder: Path, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
+    """What to train on and what to validate on, of two sets and one to replay."""
+    files = {"a": ("all.extxyz#split=train",), "b": ("all.extxyz#split=test",)}
+    data = DataConfig(
+        train=files, valid_fraction=fraction, root=str(data_folder), replay=("all.extxyz",)
+    )
+    config = TrainConfig("held", {}, data, OptimizerConfig(steps=1, seed=seed))
+    return load_data(config, data_folder, Processes(0, 1, torch.device("cpu")))
+
+
+def test_a_fraction_is_held_out_of_the_sets_but_not_of_what_is_replayed(data_folder: Path) -> None:
+    train_frames, valid_frames = held_out(data_folder, 0.25)
+    assert (len(train_frames), len(valid_frames)) == (18 + 24, 6)
+    assert valid_frames.level.max() <= 1
+    assert (train_frames.level == 2).sum() == 24
+    whole = load_frames(["all.extxyz"], data_folder)
+    own = train_frames.energy[train_frames.level < 2].tolist() + valid_frames.energy.tolist()
+    assert sorted(own) == sorted(whole.energy.tolist())
+    again, others = held_out(data_folder, 0.25)[1], held_out(data_folder, 0.25, seed=1)[1]
+    assert again.energy.tolist() == valid_frames.energy.tolist() != others.energy.tolist()
+
+
+def test_what_is_too_few_to_hold_any_out_is_told(data_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"24 structures are too few to hold out 0\.99 of them"):
+        held_out(data_folder, 0.99)
 
 
 def test_average_neighbors_counts_periodic_images(frames: Frames) -> None:
