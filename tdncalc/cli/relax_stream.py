@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import ase.io
 
 from tdncalc.cli.done import Done
+from tdncalc.cli.failures import warn
 from tdncalc.cli.outputs import as_json
 from tdncalc.errors import CheckpointError, OptionError, OutputError
+from tdncalc.structures.losses import what_is_lost
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -95,6 +97,9 @@ class RelaxStream:
         text = io.StringIO()
         atoms.info["input"] = record["input"]
         ase.io.write(text, atoms, format="extxyz")
+        if lost := what_is_lost("extxyz", atoms):
+            name = self.paths[0].name
+            warn(f"{record['input']}: {name} has no place for {', '.join(lost)}")
         structures, table = self._files
         with writing(self.paths[0]):
             structures.write(text.getvalue().encode())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ase.build import molecule
+from ase.constraints import FixBondLengths
 from ase.io import read, write
 
 
@@ -45,6 +46,15 @@ def test_many_are_relaxed_and_written_once_each(run, molecules):
     by_label = {record["input"]: record for record in lines("relax.jsonl")}
     for atoms in read("relaxed.extxyz@:"):
         assert by_label[atoms.info["input"]]["energy_eV"] == atoms.get_potential_energy()
+
+
+def test_constraints_that_the_file_of_results_cannot_hold_are_told_of(run, molecules):
+    rigid = molecule("H2O")
+    rigid.set_constraint(FixBondLengths([(0, 1)]))
+    rigid.write("rigid.traj")
+    outcome = run("relax", "rigid.traj", f"{molecules}@0", "--steps", "1")
+    assert "rigid.traj: relaxed.extxyz has no place for constraints other than" in outcome.err
+    assert outcome.err.count("has no place") == 1
 
 
 def test_summary_of_many_says_what_made_them(run, molecules):
