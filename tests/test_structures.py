@@ -135,6 +135,14 @@ def test_crystal_keeps_what_atoms_do_not_have(crystal):
     np.testing.assert_allclose(back.lattice.matrix, atoms.cell.array)
 
 
+def test_deuterium_of_pymatgen_keeps_its_mass():
+    water = Molecule(["O", "D", "H"], [[0, 0, 0], [0, 0, 0.96], [0, 0.93, -0.24]])
+    crystal = Structure(Lattice.cubic(4), ["O2-", "H+", "D+"], water.cart_coords / 4)
+    assert to_atoms(water).symbols.get_chemical_formula() == "H2O"
+    assert to_atoms(water).get_masses() == pytest.approx([15.999, 2.014, 1.008], abs=1e-3)
+    assert to_atoms(crystal).get_masses() == pytest.approx([15.999, 1.008, 2.014], abs=1e-3)
+
+
 def test_slab_of_pymatgen_keeps_its_periodicity():
     slab = Structure(Lattice(np.eye(3) * 5, pbc=(True, True, False)), ["C"], [[0, 0, 0.5]])
     atoms = to_atoms(slab)

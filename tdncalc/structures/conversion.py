@@ -17,6 +17,8 @@ AnyStructure: TypeAlias = "Atoms | IStructure | IMolecule"
 
 _OF_GEOMETRY = ("forces", "velocities")  # site properties that another geometry does not have
 
+_HYDROGEN = 1.5  # amu: heavier hydrogen is pymatgen's D or T
+
 _Structure = TypeVar("_Structure", bound="Atoms | IStructure | IMolecule")
 
 
@@ -24,7 +26,7 @@ def to_atoms(x: "AnyStructure") -> Atoms:
     """Convert to Atoms; Atoms come back as they are, not copied.
 
     Selective dynamics of a pymatgen object become constraints, its velocities, in Å/fs, those of
-    the Atoms, and a charge that is not zero ``info["charge"]``.
+    the Atoms, a charge that is not zero ``info["charge"]``, and deuterium hydrogen of its mass.
 
     Raises
     ------
@@ -43,6 +45,9 @@ def to_atoms(x: "AnyStructure") -> Atoms:
     if not x.is_ordered:
         raise StructureError("a pymatgen structure has partially occupied sites; order it first")
     atoms: Atoms = AseAtomsAdaptor.get_atoms(x, msonable=False)
+    hydrogen = ((i, float(one.atomic_mass)) for i, one in enumerate(x.species) if one.Z == 1)
+    if heavy := {i: mass for i, mass in hydrogen if mass > _HYDROGEN}:
+        atoms.set_masses([heavy.get(i, mass) for i, mass in enumerate(atoms.get_masses())])
     velocities = atoms.arrays.pop("velocities", None)
     if velocities is not None and _known(velocities):
         atoms.set_velocities(np.asarray(velocities, dtype=float) / units.fs)

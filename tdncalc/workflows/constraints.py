@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
 from collections.abc import Callable, Iterable
@@ -9,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
+from ase.constraints import (
+    FixAtoms,
+    FixBondLengths,
+    FixCom,
+    FixInternals,
+    FixLinearTriatomic,
+)
 from ase.data import atomic_numbers
 
 from tdncalc.errors import OptionError, StructureError
@@ -17,6 +24,8 @@ from tdncalc.errors import OptionError, StructureError
 if TYPE_CHECKING:
     from ase.constraints import FixConstraint
 
+# These move several atoms to keep what is between them.
+_COUPLED = (FixBondLengths, FixLinearTriatomic, FixInternals)
 _REGION = re.compile(r"([xyz])\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)$")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?$")
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -63,6 +72,37 @@ def fix_atoms(atoms: Atoms, specs: Iterable[str]) -> None:
     atoms.set_constraint([*atoms.constraints, *fixed])
 
 
+def require_separate(atoms: Atoms) -> None:
+    """Refuse constraints of which one would undo what the other has done.
+
+    ASE applies them one after the other: what keeps a bond's length moves both of its ends, also
+    one that is held, and what holds that end changes the length.
+
+    Raises
+    ------
+    OptionError
+        Names the two, and an atom that they share.
+    """
+    for one, other in itertools.combinations(atoms.constraints, 2):
+        kinds = (type(one).__name__, type(other).__name__)
+        coupled = [isinstance(constraint, _COUPLED) for constraint in (one, other)]
+        centered = [isinstance(constraint, FixCom) for constraint in (one, other)]
+        if not any(coupled + centered) or (any(centered) and any(coupled)):
+            continue  # each atom by itself; or lengths, which leave the center of mass alone
+        if shared := sorted(_held(one, atoms) & _held(other, atoms)):
+            raise OptionError(
+                f"the constraints {kinds[0]} and {kinds[1]} share atom {shared[0]}: applied one "
+                "after the other, neither would be kept; drop one, or put both into one constraint"
+            )
+
+
+def _held(constraint: FixConstraint, atoms: Atoms) -> set[int]:
+    """Return the atoms that a constraint acts on."""
+    if isinstance(constraint, FixCom):
+        return set(range(len(atoms)))
+    return set(map(int, constraint.get_indices())) if hasattr(constraint, "get_indices") else set()
+
+
 def meet(atoms: Atoms) -> None:
     """Move atoms to where their constraints want them, such as bonds to the lengths asked for.
 
@@ -70,9 +110,12 @@ def meet(atoms: Atoms) -> None:
     ------
     StructureError
         There is no such place near by.
+    OptionError
+        Two constraints are not separate.
     """
     if not atoms.constraints:
         return
+    require_separate(atoms)
     try:
         atoms.set_positions(atoms.get_positions())
     except ValueError as error:

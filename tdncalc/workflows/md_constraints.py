@@ -17,6 +17,7 @@ from ase.constraints import (
 )
 
 from tdncalc.errors import OptionError
+from tdncalc.workflows.constraints import require_separate
 
 # Those that project positions and velocities alike and count what they remove. ASE's others (of
 # symmetry, angles, modes, parameters or external forces) do not.
@@ -41,8 +42,9 @@ def require_understood(atoms: Atoms) -> None:
     Raises
     ------
     OptionError
-        Names the constraint.
+        Names the constraint, or two that act on the same atom.
     """
+    require_separate(atoms)
     for constraint in atoms.constraints:
         name = type(constraint).__name__
         if not isinstance(constraint, _UNDERSTOOD):

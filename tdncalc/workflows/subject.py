@@ -33,9 +33,8 @@ def working_copy(x: structures.AnyStructure, calculator: Calculator | None) -> A
     structures.check(source)
     atoms: Atoms = source.copy()
     _forget_novelty(atoms)
-    attached = source.calc
-    if calculator is None and not isinstance(attached, SinglePointCalculator):
-        calculator = attached
+    if calculator is None:
+        calculator = attached(x)
     if calculator is None:
         # Imported here: the workflows know nothing of the network unless it is asked for.
         from tdncalc.calculator import TDNCalculator
@@ -43,6 +42,12 @@ def working_copy(x: structures.AnyStructure, calculator: Calculator | None) -> A
         calculator = TDNCalculator()
     atoms.calc = calculator
     return atoms
+
+
+def attached(x: structures.AnyStructure) -> Calculator | None:
+    """Return the calculator that a structure came with, if it did."""
+    calculator = getattr(x, "calc", None)
+    return None if isinstance(calculator, SinglePointCalculator) else calculator
 
 
 def snapshot(atoms: Atoms, constraints: Sequence[FixConstraint] | None = None) -> Atoms:

@@ -38,6 +38,32 @@ def test_a_packed_shard_is_read_in_angstrom_and_electronvolt(tmp_path: Path) -> 
     assert not np.isfinite(frames.stress).any()
 
 
+def test_a_packed_shard_is_chosen_from_by_kind_only(tmp_path: Path) -> None:
+    pack(tmp_path / "a.npz")
+    assert load_frames(["a.npz#kind=relax"], tmp_path).energy.tolist() == [-3.25]
+    with pytest.raises(DataError, match=r"a\.npz#kind=none: no structures of which that is so"):
+        load_frames(["a.npz#kind=none"], tmp_path)
+    with pytest.raises(DataError, match="packed structures have a kind only, no 'split'"):
+        load_frames(["a.npz#split=test"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": np.array(["min"])}, "do not fit each other"),
+        ({"n": np.uint16(3)}, "do not fit each other"),
+        ({"e": np.zeros((2, 1))}, "do not fit each other"),
+        ({"z": np.array([1, 8, 250], np.uint8)}, "z holds what is no atomic number"),
+    ],
+)
+def test_a_packed_shard_that_fits_nothing_is_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    pack(tmp_path / "a.npz", **changes)
+    with pytest.raises(DataError, match=message):
+        load_frames(["a.npz"], tmp_path)
+
+
 @pytest.mark.parametrize("suffix", ["", ".xz", ".gz"])
 def test_extxyz_is_read_with_its_labels(tmp_path: Path, labeled: list[Atoms], suffix: str) -> None:
     plain = tmp_path / "a.extxyz"

@@ -1,6 +1,16 @@
 import pytest
 from ase import Atoms
+from ase.build import molecule
+from ase.constraints import (
+    FixAtoms,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixedPlane,
+    FixInternals,
+)
 
+from tdncalc import MDSettings, RelaxSettings, relax, run_md
 from tdncalc.errors import OptionError
 from tdncalc.workflows.constraints import parse_fix
 
@@ -48,3 +58,37 @@ def test_words_choose_atoms(spec, indices):
 def test_other_words_are_refused(spec, message):
     with pytest.raises(OptionError, match=message):
         parse_fix(spec, ATOMS)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "shared"),
+    [
+        ([FixAtoms([0]), FixBondLengths([(0, 1)])], "FixAtoms and FixBondLengths share atom 0"),
+        ([FixBondLengths([(1, 2)]), FixedPlane(2, (0, 0, 1))], "share atom 2"),
+        ([FixBondLengths([(0, 1)]), FixBondLengths([(1, 2)])], "share atom 1"),
+        ([FixInternals(bonds=[[1.4, [0, 1]]]), FixCartesian([1])], "share atom 1"),
+        ([FixCom(), FixAtoms([3])], "FixCom and FixAtoms share atom 3"),
+    ],
+)
+def test_constraints_that_would_undo_each_other_are_refused(constraints, shared):
+    methanol = molecule("CH3OH")
+    methanol.set_constraint(constraints)
+    with pytest.raises(OptionError, match=shared):
+        relax(methanol)
+    with pytest.raises(OptionError, match=r"share atom|has no temperature"):
+        run_md(methanol, settings=MDSettings(1))
+
+
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        [FixAtoms([3]), FixBondLengths([(0, 1)])],
+        [FixAtoms([0, 1]), FixCartesian([1])],
+        [FixCom(), FixBondLengths([(0, 1)])],
+    ],
+)
+def test_constraints_of_other_atoms_go_together(constraints):
+    methanol = molecule("CH3OH")
+    methanol.set_constraint(constraints)
+    assert relax(methanol, settings=RelaxSettings(steps=2)).steps == 2
+    assert run_md(methanol, settings=MDSettings(2)).reason == "done"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from sqlite3 import DatabaseError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ __all__ = ["read"]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _AT_ONCE = 1000
 _GLOB = set("*?[")
+# What readers run into where a file has another shape than its layout.
+_MALFORMED = (AttributeError, LookupError, TypeError, ValueError, DatabaseError)
 
 Wanted = dict[str, str]
 Reader = Callable[[Path, Wanted], Iterator[Structure]]
@@ -59,13 +62,50 @@ def read(source: str, root: Path) -> Iterator[Frames]:
 
 def _parts(path: Path, wanted: Wanted) -> Iterator[Frames]:
     if path.suffix == ".npz":
-        yield shards.read(path)
+        yield _of_kind(shards.read(path), path, wanted)
     elif is_packed(path):
-        yield from open_packed(path).blocks()
+        for part in open_packed(path).blocks():
+            yield _of_kind(part, path, wanted)
     else:
-        structures = _chosen(_reader(path)(path, wanted), wanted)
+        structures = _chosen(_fitting(_reader(path)(path, wanted), path), wanted)
         while some := list(islice(structures, _AT_ONCE)):
             yield gather(some)
+
+
+def _of_kind(frames: Frames, path: Path, wanted: Wanted) -> Frames:
+    """Keep those of a kind, which is all that a packed structure says of itself."""
+    if unknown := sorted(set(wanted) - {"kind"}):
+        raise DataError(f"{path}: packed structures have a kind only, no {unknown[0]!r}")
+    return frames.take(np.flatnonzero(frames.kind == wanted["kind"])) if wanted else frames
+
+
+def _fitting(structures: Iterator[Structure], path: Path) -> Iterator[Structure]:
+    """Refuse structures of which the arrays do not fit each other, or that are no structures."""
+    count = 0
+    try:
+        for structure in structures:
+            n_atoms, shapes = len(structure.numbers), _shapes(structure)
+            if shapes != ((n_atoms, 3), (n_atoms, 3), (3, 3), (3, 3), (3,)):
+                raise DataError(
+                    f"{path}: structure {count} has {n_atoms} atoms, which positions {shapes[0]}, "
+                    f"forces {shapes[1]}, cell {shapes[2]}, stress {shapes[3]} or pbc {shapes[4]} "
+                    "do not fit"
+                )
+            yield structure
+            count += 1
+    except DataError:
+        raise
+    except _MALFORMED as error:
+        what = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path}: structure {count} cannot be read ({what})") from error
+
+
+def _shapes(structure: Structure) -> tuple[tuple[int, ...], ...]:
+    square = np.zeros((3, 3))
+    of_one = structure.cell, structure.stress
+    cell, stress = (square if array is None else array for array in of_one)
+    arrays = structure.positions, structure.forces, cell, stress, structure.pbc
+    return tuple(np.shape(array) for array in arrays)
 
 
 def _check(part: Frames, path: Path, before: int) -> None:

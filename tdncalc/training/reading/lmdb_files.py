@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tdncalc.errors import DataError
 from tdncalc.training.frames import Structure
@@ -33,6 +34,7 @@ def read(path: Path, wanted: dict[str, str]) -> Iterator[Structure]:
         )
     except lmdb.Error as error:
         raise DataError(f"{path}: cannot be read as LMDB ({error})") from error
+    _require_whole(environment, path)
     with environment, environment.begin() as transaction:
         for key, value in transaction.cursor():
             if key not in _NO_STRUCTURE:
@@ -43,3 +45,14 @@ def read(path: Path, wanted: dict[str, str]) -> Iterator[Structure]:
                 if decode is None:
                     raise DataError(f"{label} is neither of PubChemQCR nor of OC20 nor an ASE row")
                 yield from decode(key, value, label, wanted)
+
+
+def _require_whole(environment: Any, path: Path) -> None:  # noqa: ANN401
+    """Refuse a file that was cut off: reading beyond its end would kill the process."""
+    file = path / "data.mdb" if path.is_dir() else path
+    size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if file.stat().st_size < size:
+        environment.close()
+        raise DataError(
+            f"{path}: cut off, it has {file.stat().st_size} of {size} bytes; fetch it again"
+        )

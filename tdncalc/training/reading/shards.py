@@ -10,6 +10,8 @@ from tdncalc.training.frames import Frames
 
 __all__ = ["read"]
 
+_NUMBERS = np.arange(1, 119)
+
 
 def read(path: Path) -> Frames:
     """Read a packed shard: n, z, x (0.001 Å), e (eV), f (0.001 eV/Å), kind."""
@@ -18,9 +20,12 @@ def read(path: Path) -> Frames:
             n, z, x, e, f, kind = (shard[key] for key in ("n", "z", "x", "e", "f", "kind"))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: not a packed shard ({error})") from error
-    if len(n) != len(e) or n.sum() != len(z) or x.shape != f.shape or len(x) != len(z):
+    size, places = n.size, (z.size, 3)
+    flat = all(array.ndim == 1 for array in (n, z, e, kind)) and n.sum() == z.size
+    if not flat or not (e.size == kind.size == size and x.shape == f.shape == places):
         raise DataError(f"{path}: the arrays of the shard do not fit each other")
-    size = len(n)
+    if not np.isin(z, _NUMBERS).all():
+        raise DataError(f"{path}: z holds what is no atomic number, 1 to {_NUMBERS[-1]}")
     return Frames(
         starts=np.concatenate([[0], np.cumsum(n.astype(np.int64))]),
         numbers=z.astype(np.int64),

@@ -13,7 +13,7 @@ from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import OptionError, TDNError
 from tdncalc.workflows.many.table import Seat, Table
 from tdncalc.workflows.md import MDFiles, MDResult, MDSettings, MDStep, run_md
-from tdncalc.workflows.subject import working_copy
+from tdncalc.workflows.subject import attached, working_copy
 
 if TYPE_CHECKING:
     from tdncalc.structures import AnyStructure
@@ -84,12 +84,15 @@ def run_md_many(
     StructureError
         A structure cannot be used.
     OptionError
-        There are as many files as structures, but not so here.
+        There are not as many files as structures, or one has a calculator of its own and none is
+        given for all.
     """
     paths = [None] * len(structures) if files is None else list(files)
     if len(paths) != len(structures):
         raise OptionError(f"{len(paths)} files for {len(structures)} structures; give one for each")
-    calculator = calculator if calculator is not None else TDNCalculator()
+    if calculator is None:
+        _require_none_attached(structures)
+        calculator = TDNCalculator()
     copies = [working_copy(x, calculator) for x in structures]
     table = Table(calculator.potential, calculator.neighbors.skin, copies)
     ended: queue.SimpleQueue[MDOutcome] = queue.SimpleQueue()
@@ -127,6 +130,15 @@ def run_md_many(
         quit_early.set()
         for thread in threads:
             thread.join()
+
+
+def _require_none_attached(structures: Sequence[AnyStructure]) -> None:
+    for index, x in enumerate(structures):
+        if attached(x) is not None:
+            raise OptionError(
+                f"structure {index} has a calculator of its own, but all runs share one: give it "
+                "as calculator, or take it off"
+            )
 
 
 def _expected(outcome: MDOutcome) -> MDOutcome:

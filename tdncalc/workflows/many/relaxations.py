@@ -18,7 +18,7 @@ from tdncalc.workflows.cell_modes import require_movable_cell
 from tdncalc.workflows.many.crowd import Crowd
 from tdncalc.workflows.relax import relax
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings
-from tdncalc.workflows.subject import working_copy
+from tdncalc.workflows.subject import attached, working_copy
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -76,7 +76,8 @@ def relax_many(
     structures
         ASE Atoms, pymatgen Structures or Molecules, also mixed; they are not changed.
     calculator
-        The bundled default model if None.
+        If None the bundled default model, but for structures with a calculator of their own, which
+        are relaxed with that, one after another.
     settings
         Convergence, optimizer and cell, of all.
     stop
@@ -90,10 +91,11 @@ def relax_many(
     RelaxOutcome
         One for each structure. One that cannot be used is an outcome with an error.
     """
-    calculator = calculator if calculator is not None else TDNCalculator()
+    takes_own = calculator is None
+    calculator = TDNCalculator() if calculator is None else calculator
     stop = stop or _never
     crowds = _crowds(calculator, settings)
-    door = _Door(enumerate(structures), calculator, settings, stop)
+    door = _Door(enumerate(structures), calculator, settings, stop, takes_own)
     if not crowds:
         yield from door.admit(None)
         return
@@ -167,14 +169,16 @@ class _Door:
     calculator: Calculator
     settings: RelaxSettings
     stop: Callable[[], bool]
+    takes_own: bool
 
     def admit(self, crowd: Crowd | None, most: int | None = None) -> Iterator[RelaxOutcome]:
         """Fill the crowd, by so many at most; relax at once what must be alone, and give it."""
         full = None if crowd is None or most is None else len(crowd) + most
         while (crowd is None or (crowd.has_room() and len(crowd) != full)) and not self.stop():
-            index, given = next(self.waiting, (None, None))
-            if index is None or given is None:
+            entry = next(self.waiting, None)
+            if entry is None:
                 return
+            index, given = entry
             try:
                 result = self._enter(index, given, crowd)
             except (StructureError, OptionError, OutOfMemoryError) as error:
@@ -185,6 +189,8 @@ class _Door:
 
     def _enter(self, index: int, given: AnyStructure, crowd: Crowd | None) -> RelaxResult | None:
         """Add a structure to the crowd, or relax it alone."""
+        if self.takes_own and attached(given) is not None:
+            return relax(given, settings=self.settings, stop=self.stop)
         atoms = working_copy(given, self.calculator)
         if self.settings.cell != "fixed":
             require_movable_cell(atoms, self.settings.cell)

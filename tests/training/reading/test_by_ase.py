@@ -111,3 +111,9 @@ def test_a_source_without_structures_is_named_beside_others(
     (tmp_path / "none.extxyz").write_text("")
     with pytest.raises(DataError, match=r"none\.extxyz: no structures"):
         load_frames(["none.extxyz", str(data_folder / "all.extxyz")], tmp_path)
+
+
+def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_bytes(b"no database " * 100)
+    with pytest.raises(DataError, match=r"a\.db: structure 0 cannot be read \(DatabaseError"):
+        load_frames(["a.db"], tmp_path)

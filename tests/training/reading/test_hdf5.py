@@ -86,3 +86,14 @@ def test_other_and_damaged_hdf5_are_named(tmp_path: Path) -> None:
 def test_a_missing_package_is_told_how_to_get() -> None:
     with pytest.raises(DataError, match=r"needs the package no_such; .* 'tdncalc\[data\]'"):
         extras.needed("no_such")
+
+
+def test_numbers_and_positions_of_other_sizes_are_refused(tmp_path: Path) -> None:
+    spice(tmp_path / "a.hdf5")
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        del file["[H][H]"]["atomic_numbers"]
+        file["[H][H]"]["atomic_numbers"] = np.array([8, 1, 1], np.int16)
+    with pytest.raises(
+        DataError, match=r"a\.hdf5: structure 0 has 3 atoms, which positions \(2, 3"
+    ):
+        load_frames(["a.hdf5"], tmp_path)

@@ -183,3 +183,18 @@ def test_what_is_no_lmdb_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.lmdb").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read as LMDB"):
         load_frames(["a.lmdb"], tmp_path)
+
+
+def test_a_file_that_was_cut_off_is_named_and_kills_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.lmdb"
+    write(path, {b"%d" % place: bytes(1000) for place in range(2000)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 4])
+    with pytest.raises(DataError, match=r"a\.lmdb: cut off, it has \d+ of \d+ bytes"):
+        load_frames(["a.lmdb"], tmp_path)
+
+
+def test_what_has_another_shape_than_its_layout_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.lmdb", {b"1": packed({"DFT_1st": [3]})})
+    with pytest.raises(DataError, match=r"a\.lmdb: structure 0 cannot be read"):
+        load_frames(["a.lmdb"], tmp_path)

@@ -98,3 +98,10 @@ def test_files_are_one_for_each(structures, calculator, tmp_path):
                 structures, settings=SETTINGS, calculator=calculator, files=files_in(tmp_path, 1)
             )
         )
+
+
+def test_a_calculator_of_a_structures_own_is_not_passed_over(structures, calculator):
+    structures[2].calc = calculator
+    with pytest.raises(OptionError, match="structure 2 has a calculator of its own"):
+        next(run_md_many(structures, settings=SETTINGS))
+    assert len(list(run_md_many(structures, settings=SETTINGS, calculator=calculator))) == 4

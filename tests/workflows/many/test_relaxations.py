@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLength
 
 from tdncalc import RelaxSettings, moving_batch, relax, relax_many
@@ -218,3 +219,25 @@ def test_step_into_nonsense_ends_at_the_last_good_structure(molecules, calculato
     assert outcomes[0].reason == "energy, forces or stress are not finite"
     assert np.isfinite(outcomes[0].atoms.get_forces()).all()
     assert [result.steps for result in outcomes] == [3, 8, 8]
+
+
+def test_what_is_no_structure_is_an_outcome_with_an_error_and_ends_nothing(calculator):
+    water = molecule("H2O")
+    given = [None, water, None, None, water]
+    for optimizer in ("lbfgs", "bfgs"):
+        settings = replace(SHORT, optimizer=optimizer)
+        outcomes = list(relax_many(given, calculator=calculator, settings=settings))
+        failed = {outcome.index for outcome in outcomes if outcome.error is not None}
+        assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2, 3, 4]
+        assert failed == {0, 2, 3}
+
+
+def test_a_structure_with_a_calculator_of_its_own_is_relaxed_with_that(calculator):
+    copper = shaken(bulk("Cu", cubic=True), 1)
+    copper.calc = EMT()
+    water = molecule("H2O")
+    own, plain = in_order(relax_many([copper, water], settings=SHORT))
+    assert own.energy == relax(copper, settings=SHORT).energy
+    assert plain.energy == pytest.approx(relax(water, settings=SHORT).energy, abs=1e-6)
+    (given,) = relax_many([copper], calculator=calculator, settings=SHORT)
+    assert given.error is not None or given.result.energy != own.energy
