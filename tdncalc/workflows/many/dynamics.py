@@ -64,7 +64,7 @@ def run_md_many(
     settings
         Of all runs.
     calculator
-        The bundled default model if None.
+        If None the TDNCalculator of the structures, or the bundled default model.
     files
         Where each run writes; None writes nothing.
     resume
@@ -84,15 +84,13 @@ def run_md_many(
     StructureError
         A structure cannot be used.
     OptionError
-        There are not as many files as structures, or one has a calculator of its own and none is
-        given for all.
+        There are not as many files as structures, or their calculators are not one and the same
+        TDNCalculator, and none is given for all.
     """
     paths = [None] * len(structures) if files is None else list(files)
     if len(paths) != len(structures):
         raise OptionError(f"{len(paths)} files for {len(structures)} structures; give one for each")
-    if calculator is None:
-        _require_none_attached(structures)
-        calculator = TDNCalculator()
+    calculator = calculator or _shared(structures) or TDNCalculator()
     copies = [working_copy(x, calculator) for x in structures]
     table = Table(calculator.potential, calculator.neighbors.skin, copies)
     ended: queue.SimpleQueue[MDOutcome] = queue.SimpleQueue()
@@ -132,13 +130,17 @@ def run_md_many(
             thread.join()
 
 
-def _require_none_attached(structures: Sequence[AnyStructure]) -> None:
+def _shared(structures: Sequence[AnyStructure]) -> TDNCalculator | None:
+    """Return the calculator that all structures have, if they have one."""
+    first = attached(structures[0]) if structures else None
     for index, x in enumerate(structures):
-        if attached(x) is not None:
+        own = attached(x)
+        if own is not first or not (own is None or isinstance(own, TDNCalculator)):
             raise OptionError(
-                f"structure {index} has a calculator of its own, but all runs share one: give it "
-                "as calculator, or take it off"
+                f"structure {index} has another calculator than a TDNCalculator that all share: "
+                "give one as calculator for all"
             )
+    return first if isinstance(first, TDNCalculator) else None
 
 
 def _expected(outcome: MDOutcome) -> MDOutcome:

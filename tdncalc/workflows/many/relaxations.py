@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle, islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,8 +76,8 @@ def relax_many(
     structures
         ASE Atoms, pymatgen Structures or Molecules, also mixed; they are not changed.
     calculator
-        If None the bundled default model, but for structures with a calculator of their own, which
-        are relaxed with that, one after another.
+        If None that of the first structure, if it has a TDNCalculator, or the bundled default
+        model. Structures with another one of their own are relaxed with that, one after another.
     settings
         Convergence, optimizer and cell, of all.
     stop
@@ -91,11 +91,14 @@ def relax_many(
     RelaxOutcome
         One for each structure. One that cannot be used is an outcome with an error.
     """
-    takes_own = calculator is None
+    waiting: Iterator[tuple[int, AnyStructure]] = enumerate(structures)
+    given, stop = calculator is not None, stop or _never
+    if calculator is None:
+        waiting, calculator = _of_first(waiting)
+    is_default = calculator is None
     calculator = TDNCalculator() if calculator is None else calculator
-    stop = stop or _never
     crowds = _crowds(calculator, settings)
-    door = _Door(enumerate(structures), calculator, settings, stop, takes_own)
+    door = _Door(waiting, calculator, settings, stop, given, is_default)
     if not crowds:
         yield from door.admit(None)
         return
@@ -136,6 +139,15 @@ def _never() -> bool:
     return False
 
 
+def _of_first(
+    waiting: Iterator[tuple[int, AnyStructure]],
+) -> tuple[Iterator[tuple[int, AnyStructure]], TDNCalculator | None]:
+    """Return all that was waiting, and the TDNCalculator of the first, if it has one."""
+    first = list(islice(waiting, 1))
+    own = attached(first[0][1]) if first else None
+    return chain(first, waiting), own if isinstance(own, TDNCalculator) else None
+
+
 def _crowds(calculator: Calculator, settings: RelaxSettings) -> list[Crowd]:
     """Return crowds to be filled, as far as structures can be relaxed together.
 
@@ -169,7 +181,8 @@ class _Door:
     calculator: Calculator
     settings: RelaxSettings
     stop: Callable[[], bool]
-    takes_own: bool
+    given: bool  # the calculator is the caller's wish
+    is_default: bool
 
     def admit(self, crowd: Crowd | None, most: int | None = None) -> Iterator[RelaxOutcome]:
         """Fill the crowd, by so many at most; relax at once what must be alone, and give it."""
@@ -189,7 +202,7 @@ class _Door:
 
     def _enter(self, index: int, given: AnyStructure, crowd: Crowd | None) -> RelaxResult | None:
         """Add a structure to the crowd, or relax it alone."""
-        if self.takes_own and attached(given) is not None:
+        if not self._shares(given):
             return relax(given, settings=self.settings, stop=self.stop)
         atoms = working_copy(given, self.calculator)
         if self.settings.cell != "fixed":
@@ -198,6 +211,11 @@ class _Door:
             return relax(given, calculator=self.calculator, settings=self.settings, stop=self.stop)
         crowd.add(index, given, atoms)
         return None
+
+    def _shares(self, given: AnyStructure) -> bool:
+        """Tell whether a structure is relaxed with the calculator of most."""
+        own = attached(given)
+        return self.given or (self.is_default if own is None else own is self.calculator)
 
 
 def _fits(atoms: Atoms) -> bool:

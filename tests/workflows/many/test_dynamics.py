@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 from ase.io import read
 
 from tdncalc import MDFiles, MDSettings, run_md, run_md_many
@@ -100,8 +101,15 @@ def test_files_are_one_for_each(structures, calculator, tmp_path):
         )
 
 
-def test_a_calculator_of_a_structures_own_is_not_passed_over(structures, calculator):
+def test_a_calculator_of_the_structures_is_not_passed_over(structures, calculator):
+    alone = run_md(structures[2], settings=SETTINGS, calculator=calculator).atoms.positions
     structures[2].calc = calculator
-    with pytest.raises(OptionError, match="structure 2 has a calculator of its own"):
-        next(run_md_many(structures, settings=SETTINGS))
+    for some in (structures, structures[2:]):
+        with pytest.raises(OptionError, match=r"structure \d has another calculator than a TDNC"):
+            next(run_md_many(some, settings=SETTINGS))
     assert len(list(run_md_many(structures, settings=SETTINGS, calculator=calculator))) == 4
+    shared = in_order(run_md_many([structures[2]], settings=SETTINGS))
+    assert shared[0].atoms.positions == pytest.approx(alone, abs=1e-9)
+    structures[2].calc = EMT()
+    with pytest.raises(OptionError, match="structure 0 has another calculator"):
+        next(run_md_many([structures[2]], settings=SETTINGS))

@@ -239,5 +239,11 @@ def test_a_structure_with_a_calculator_of_its_own_is_relaxed_with_that(calculato
     own, plain = in_order(relax_many([copper, water], settings=SHORT))
     assert own.energy == relax(copper, settings=SHORT).energy
     assert plain.energy == pytest.approx(relax(water, settings=SHORT).energy, abs=1e-6)
+    for atoms in (with_small := [water.copy() for _ in range(3)]):
+        atoms.calc = calculator
+    shared = in_order(relax_many([*with_small, water], settings=SHORT))
+    expected = relax(water, calculator=calculator, settings=SHORT).energy
+    assert [one.energy for one in shared[:3]] == pytest.approx([expected] * 3, abs=1e-6)
+    assert shared[3].energy == pytest.approx(plain.energy, abs=1e-6)
     (given,) = relax_many([copper], calculator=calculator, settings=SHORT)
     assert given.error is not None or given.result.energy != own.energy
