@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from tdncalc.architectures import parse_config
 from tdncalc.errors import ConfigError
 from tdncalc.settings import above_zero, build, mapping
+from tdncalc.training.optimizer import Method
 
 __all__ = ["DataConfig", "OptimizerConfig", "TrainConfig", "load_config"]
 
@@ -112,7 +113,7 @@ class OptimizerConfig:
 
     steps: int
     batch_size: int = 16
-    method: Literal["muon", "adam"] = "muon"
+    method: Method = "muon"
     learning_rate: float = 5e-3
     warmup_steps: int = 500
     decay: float = 0.7

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from tdncalc.errors import ConfigError
 from tdncalc.native.orthogonal import Iterations, compiled_iterations
 
-__all__ = ["Muon", "Optimizers", "make_optimizer"]
+__all__ = ["Method", "Muon", "Optimizers", "make_optimizer"]
 
-Method = Literal["adam", "muon"]
+Method = Literal["muon", "adam"]
 
 # Muon's step in units of the learning rate, at which Adam's entries move about as far: measured.
 _MUON_RATE = 2.0
