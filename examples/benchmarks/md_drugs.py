@@ -7,28 +7,15 @@ the last structure, relaxed, has the bonds of the first.
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.io import read
 from harness.molecules import bonds, drugs
+from harness.trajectories import run
 
-from tdncalc import MDFiles, MDResult, MDSettings, TDNCalculator, relax, run_md
-
-
-def run(
-    atoms: Atoms, calculator: TDNCalculator, picoseconds: float, timestep: float
-) -> tuple[MDResult, list[Atoms]]:
-    """Run with a step in fs, and return how it ended and a frame of every 50 fs."""
-    steps, interval = round(1000 * picoseconds / timestep), round(50 / timestep)
-    settings = MDSettings(steps, timestep_fs=timestep, interval=interval, seed=1)
-    with tempfile.TemporaryDirectory() as folder:
-        files = MDFiles(*(Path(folder) / f"run.{kind}" for kind in ("traj", "csv", "checkpoint")))
-        result = run_md(atoms, settings=settings, calculator=calculator, files=files)
-        return result, read(f"{files.trajectory}", ":")
+from tdncalc import MDSettings, TDNCalculator, relax
 
 
 def longest(frames: list[Atoms], pairs: set[tuple[int, int]]) -> float:
@@ -50,10 +37,16 @@ def main() -> None:
     parser.add_argument("--timestep", type=float, default=0.5, help="fs")
     options = parser.parse_args()
     calculator = TDNCalculator(options.model)
+    settings = MDSettings(
+        round(1000 * options.picoseconds / options.timestep),
+        timestep_fs=options.timestep,
+        interval=round(50 / options.timestep),
+        seed=1,
+    )
     kept = []
     for atoms in drugs(options.shard)[: options.molecules]:
         start = relax(atoms, calculator=calculator).atoms
-        result, frames = run(start, calculator, options.picoseconds, options.timestep)
+        result, frames = run(start, calculator, settings)
         stretch = longest(frames, bonds(start))
         end = relax(result.atoms, calculator=calculator).atoms
         kept.append(result.reason == "done" and stretch < 1.5 and bonds(end) == bonds(start))

@@ -7,30 +7,20 @@ coordination (atoms within the first minimum of g(r)), shortest distance and how
     python melts.py --model models/metals [--elements Li Si Cu] [--picoseconds 5]
 """
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.geometry.rdf import get_rdf
-from ase.io import read
 from harness.crystals import crystal
 from harness.findings import options, write_findings
+from harness.trajectories import run
 
-from tdncalc import MDFiles, MDResult, MDSettings, TDNCalculator, run_md
+from tdncalc import MDSettings, TDNCalculator
 
 # lattice constant in Å of the start and repeats; temperatures in K to melt at, and to hold
 STARTS = {"Li": (3.44, 4, 900, 600), "Si": (5.47, 2, 3300, 2000), "Cu": (3.65, 3, 2700, 1600)}
 G_PER_CM3 = 1.66053907  # of one amu/Å³
-
-
-def run(atoms: Atoms, model: TDNCalculator, settings: MDSettings) -> tuple[MDResult, list[Atoms]]:
-    """Run, and return how it ended and a frame of every 20 steps."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = MDFiles(*(Path(folder) / f"run.{kind}" for kind in ("traj", "csv", "checkpoint")))
-        result = run_md(atoms, settings=settings, calculator=model, files=files)
-        return result, read(f"{files.trajectory}", ":")
 
 
 def coordination(frames: list[Atoms]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, cycle, islice
 from typing import TYPE_CHECKING
 
@@ -203,7 +204,9 @@ class _Door:
     def _enter(self, index: int, given: AnyStructure, crowd: Crowd | None) -> RelaxResult | None:
         """Add a structure to the crowd, or relax it alone."""
         if not self._shares(given):
-            return relax(given, settings=self.settings, stop=self.stop)
+            own = attached(given)
+            own = self._default if own is None else own
+            return relax(given, calculator=own, settings=self.settings, stop=self.stop)
         atoms = working_copy(given, self.calculator)
         if self.settings.cell != "fixed":
             require_movable_cell(atoms, self.settings.cell)
@@ -211,6 +214,11 @@ class _Door:
             return relax(given, calculator=self.calculator, settings=self.settings, stop=self.stop)
         crowd.add(index, given, atoms)
         return None
+
+    @cached_property
+    def _default(self) -> TDNCalculator:
+        """Return the bundled default model, for those that have none beside one that has."""
+        return TDNCalculator()
 
     def _shares(self, given: AnyStructure) -> bool:
         """Tell whether a structure is relaxed with the calculator of most."""

@@ -8,8 +8,9 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLength
 
-from tdncalc import RelaxSettings, moving_batch, relax, relax_many
+from tdncalc import RelaxSettings, TDNCalculator, moving_batch, relax, relax_many
 from tdncalc.errors import OptionError, OutOfMemoryError, StructureError
+from tdncalc.workflows.many import relaxations
 from tests.structures import NAMES, structure
 
 SHORT = RelaxSettings(fmax=0.5, steps=12)
@@ -247,3 +248,19 @@ def test_a_structure_with_a_calculator_of_its_own_is_relaxed_with_that(calculato
     assert shared[3].energy == pytest.approx(plain.energy, abs=1e-6)
     (given,) = relax_many([copper], calculator=calculator, settings=SHORT)
     assert given.error is not None or given.result.energy != own.energy
+
+
+def test_the_default_model_is_loaded_once_for_all_that_have_none(monkeypatch):
+    loaded = []
+
+    class Counted(TDNCalculator):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            loaded.append(self.potential.card["name"])
+
+    monkeypatch.setattr(relaxations, "TDNCalculator", Counted)
+    table = [molecule("H2O") for _ in range(4)]
+    table[0].calc = Counted("organic-small")
+    outcomes = in_order(relax_many(table, settings=SHORT))
+    assert [one.reason for one in outcomes] == ["converged"] * 4
+    assert loaded == ["organic-small", "organic"]
