@@ -196,13 +196,14 @@ class NativeNetwork:
         scalars = torch.empty(n_atoms, self._width, dtype=_F4) if descriptors else None
         nearest = torch.empty(n_atoms, dtype=_F8)
         novelties = None if distance is None else torch.empty(n_atoms, dtype=_F8)
+        positions, cell = graph.positions.contiguous(), graph.cell.contiguous()  # while it computes
         failed = self._library.tdn_compute(
             self._model,
             memory,
             pairs,
             _place(species),
-            graph.positions.contiguous().data_ptr(),
-            graph.cell.contiguous().data_ptr(),
+            _place(positions),
+            _place(cell),
             torch.get_num_threads(),
             _place(energies),
             _place(gradient),

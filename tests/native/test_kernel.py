@@ -233,6 +233,17 @@ def test_prepared_lists_last_as_long_as_their_graphs(trio):
     assert len(prepared) == before
 
 
+@pytest.mark.parametrize("name", ["positions", "cell"])
+def test_arrays_may_lie_in_memory_as_they_like(trio, name):
+    graph = trio.kernel.graph(structure("organic box"))
+    transposed = getattr(graph, name).mT.contiguous().mT
+    assert not transposed.is_contiguous()
+    moved = dataclasses.replace(graph, **{name: transposed})
+    expected, found = (trio.kernel.compute(g, stress=True) for g in (graph, moved))
+    for quantity in ("energies", "forces", "strain_gradient"):
+        assert torch.equal(getattr(found, quantity), getattr(expected, quantity))
+
+
 def test_structures_together_are_structures_alone(trio):
     kernel = trio.kernel
     table = [structure(name) for name in ("aspirin", "organic box", "single atom", "wire")]
