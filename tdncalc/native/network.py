@@ -223,12 +223,14 @@ class NativeNetwork:
         new = [(a, b) for a in elements for b in elements if (a, b) not in self._known]
         if not new:
             return
+        learned: dict[tuple[int, int], list[NDArray[np.float32]]] = {pair: [] for pair in new}
         for layer in range(self._n_layers):
             tables = self._tables.layer(layer, new)
             for (source, target), table in zip(new, tables, strict=True):
                 place = source * self._n_elements + target
                 self._library.tdn_set_radial(self._model, layer, place, _address(table))
-                self._known.setdefault((source, target), []).append(table)
+                learned[source, target].append(table)
+        self._known |= learned  # of all layers: it may have been interrupted, or out of memory
 
     def _prepared(self, graph: AtomicGraph) -> "_Prepared":
         """Return the list of a graph, and the memory to compute with."""

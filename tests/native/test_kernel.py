@@ -12,6 +12,7 @@ from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import StructureError
 from tdncalc.geometry.graph import batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.native.tables import RadialTables
 from tdncalc.potential import Potential
 from tests.structures import NAMES, structure
 from tests.test_novelty import some_novelty
@@ -231,6 +232,25 @@ def test_prepared_lists_last_as_long_as_their_graphs(trio):
     assert len(prepared) == before + 2
     del graph, graphs
     assert len(prepared) == before
+
+
+def test_a_kernel_that_was_interrupted_as_it_met_an_element_computes(bundled, monkeypatch):
+    atoms = structure("water")
+    expected = bundled.get_forces(atoms)
+    other = copy.deepcopy(bundled)
+    other.reset()
+    with monkeypatch.context() as patch:
+        layer = RadialTables.layer
+
+        def interrupted(tables, index, pairs):
+            if index > 0:
+                raise KeyboardInterrupt
+            return layer(tables, index, pairs)
+
+        patch.setattr(RadialTables, "layer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            other.get_forces(atoms)
+    np.testing.assert_array_equal(other.get_forces(atoms), expected)
 
 
 @pytest.mark.parametrize("name", ["positions", "cell"])
