@@ -261,11 +261,11 @@ class NativeNetwork:
 
 
 class _Handle:
-    """An object of the library, freed with this one."""
+    """An object of the library, freed with this one; not as Python exits: threads may compute."""
 
     def __init__(self, address: int, free: Callable[[int], None]) -> None:
         self._as_parameter_ = c_void_p(address)
-        weakref.finalize(self, free, address)
+        weakref.finalize(self, free, address).atexit = False
 
 
 _Prepared: TypeAlias = tuple[_Handle, _Handle]

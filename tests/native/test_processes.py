@@ -55,6 +55,28 @@ resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 print("same", abs(big.get_potential_energy() / 9 - energy) < 1e-3)
 """
 
+_DAEMON = """
+import threading
+for _ in range(3):
+    more = atoms.copy()
+    more.positions[:, 0] += 20.0 + atoms.positions[:, 0].max()
+    atoms += more
+atoms.get_forces()
+begun = threading.Event()
+class Steps(type(calculator)):
+    def calculate(self, *args):
+        begun.set()
+        super().calculate(*args)
+calculator.__class__ = Steps
+def run():
+    while True:
+        atoms.positions[0, 0] += 1e-4
+        atoms.get_forces()
+threading.Thread(target=run, daemon=True).start()
+begun.wait()
+print("end")
+"""
+
 
 def run(text: str) -> str:
     done = subprocess.run(
@@ -73,6 +95,10 @@ def run(text: str) -> str:
 
 def test_a_forked_child_computes_and_lets_go() -> None:
     assert run(_FORK) == "child 0\n"
+
+
+def test_a_process_ends_while_a_thread_computes() -> None:
+    assert run(_DAEMON) == "end\n"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
