@@ -31,6 +31,7 @@ Candidates: TypeAlias = tuple[NDArray[np.int32], _Shifts]
 # arithmetic, that of `_within`, decides.
 _MARGIN = 1e-6
 _MAX_BINS = 1e5  # of vesin's search grid
+_MAX_CELLS = 2**29  # between an atom and its cell: shifts have 32 bits
 _NONE: Candidates = np.empty((2, 0), dtype=np.int32), np.empty((0, 3), dtype=np.int16)
 _FEW = 64  # atoms without periods: all pairs are measured sooner than a tree is built
 
@@ -183,8 +184,11 @@ def _search(positions: _Floats, cell: _Floats, pbc: _Bools, cutoff: float) -> Ca
     if pbc.any():
         box = complete_cell(cell, pbc)
         _require_searchable(positions, box, pbc, reach)
+        cells = _cells(positions, box, pbc)
         search = NeighborList(cutoff=reach, full_list=False, n_threads=1)
-        pairs, shift = search.compute(positions, box, pbc, "PS", copy=False)
+        pairs, shift = search.compute(positions - cells @ box, box, pbc, "PS", copy=False)
+        if cells.any():
+            shift = shift + (cells[pairs[:, 0]] - cells[pairs[:, 1]])
     else:
         search = cKDTree(positions)
         pairs = search.query_pairs(reach, output_type="ndarray")
@@ -211,6 +215,17 @@ def _require_searchable(positions: _Floats, box: _Floats, pbc: _Bools, reach: fl
             "the structure is too long and thin to search for neighbors; "
             "make the cell smaller, or remove atoms that are far away"
         )
+
+
+def _cells(positions: _Floats, box: _Floats, pbc: _Bools) -> _Ints:
+    """Find the cell that each atom is in, (N, 3), where vesin would not find it soon.
+
+    Where all directions are periodic it wraps atoms itself; else its time grows as their distances.
+    """
+    cells = np.floor(positions @ np.linalg.inv(box)) * pbc
+    if np.abs(cells).max(initial=0.0) > _MAX_CELLS:
+        raise StructureError("an atom is very far outside the cell; wrap the positions into it")
+    return cells.astype(np.int64) * (not pbc.all())
 
 
 def _both_ways(pairs: _Indices, shift: _Shifts) -> Candidates:

@@ -49,7 +49,10 @@ class Build:
 
     def ready(self) -> bool:
         """Tell whether the library can be loaded."""
-        return self.library.exists()
+        try:
+            return self.library.exists()
+        except OSError:  # its folder may be another user's
+            return False
 
     def start(self) -> str | None:
         """Begin to compile, unless someone does; return why that is impossible, or None."""
@@ -58,9 +61,9 @@ class Build:
         compiler = find_compiler()
         if compiler is None:
             return "there is no C++ compiler; install one, or the package ziglang"
-        if (log := self._log(compiler)).exists():
-            return f"it did not compile here, see {log}"
         try:
+            if (log := self._log(compiler)).exists():
+                return f"it did not compile here, see {log}"
             self._launch(compiler)
         except (OSError, subprocess.SubprocessError) as error:
             return f"{self.library.parent} cannot be used ({error})"
@@ -139,8 +142,8 @@ def cache_folder() -> Path:
     if own := os.environ.get(CACHE_VARIABLE):
         return Path(own)
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tdncalc"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tdncalc"
+        return _home() / "Library" / "Caches" / "tdncalc"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "tdncalc"
 
 
 def find_compiler() -> tuple[str, ...] | None:
@@ -151,6 +154,14 @@ def find_compiler() -> tuple[str, ...] | None:
         if found := shutil.which(name):
             return (found,)
     return (sys.executable, "-m", "ziglang", "c++") if find_spec("ziglang") else None
+
+
+def _home() -> Path:
+    """Return the user's folder; for one who has none, as in some containers, no folder."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def _machine() -> str:

@@ -196,13 +196,14 @@ class NativeNetwork:
         scalars = torch.empty(n_atoms, self._width, dtype=_F4) if descriptors else None
         nearest = torch.empty(n_atoms, dtype=_F8)
         novelties = None if distance is None else torch.empty(n_atoms, dtype=_F8)
+        positions, cell = graph.positions.contiguous(), graph.cell.contiguous()  # while it computes
         failed = self._library.tdn_compute(
             self._model,
             memory,
             pairs,
             _place(species),
-            graph.positions.contiguous().data_ptr(),
-            graph.cell.contiguous().data_ptr(),
+            _place(positions),
+            _place(cell),
             torch.get_num_threads(),
             _place(energies),
             _place(gradient),
@@ -222,12 +223,14 @@ class NativeNetwork:
         new = [(a, b) for a in elements for b in elements if (a, b) not in self._known]
         if not new:
             return
+        learned: dict[tuple[int, int], list[NDArray[np.float32]]] = {pair: [] for pair in new}
         for layer in range(self._n_layers):
             tables = self._tables.layer(layer, new)
             for (source, target), table in zip(new, tables, strict=True):
                 place = source * self._n_elements + target
                 self._library.tdn_set_radial(self._model, layer, place, _address(table))
-                self._known.setdefault((source, target), []).append(table)
+                learned[source, target].append(table)
+        self._known |= learned  # of all layers: it may have been interrupted, or out of memory
 
     def _prepared(self, graph: AtomicGraph) -> "_Prepared":
         """Return the list of a graph, and the memory to compute with."""
@@ -258,11 +261,11 @@ class NativeNetwork:
 
 
 class _Handle:
-    """An object of the library, freed with this one."""
+    """An object of the library, freed with this one; not as Python exits: threads may compute."""
 
     def __init__(self, address: int, free: Callable[[int], None]) -> None:
         self._as_parameter_ = c_void_p(address)
-        weakref.finalize(self, free, address)
+        weakref.finalize(self, free, address).atexit = False
 
 
 _Prepared: TypeAlias = tuple[_Handle, _Handle]

@@ -20,7 +20,7 @@ Iterations = Callable[[Tensor, tuple[float, float, float], int], Tensor]
 
 
 def compiled_iterations() -> Iterations | None:
-    """Return a function that takes matrices through the iterations; None without a compiler.
+    """Return a function that takes matrices through the iterations; None where there is none.
 
     Of wide matrices x (…, n_in, n_out) in float32 on the CPU, with norms of 1 or less, coefficients
     a, b, c and a number of iterations it returns what x ← a x + (b x xᵀ + c (x xᵀ)²) x, repeated,
@@ -30,7 +30,11 @@ def compiled_iterations() -> Iterations | None:
     if (obstacle := build.start()) or not build.wait():
         logger.info("PyTorch orthogonalizes: %s", obstacle or "the kernel did not compile")
         return None
-    function = ctypes.CDLL(str(build.library)).tdn_orthogonalize
+    try:
+        function = ctypes.CDLL(str(build.library)).tdn_orthogonalize
+    except OSError as error:
+        logger.info("PyTorch orthogonalizes: %s", error)
+        return None
     function.restype = None
     function.argtypes = [*[c_int] * 4, *[c_float] * 3, c_void_p]
 

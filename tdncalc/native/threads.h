@@ -7,13 +7,16 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <vector>
 
 // Runs chunks of a job on the caller and on as many helpers as asked for. A helper that is late does
 // not delay anyone: what counts is that all chunks are done. No thread spins for longer than SPINS.
+// A chunk that finds no memory does not keep others from their work; then it is the caller who is told.
 class Pool {
     // What the helpers see.
     struct Shared {
@@ -22,6 +25,7 @@ class Pool {
         std::condition_variable wake;
         std::atomic<uint64_t> state{0};  // generation and number of chunks not yet taken
         std::atomic<int> unfinished{0};
+        std::atomic<bool> failed{false};
         std::function<void(int, int)> job;
         std::atomic<bool> stopping{false};
 
@@ -29,7 +33,11 @@ class Pool {
             uint64_t now = state.load(std::memory_order_acquire);
             while (uint32_t(now) > 0)
                 if (state.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel)) {
-                    job(int(uint32_t(now)) - 1, worker);
+                    try {
+                        job(int(uint32_t(now)) - 1, worker);
+                    } catch (const std::bad_alloc&) {
+                        failed = true;
+                    }
                     unfinished.fetch_sub(1, std::memory_order_acq_rel);
                     return true;
                 }
@@ -57,6 +65,16 @@ class Pool {
         if (process_ == getpid()) return;
         shared_ = new Shared;
         process_ = getpid();
+    }
+
+    // As many helpers as asked for, or as the system gives.
+    void hire(int threads) {
+        Shared& all = *shared_;
+        try {
+            for (int worker = int(all.helpers.size()) + 1; worker < threads; ++worker)
+                all.helpers.emplace_back([&all, worker] { all.help(worker); });
+        } catch (const std::exception&) {  // it gives no more of them
+        }
     }
 
   public:
@@ -88,10 +106,10 @@ class Pool {
             return;
         }
         forget_of_parent();
+        hire(threads);
         Shared& all = *shared_;
-        for (int worker = int(all.helpers.size()) + 1; worker < threads; ++worker)
-            all.helpers.emplace_back([&all, worker] { all.help(worker); });
         all.job = job;
+        all.failed = false;
         all.unfinished.store(chunks);
         {
             std::lock_guard<std::mutex> lock(all.mutex);
@@ -103,5 +121,6 @@ class Pool {
         }
         for (int n = 0; all.unfinished.load(std::memory_order_acquire) > 0; ++n)
             if (n > SPINS) std::this_thread::yield();
+        if (all.failed) throw std::bad_alloc();
     }
 };

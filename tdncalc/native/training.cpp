@@ -315,14 +315,24 @@ template <class Job>
 static void share(Training& t, int threads, const Job& job) {
     while (int(t.works.size()) < threads) t.works.push_back(std::make_unique<Work>());
     // a thread's share is fixed, and so is the order of its sums
+    std::atomic<bool> failed{false};
     auto part = [&](int n) {
-        for (size_t g = n; g < t.n_groups; g += threads) job(*t.groups[g], *t.works[n]);
+        try {
+            for (size_t g = n; g < t.n_groups; g += threads) job(*t.groups[g], *t.works[n]);
+        } catch (const std::bad_alloc&) {
+            failed = true;
+        }
     };
-    if (threads == 1) return part(0);
     std::vector<std::thread> helpers;
-    for (int n = 1; n < threads; ++n) helpers.emplace_back(part, n);
+    helpers.reserve(threads);
+    try {
+        for (int n = 1; n < threads; ++n) helpers.emplace_back(part, n);
+    } catch (const std::exception&) {  // the system gives no more of them
+    }
     part(0);
+    for (int n = int(helpers.size()) + 1; n < threads; ++n) part(n);
     for (auto& helper : helpers) helper.join();
+    if (failed) throw std::bad_alloc();
 }
 
 extern "C" {

@@ -167,7 +167,11 @@ def training_kernel(network: TDN) -> TrainedNetwork | None:
     if (obstacle := build.start()) or not build.wait():
         logger.info("no kernel for training: %s", obstacle or "it did not compile")
         return None
-    return TrainedNetwork(network, build.library)
+    try:
+        return TrainedNetwork(network, build.library)
+    except OSError as error:
+        logger.info("no kernel for training: %s", error)
+        return None
 
 
 def _obstacle(network: TDN) -> str | None:

@@ -1,5 +1,7 @@
 """Neighbor lists against ASE's, in every periodicity, and the skin against none."""
 
+import time
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -137,6 +139,20 @@ def test_translation_far_from_the_origin_keeps_the_edges(pbc):
     assert as_set(of(atoms, 5.0)) == as_set(before)
 
 
+@pytest.mark.parametrize("pbc", PERIODICITIES[1:], ids=str)
+def test_atoms_far_outside_a_skewed_cell_have_their_neighbors_soon(pbc):
+    rng = np.random.default_rng(5)
+    cell = np.array([[9.7, -3.8, -1.5], [-1.3, 6.6, 5.1], [6.5, -2.7, 12.9]])
+    positions = rng.random((47, 3)) @ cell
+    (source, target), shift = neighbor_list(positions, cell, pbc, 2.5)
+    cells = rng.integers(-50, 51, (47, 3)) * pbc
+    began = time.monotonic()
+    moved = neighbor_list(positions + cells @ cell, cell, pbc, 2.5)
+    assert time.monotonic() - began < 0.2
+    expected = (source, target), shift - cells[source] + cells[target]
+    assert as_set(moved) == as_set(expected)
+
+
 def test_lost_atom_far_from_a_molecule_is_no_trouble():
     atoms = structure("aspirin")
     expected = as_set(of(atoms, 5.0))
@@ -162,8 +178,9 @@ def test_order_is_the_same_where_the_sorting_key_would_overflow():
         (Atoms("H", cell=[1, 1, 0], pbc=True), "no extent"),
         (Atoms("H", cell=[3, 3, 1e7], pbc=True), "too long and thin"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 1e8]], cell=[3, 3, 3], pbc=(1, 1, 0)), "too long and thin"),
+        (Atoms("H2", [[0, 0, 0], [0, 0, 1e12]], cell=[3, 3, 3], pbc=True), "outside the cell"),
     ],
-    ids=["NaN", "infinite", "flat", "long cell", "far atom"],
+    ids=["NaN", "infinite", "flat", "long cell", "far atom", "far outside"],
 )
 def test_what_cannot_be_searched_is_refused(atoms, culprit):
     with pytest.raises(StructureError, match=culprit):

@@ -10,6 +10,8 @@ import torch
 from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import OptionError
 from tdncalc.native import build, choice
+from tdncalc.native.orthogonal import compiled_iterations
+from tdncalc.native.training import training_kernel
 from tests.structures import structure
 
 
@@ -119,6 +121,13 @@ def test_damaged_library_leaves_pytorch(make_potential, empty_cache, tmp_path, m
         make_potential(torch.float32, evaluation="compiled")
 
 
+def test_damaged_library_leaves_pytorch_to_train(make_network, empty_cache, tmp_path, monkeypatch):
+    compiler_that(tmp_path, monkeypatch, 'for last; do :; done; echo nonsense > "$last"')
+    assert compiled_iterations() is None
+    assert training_kernel(make_network().float()) is None
+    assert len(list(empty_cache.glob("*.so"))) == 2
+
+
 def test_machine_without_a_compiler_computes(make_potential, empty_cache, monkeypatch):
     monkeypatch.setattr(build, "find_compiler", lambda: None)
     potential = make_potential(torch.float32)
@@ -129,6 +138,26 @@ def test_machine_without_a_compiler_computes(make_potential, empty_cache, monkey
 
 def test_unwritable_cache_leaves_pytorch(make_potential, empty_cache):
     empty_cache.write_text("a file")
+    potential = make_potential(torch.float32)
+    potential.compute(potential.graph(structure("water")))
+    assert "cannot be used" in potential.choice.reason
+
+
+def test_cache_that_cannot_be_looked_into_leaves_pytorch(make_potential, empty_cache, monkeypatch):
+    empty_cache.mkdir()
+    monkeypatch.setenv("TDNCALC_CACHE", str(empty_cache / ("long" * 100)))  # as if not permitted
+    potential = make_potential(torch.float32)
+    potential.compute(potential.graph(structure("water")))
+    assert "cannot be used" in potential.choice.reason
+
+
+def test_user_without_a_home_computes(make_potential, empty_cache, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(build.Path, "home", no_home)
+    for name in ("TDNCALC_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     potential = make_potential(torch.float32)
     potential.compute(potential.graph(structure("water")))
     assert "cannot be used" in potential.choice.reason

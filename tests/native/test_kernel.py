@@ -12,6 +12,7 @@ from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import StructureError
 from tdncalc.geometry.graph import batch_graphs, edge_vectors, make_graph
 from tdncalc.geometry.neighbors import neighbor_list
+from tdncalc.native.tables import RadialTables
 from tdncalc.potential import Potential
 from tests.structures import NAMES, structure
 from tests.test_novelty import some_novelty
@@ -231,6 +232,36 @@ def test_prepared_lists_last_as_long_as_their_graphs(trio):
     assert len(prepared) == before + 2
     del graph, graphs
     assert len(prepared) == before
+
+
+def test_a_kernel_that_was_interrupted_as_it_met_an_element_computes(bundled, monkeypatch):
+    atoms = structure("water")
+    expected = bundled.get_forces(atoms)
+    other = copy.deepcopy(bundled)
+    other.reset()
+    with monkeypatch.context() as patch:
+        layer = RadialTables.layer
+
+        def interrupted(tables, index, pairs):
+            if index > 0:
+                raise KeyboardInterrupt
+            return layer(tables, index, pairs)
+
+        patch.setattr(RadialTables, "layer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            other.get_forces(atoms)
+    np.testing.assert_array_equal(other.get_forces(atoms), expected)
+
+
+@pytest.mark.parametrize("name", ["positions", "cell"])
+def test_arrays_may_lie_in_memory_as_they_like(trio, name):
+    graph = trio.kernel.graph(structure("organic box"))
+    transposed = getattr(graph, name).mT.contiguous().mT
+    assert not transposed.is_contiguous()
+    moved = dataclasses.replace(graph, **{name: transposed})
+    expected, found = (trio.kernel.compute(g, stress=True) for g in (graph, moved))
+    for quantity in ("energies", "forces", "strain_gradient"):
+        assert torch.equal(getattr(found, quantity), getattr(expected, quantity))
 
 
 def test_structures_together_are_structures_alone(trio):

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="limits memory as Linux does"
+)
 _BEGIN = """
 import faulthandler
 import os
@@ -55,6 +58,57 @@ resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 print("same", abs(big.get_potential_energy() / 9 - energy) < 1e-3)
 """
 
+_DAEMON = """
+import threading
+for _ in range(3):
+    more = atoms.copy()
+    more.positions[:, 0] += 20.0 + atoms.positions[:, 0].max()
+    atoms += more
+atoms.get_forces()
+begun = threading.Event()
+class Steps(type(calculator)):
+    def calculate(self, *args):
+        begun.set()
+        super().calculate(*args)
+calculator.__class__ = Steps
+def run():
+    while True:
+        atoms.positions[0, 0] += 1e-4
+        atoms.get_forces()
+threading.Thread(target=run, daemon=True).start()
+begun.wait()
+print("end")
+"""
+
+_LIMIT = """
+def limit():
+    torch.get_num_threads = lambda: 4  # of the kernel; PyTorch's own would end the process
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    room = 7 * 2**20  # less than the stack of a thread
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, resource.RLIM_INFINITY))
+"""
+_FEW_THREADS = """
+expected = atoms.get_forces()
+calculator.reset()
+limit()
+print("same", abs(atoms.get_forces() - expected).max() == 0)
+"""
+_TRAINING = """
+from tdncalc.native.training import training_kernel
+torch.set_num_threads(1)
+network = calculator.potential.network
+kernel = training_kernel(network)
+elements = torch.zeros(120, dtype=torch.int64)
+edges = torch.arange(120).unflatten(0, (60, 2)).T
+edges = torch.cat([edges, edges.flip(0)], dim=1)
+edges = edges[:, edges[1].argsort()]
+vectors = torch.where(edges[0] < edges[1], 1.0, -1.0)[:, None] * torch.ones(3)
+_, expected = kernel(elements, edges, vectors)
+limit()
+_, found = kernel(elements, edges, vectors)
+print("same", torch.equal(found, expected))
+"""
+
 
 def run(text: str) -> str:
     done = subprocess.run(
@@ -75,6 +129,16 @@ def test_a_forked_child_computes_and_lets_go() -> None:
     assert run(_FORK) == "child 0\n"
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+def test_a_process_ends_while_a_thread_computes() -> None:
+    assert run(_DAEMON) == "end\n"
+
+
+@linux
+@pytest.mark.parametrize("text", [_FEW_THREADS, _TRAINING])
+def test_kernels_compute_where_the_system_gives_no_more_threads(text: str) -> None:
+    assert run(_LIMIT + text) == "same True\n"
+
+
+@linux
 def test_the_kernel_computes_after_it_had_no_memory() -> None:
     assert run(_MEMORY).endswith("same True\n")
