@@ -4,6 +4,8 @@ A molecule keeps them if no bond is ever longer than 1.5 times the sum of its co
 the last structure, relaxed, has the bonds of the first.
 
     python md_drugs.py TEST.npz [--model organic] [--picoseconds 50] [--timestep 0.5]
+
+Two processes share the work with `--molecules 10` and `--molecules 10 --skip 10`.
 """
 
 import argparse
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("shard", type=Path)
     parser.add_argument("--model", default="organic")
     parser.add_argument("--molecules", type=int, default=20)
+    parser.add_argument("--skip", type=int, default=0, help="so many molecules before them")
     parser.add_argument("--picoseconds", type=float, default=50.0)
     parser.add_argument("--timestep", type=float, default=0.5, help="fs")
     options = parser.parse_args()
@@ -44,7 +47,7 @@ def main() -> None:
         seed=1,
     )
     kept = []
-    for atoms in drugs(options.shard)[: options.molecules]:
+    for atoms in drugs(options.shard)[options.skip :][: options.molecules]:
         start = relax(atoms, calculator=calculator).atoms
         result, frames = run(start, calculator, settings)
         stretch = longest(frames, bonds(start))

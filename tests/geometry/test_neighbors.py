@@ -145,10 +145,10 @@ def test_atoms_far_outside_a_skewed_cell_have_their_neighbors_soon(pbc):
     cell = np.array([[9.7, -3.8, -1.5], [-1.3, 6.6, 5.1], [6.5, -2.7, 12.9]])
     positions = rng.random((47, 3)) @ cell
     (source, target), shift = neighbor_list(positions, cell, pbc, 2.5)
-    cells = rng.integers(-50, 51, (47, 3)) * pbc
+    cells = rng.integers(-300, 301, (47, 3)) * pbc
     began = time.monotonic()
     moved = neighbor_list(positions + cells @ cell, cell, pbc, 2.5)
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 5  # of the order of a millisecond, or else of a minute
     expected = (source, target), shift - cells[source] + cells[target]
     assert as_set(moved) == as_set(expected)
 
