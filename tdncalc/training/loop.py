@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tdncalc.training.data import (
     GraphDataset,
     make_batch,
 )
+from tdncalc.training.folder import taken
 from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import make_optimizer
 from tdncalc.training.preparation import check_known, load_data, make_network, warn_of_unseen
@@ -91,7 +93,8 @@ def train(
     DataError, ConfigError
         The data cannot be read or do not fit the model, or training led nowhere.
     CheckpointError
-        The folder holds a run and ``resume`` is false, or that run is damaged or another one.
+        The folder holds a run and ``resume`` is false, or that run is damaged or another one, or
+        another training is at work there.
     OutputError
         The folder cannot be written.
     """
@@ -104,8 +107,9 @@ def train(
             )
         with joined(torch.device(device)) as processes:
             run = _Run(config, run_dir, processes)
-            run.start()
-            return run.go(observer, stop or (lambda: False))
+            with taken(run_dir) if processes.first else nullcontext():
+                run.start()
+                return run.go(observer, stop or (lambda: False))
     except OSError as error:
         if isinstance(error, TDNError):
             raise
@@ -161,7 +165,6 @@ class _Run:
         )
 
     def start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         if load_state(self.folder, self.state, self.fingerprint):
             logger.info("resumed at step %d", self.state.step)
 
