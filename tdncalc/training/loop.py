@@ -26,7 +26,13 @@ from tdncalc.training.data import (
 from tdncalc.training.folder import taken
 from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import make_optimizer
-from tdncalc.training.preparation import check_known, load_data, make_network, warn_of_unseen
+from tdncalc.training.preparation import (
+    check_known,
+    load_data,
+    make_network,
+    warn_of_shared,
+    warn_of_unseen,
+)
 from tdncalc.training.processes import Processes, joined
 from tdncalc.training.progress import Meter, Progress
 from tdncalc.training.record import fingerprint, model_card
@@ -136,6 +142,7 @@ class _Run:
         check_known(valid_frames, network)
         if processes.first:
             warn_of_unseen(train_frames, network, config.start)
+            warn_of_shared(train_frames, valid_frames)
         self.network = network.to(device)
         levels = Levels(self.level_fit.free).to(device) if len(names) > 1 else None
         trained = [network, levels] if levels else [network]
