@@ -169,6 +169,8 @@ class TrainConfig:
     def data_root(self) -> Path:
         """Return the folder that relative data paths start from."""
         root = os.environ.get(DATA_ROOT_VARIABLE) or self.data.root
+        if root.startswith("~/"):
+            return Path(root).expanduser()
         return self.folder / root if root else self.folder
 
 

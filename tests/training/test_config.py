@@ -7,6 +7,7 @@ import yaml
 
 from tdncalc.errors import ConfigError
 from tdncalc.training.config import OptimizerConfig, load_config
+from tdncalc.training.reading import paths_of
 from tdncalc.training.schedule import energy_weight, learning_rate
 
 
@@ -40,6 +41,17 @@ def test_the_environment_names_the_data_root(
 ) -> None:
     monkeypatch.setenv("TDNCALC_DATA", "/somewhere")
     assert load_config(config_file).data_root() == Path("/somewhere")
+
+
+def test_a_data_root_may_lie_in_the_home_folder(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TDNCALC_DATA", raising=False)
+    config = load_config(change(config_file, "data", "root", "~/sets"))
+    assert config.data_root() == tmp_path / "sets"
+    (tmp_path / "a.xyz").touch()
+    assert paths_of("~/a.xyz", config.data_root()) == [tmp_path / "a.xyz"]
 
 
 def test_data_paths_start_from_the_configuration_without_a_root(config_file: Path) -> None:
