@@ -37,7 +37,7 @@ def parse_config(name: str, settings: dict[str, Any]) -> NetworkConfig:
     ConfigError
         There is no such architecture, or a setting is unknown or impossible.
     """
-    if name not in ARCHITECTURES:
+    if name not in tuple(ARCHITECTURES):  # a list from a file has no hash
         allowed = ", ".join(ARCHITECTURES)
         raise ConfigError(f"architecture {name!r} is not known; allowed: {allowed}")
     return ARCHITECTURES[name].from_dict(settings)

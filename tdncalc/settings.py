@@ -17,9 +17,11 @@ _KINDS = {int: "an integer", bool: "true or false", float: "a number", str: "a t
 
 
 def mapping(value: object, name: str) -> dict[str, Any]:
-    """Return a copy of a mapping; a ConfigError for anything else."""
+    """Return a copy of a mapping with texts as keys; a ConfigError for anything else."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{name} must be a mapping of settings, got {type(value).__name__}")
+    if others := [key for key in value if not isinstance(key, str)]:
+        raise ConfigError(f"{name}: setting {others[0]!r} has no text as its name")
     return dict(value)
 
 

@@ -169,6 +169,8 @@ class TrainConfig:
     def data_root(self) -> Path:
         """Return the folder that relative data paths start from."""
         root = os.environ.get(DATA_ROOT_VARIABLE) or self.data.root
+        if root.startswith("~/"):
+            return Path(root).expanduser()
         return self.folder / root if root else self.folder
 
 
@@ -233,7 +235,7 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
 def _check_optimizer(optimizer: OptimizerConfig) -> None:
     above_zero(optimizer, _POSITIVE, "optimizer")
     for name in _NOT_NEGATIVE:
-        if not getattr(optimizer, name) >= 0:
+        if not 0 <= getattr(optimizer, name) < float("inf"):
             raise ConfigError(
                 f"optimizer: {name} is {getattr(optimizer, name)}, but must be 0 or more"
             )
@@ -247,18 +249,18 @@ def _check_optimizer(optimizer: OptimizerConfig) -> None:
 def _listed(value: object, key: str) -> object:
     """Bring the sets of files, which may be one file, a list or named lists, to named tuples."""
     if key == "replay":
-        return _listed({key: value}, "train")[key]  # type: ignore[index]
+        return _files(value, key)
     if key not in ("train", "valid"):
         return value
     sets = value if isinstance(value, Mapping) else {"": value}
-    listed = {
-        str(name): tuple(files) if isinstance(files, list) else (files,)
-        for name, files in sets.items()
-    }
-    for name, files in listed.items():
-        if not files or not all(isinstance(file, str) for file in files):
-            raise ConfigError(f"data: {key} {name} must be file names, got {value!r}")
-    return listed
+    return {str(name): _files(files, f"{key} {name}".strip()) for name, files in sets.items()}
+
+
+def _files(value: object, name: str) -> tuple[str, ...]:
+    files = tuple(value) if isinstance(value, list) else (value,)
+    if not files or not all(isinstance(file, str) for file in files):
+        raise ConfigError(f"data: {name} must be file names, got {value!r}")
+    return files
 
 
 def _check_sets(data: DataConfig) -> None:

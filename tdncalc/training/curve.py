@@ -26,9 +26,13 @@ def write_curve(folder: Path, rows: Sequence[dict[str, float]]) -> None:
         columns = dict.fromkeys(column for row in rows for column in row)
         writer = csv.DictWriter(file, fieldnames=list(columns))
         writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
+        writer.writerows({key: _written(value) for key, value in row.items()} for row in rows)
     os.replace(temporary, folder / "log.csv")
     _draw(rows).savefig(folder / "learning_curve.png", dpi=120)
+
+
+def _written(value: float) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _draw(rows: Sequence[dict[str, float]]) -> Figure:
@@ -36,10 +40,13 @@ def _draw(rows: Sequence[dict[str, float]]) -> Figure:
     FigureCanvasAgg(figure)
     for axes, (column, label) in zip(figure.subplots(1, 2), _PANELS, strict=True):
         steps = [row["step"] for row in rows]
-        for part, style in (("train", "C7-"), ("valid", "C0.-")):
-            axes.plot(steps, [row[f"{part}_{column}"] for row in rows], style, label=part)
-        axes.set(xlabel="step", ylabel=label, yscale="log")
-        _label_plainly(axes)
+        drawn = {part: [row[f"{part}_{column}"] for row in rows] for part in ("train", "valid")}
+        for (part, errors), style in zip(drawn.items(), ("C7-", "C0.-"), strict=True):
+            axes.plot(steps, errors, style, label=part)
+        axes.set(xlabel="step", ylabel=label)
+        if any(error > 0 for errors in drawn.values() for error in errors):  # not so at rest
+            axes.set_yscale("log")
+            _label_plainly(axes)
         axes.grid(which="both", alpha=0.3)
         axes.legend()
     return figure

@@ -14,7 +14,7 @@ from tdncalc.architectures import Network
 from tdncalc.errors import DataError
 from tdncalc.training.frames import Floats, Frames, join
 from tdncalc.training.packed import is_packed, open_packed, pack
-from tdncalc.training.reading import read
+from tdncalc.training.reading import paths_of, read
 from tdncalc.training.step import Batch
 
 __all__ = [
@@ -78,7 +78,7 @@ def pack_sets(
     unchanged since, is taken as it is.
     """
     files = [
-        [name, source, *_stamp(root / source.partition("#")[0])]
+        [name, source, *_stamps(source.partition("#")[0], root)]
         for name, sources in sets.items()
         for source in sources
     ]
@@ -99,9 +99,15 @@ def _parts(
             yield replace(part, level=np.full(len(part), levels.index(name)))
 
 
-def _stamp(path: Path) -> list[int]:
-    """Return what tells a changed file from an unchanged one; nothing of a pattern of names."""
-    return [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else []
+def _stamps(name: str, root: Path) -> list[int]:
+    """Return what tells a source that has changed from an unchanged one, of each of its files."""
+    files = [
+        file
+        for path in paths_of(name, root)
+        for file in (sorted(path.glob("[!.]*")) if path.is_dir() else [path])
+        if file.name != "lock.mdb"  # of LMDB, which readers write
+    ]
+    return [stamp for file in files for stamp in (file.stat().st_size, file.stat().st_mtime_ns)]
 
 
 def _listed(sets: Mapping[str, Iterable[str]]) -> str:

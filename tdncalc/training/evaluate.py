@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tdncalc.errors import DataError, OptionError
 from tdncalc.potential import Potential
+from tdncalc.structures.checks import check_elements
 from tdncalc.training.data import load_frames
 from tdncalc.training.error_plot import draw_errors
 from tdncalc.training.frames import Floats, Frames
@@ -125,7 +126,10 @@ def evaluate_frames(
     ------
     DataError
         Reference energies are to be fitted and there are no more structures than elements.
+    StructureError
+        A structure has an element that the model does not know.
     """
+    _check_known(potential, frames)
     errors = _Errors(*_predict(potential, frames, observer))
     fitted: dict[str, Any] = {}
     if fit_references:
@@ -161,6 +165,16 @@ def at_level_of_model(potential: Potential, frames: Frames, level: str) -> Frame
         )
     counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in levels[level]])
     return replace(frames, energy=frames.energy - counts @ list(levels[level].values()))
+
+
+def _check_known(potential: Potential, frames: Frames) -> None:
+    """Refuse a structure with an element that the model does not know, before all are computed."""
+    known = [ase.data.atomic_numbers[symbol] for symbol in potential.elements]
+    unknown = np.flatnonzero(~np.isin(frames.numbers, known))
+    if len(unknown):
+        index = int(np.searchsorted(frames.starts, unknown[0], side="right")) - 1
+        label = f"structure {index} of those to evaluate"
+        check_elements(frames.atoms(index).numbers, potential.elements, potential.name, label)
 
 
 def _without_references(frames: Frames, errors: Floats) -> tuple[dict[str, float], Floats]:

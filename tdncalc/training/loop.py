@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,16 @@ from tdncalc.training.data import (
     GraphDataset,
     make_batch,
 )
+from tdncalc.training.folder import taken
 from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import make_optimizer
-from tdncalc.training.preparation import check_known, load_data, make_network, warn_of_unseen
+from tdncalc.training.preparation import (
+    check_known,
+    load_data,
+    make_network,
+    warn_of_shared,
+    warn_of_unseen,
+)
 from tdncalc.training.processes import Processes, joined
 from tdncalc.training.progress import Meter, Progress
 from tdncalc.training.record import fingerprint, model_card
@@ -91,7 +99,8 @@ def train(
     DataError, ConfigError
         The data cannot be read or do not fit the model, or training led nowhere.
     CheckpointError
-        The folder holds a run and ``resume`` is false, or that run is damaged or another one.
+        The folder holds a run and ``resume`` is false, or that run is damaged or another one, or
+        another training is at work there.
     OutputError
         The folder cannot be written.
     """
@@ -104,8 +113,9 @@ def train(
             )
         with joined(torch.device(device)) as processes:
             run = _Run(config, run_dir, processes)
-            run.start()
-            return run.go(observer, stop or (lambda: False))
+            with taken(run_dir) if processes.first else nullcontext():
+                run.start()
+                return run.go(observer, stop or (lambda: False))
     except OSError as error:
         if isinstance(error, TDNError):
             raise
@@ -132,6 +142,7 @@ class _Run:
         check_known(valid_frames, network)
         if processes.first:
             warn_of_unseen(train_frames, network, config.start)
+            warn_of_shared(train_frames, valid_frames)
         self.network = network.to(device)
         levels = Levels(self.level_fit.free).to(device) if len(names) > 1 else None
         trained = [network, levels] if levels else [network]
@@ -161,7 +172,6 @@ class _Run:
         )
 
     def start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         if load_state(self.folder, self.state, self.fingerprint):
             logger.info("resumed at step %d", self.state.step)
 

@@ -37,6 +37,7 @@ _STRUCTURES = 40_000
 _ATOMS = 20_000  # of an element that are kept for the fit
 _STEPS = 60
 _FLAT = 1e-6  # of the largest variance: rounding in float32 hides smaller ones
+_ROUNDED = 1e-10  # of the mean square of the features: a smaller variance is rounding
 _TINY = 1e-8  # (eV/Å)²
 _FEWEST = 2  # atoms of an element that have a spread
 _ABSENT = 1000.0  # the novelty of an element with fewer
@@ -204,20 +205,27 @@ def _shape(sample: _Sample, seed: int) -> _Shape:
         return _Shape(np.zeros((n_features, RANK)), np.zeros(n_features), None)
     centre = sample.features.mean(0)
     variance, vectors = np.linalg.eigh(np.cov(sample.features.T))
-    largest = max(variance[-1], _FLAT * (sample.features**2).mean(), _TINY)  # equal ones have none
-    whiten = vectors / np.sqrt(variance.clip(0) + _FLAT * largest)
-    weights = _likeliest(((sample.features - centre) @ whiten) ** 2, sample.squares)
+    square = (sample.features**2).mean()
+    largest = max(variance[-1], _FLAT * square, _TINY)  # equal ones have none
+    whiten = vectors / np.sqrt(variance.clip(0) + max(_FLAT * largest, _ROUNDED * square))
+    squares = ((sample.features - centre) @ whiten) ** 2
+    weights = _likeliest(squares * (variance > _ROUNDED * square), sample.squares)
     axes = _reduced(whiten * np.sqrt(weights[:-1]), seed)
     return _Shape(axes, centre, float(weights[-1]))
 
 
 def _likeliest(squares: Floats, errors: Floats) -> Floats:
-    """Return the weights (F + 1,) of squared coordinates (n, F) and of 1 in the variance (n,)."""
+    """Return the weights (F + 1,) of squared coordinates (n, F) and of 1 in the variance (n,).
+
+    Of a coordinate that is 0 in all of them the errors tell nothing: it keeps its first weight.
+    """
     terms = np.concatenate([squares, np.ones((len(squares), 1))], axis=1)
     weights = np.full(terms.shape[1], errors.mean() / terms.shape[1])
     for _ in range(_STEPS):
         variance = terms @ weights
-        weights = weights * np.sqrt((errors / variance**2) @ terms / ((1 / variance) @ terms))
+        found, expected = (errors / variance**2) @ terms, (1 / variance) @ terms
+        ones = np.ones_like(weights)
+        weights = weights * np.sqrt(np.divide(found, expected, out=ones, where=expected > 0))
     return np.asarray(weights)
 
 
@@ -231,8 +239,10 @@ def _reduced(axes: Floats, seed: int) -> Floats:
 
 
 def _weighted_quantile(values: list[Floats], weights: list[float]) -> float:
-    """Return the quantile of values of which those in a list have a weight each."""
+    """Return the quantile of values of which those in a list have a weight each; 1 of none."""
     flat = np.concatenate(values)
+    if not len(flat):  # no element has a spread, all novelties are that of an absent one
+        return 1.0
     weight = np.repeat(weights, [len(v) for v in values])
     order = np.argsort(flat)
     below = np.cumsum(weight[order]) / weight.sum()

@@ -33,6 +33,7 @@ __all__ = [
     "load_data",
     "make_network",
     "set_shortest_distances",
+    "warn_of_shared",
     "warn_of_unseen",
 ]
 
@@ -62,12 +63,6 @@ def load_data(config: TrainConfig, folder: Path, processes: Processes) -> tuple[
             processes.wait()
     else:
         train_frames = load_sets(data.train_sets(), names, root)
-    size = config.optimizer.batch_size
-    if processes.size > 1 and len(train_frames) < size * processes.size:
-        raise ConfigError(
-            f"{len(train_frames)} structures are too few for {processes.size} processes with "
-            f"{size} each; take smaller batches"
-        )
     if config.optimizer.stress_weight and not any(
         block.has_stress().any() for block in train_frames.blocks()
     ):
@@ -76,6 +71,12 @@ def load_data(config: TrainConfig, folder: Path, processes: Processes) -> tuple[
         train_frames, valid_frames = _held_out(config, train_frames)
     else:
         valid_frames = load_sets(data.valid, names, root)
+    size = config.optimizer.batch_size
+    if processes.size > 1 and len(train_frames) < size * processes.size:
+        raise ConfigError(
+            f"{len(train_frames)} structures are too few for {processes.size} processes with "
+            f"{size} each; take smaller batches"
+        )
     return train_frames, valid_frames.evenly(data.valid_limit)
 
 
@@ -234,6 +235,29 @@ def warn_of_unseen(frames: Frames, network: Network, start: str) -> None:
             "take out of model: elements what the data do not hold",
             " ".join(unseen),
         )
+
+
+def warn_of_shared(train_frames: Frames, valid_frames: Frames) -> None:
+    """Warn of structures to validate on that are also learned from."""
+    held_out = {_place(valid_frames, index) for index in range(len(valid_frames))}
+    shared = set()
+    for block in train_frames.blocks():
+        alike = np.flatnonzero(np.isin(block.energy, valid_frames.energy))
+        shared |= held_out.intersection(_place(block, int(index)) for index in alike)
+    if shared:
+        logger.warning(
+            "%d of %d structures to validate on are among those to train on: their errors say "
+            "nothing of other structures",
+            len(shared),
+            len(held_out),
+        )
+
+
+def _place(frames: Frames, index: int) -> tuple[bytes, ...]:
+    """Return a structure's atomic numbers, positions and cell."""
+    part = slice(frames.starts[index], frames.starts[index + 1])
+    numbers = frames.numbers[part].astype(np.uint8)
+    return numbers.tobytes(), frames.positions[part].tobytes(), frames.cell[index].tobytes()
 
 
 def _held(frames: Frames) -> set[str]:

@@ -18,9 +18,14 @@ def learning_rate(options: OptimizerConfig, step: int) -> float:
 
 
 def energy_weight(options: OptimizerConfig, step: int) -> float:
-    """Return the weight of the energy error at a step: it moves while the learning rate falls."""
+    """Return the weight of the energy error at a step: it moves while the learning rate falls.
+
+    By a factor that is the same in each step; from or to 0, by a difference that is.
+    """
     fall = _fall(options, step)
     start, end = options.energy_weight, options.final_energy_weight
+    if not (start and end):
+        return (1 - fall) * start + fall * end
     return math.exp((1 - fall) * math.log(start) + fall * math.log(end))
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import yaml
 
 from tdncalc.errors import ConfigError
 from tdncalc.training.config import OptimizerConfig, load_config
+from tdncalc.training.reading import paths_of
 from tdncalc.training.schedule import energy_weight, learning_rate
 
 
@@ -41,6 +43,17 @@ def test_the_environment_names_the_data_root(
     assert load_config(config_file).data_root() == Path("/somewhere")
 
 
+def test_a_data_root_may_lie_in_the_home_folder(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TDNCALC_DATA", raising=False)
+    config = load_config(change(config_file, "data", "root", "~/sets"))
+    assert config.data_root() == tmp_path / "sets"
+    (tmp_path / "a.xyz").touch()
+    assert paths_of("~/a.xyz", config.data_root()) == [tmp_path / "a.xyz"]
+
+
 def test_data_paths_start_from_the_configuration_without_a_root(config_file: Path) -> None:
     change(config_file, "data", "root", "")
     assert load_config(config_file).data_root() == config_file.parent
@@ -50,6 +63,9 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
     ("section", "key", "value", "message"),
     [
         ("", "colour", "red", "unknown setting 'colour'; allowed: from, name, model"),
+        ("", 1, "red", "the file: setting 1 has no text as its name"),
+        ("model", True, "red", "model: setting True has no text as its name"),
+        ("", "architecture", ["tdn"], r"architecture \['tdn'\] is not known; allowed: tdn"),
         ("", "start", "organic", "unknown setting 'start'; allowed: from, "),
         ("optimizer", "stepps", 3, "optimizer: unknown setting 'stepps'"),
         ("optimizer", "steps", "many", "optimizer: steps is 'many', but must be an integer"),
@@ -60,6 +76,7 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
         ("optimizer", "ema_decay", 1.5, "ema_decay is 1.5, but must lie in 0 to 1"),
         ("optimizer", "seed", -1, "seed is -1, but must be 0 or more"),
         ("optimizer", "method", "sgd", "method is 'sgd'; allowed: muon, adam"),
+        ("optimizer", "stress_weight", float("inf"), "stress_weight is inf, but must be 0 or more"),
         ("optimizer", "clip_norm", 0, "clip_norm is 0.0, but must be above 0"),
         ("model", "layers", 3, "model: unknown setting 'layers'; allowed: elements, cutoff"),
         ("model", "channels", 0, "model: channels is 0, but must be above 0"),
@@ -93,6 +110,7 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
         ("", "card", "PBE", "card must be a mapping"),
         ("data", "valid_limit", 0, "data: valid_limit is 0, but must be above 0"),
         ("data", "train", {"dft": [1]}, "train dft must be file names"),
+        ("data", "replay", [], r"data: replay must be file names, got \[\]"),
         ("data", "valid", {"dft": ["a"]}, "valid set 'dft' is not one of those to train on"),
     ],
 )
@@ -128,3 +146,10 @@ def test_the_energy_weight_moves_while_the_learning_rate_falls() -> None:
     assert energy_weight(options, 400) == pytest.approx(2.0)
     assert energy_weight(options, 750) == pytest.approx(4.0)
     assert energy_weight(options, 1000) == pytest.approx(8.0)
+
+
+def test_the_energy_weight_moves_from_and_to_zero() -> None:
+    options = OptimizerConfig(steps=1000, decay=0.5, energy_weight=0.0, final_energy_weight=8.0)
+    assert [energy_weight(options, step) for step in (400, 750, 1000)] == [0.0, 4.0, 8.0]
+    none = replace(options, final_energy_weight=0.0)
+    assert [energy_weight(none, step) for step in (0, 750, 1000)] == [0.0, 0.0, 0.0]

@@ -7,7 +7,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from tdncalc.checkpoint import load_model, save_model
-from tdncalc.errors import DataError, OptionError, OutputError
+from tdncalc.errors import DataError, OptionError, OutputError, StructureError
 from tdncalc.potential import Potential
 from tdncalc.tdn import TDN
 from tdncalc.training import evaluate as module
@@ -55,6 +55,15 @@ def test_known_errors_are_reported_in_their_units(potential: Potential, frames: 
     assert report["energy_MAE_meV_per_atom"] == pytest.approx(2)
     assert report["energy_RMSE_meV_per_atom"] == pytest.approx(2)
     assert report["forces_MAE_meV_per_A"] == pytest.approx(50)
+
+
+def test_an_element_that_the_model_lacks_is_named_with_its_structure(
+    potential: Potential, frames: Frames
+) -> None:
+    many = frames.take([*range(24)] * 4)
+    many.numbers[many.starts[80] + 1] = 47
+    with pytest.raises(StructureError, match=r"^structure 80 of those .*: element Ag \(atom 1\)"):
+        evaluate_frames(potential, many)
 
 
 def test_a_stress_that_a_model_cannot_have_is_passed_over(

@@ -2,6 +2,7 @@ import csv
 import errno
 import math
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -187,6 +188,20 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(config_file: Path, tmp_pat
     train(config, run_dir=tmp_path / "run")
     with pytest.raises(CheckpointError, match="holds a run; go on with it by --resume"):
         train(config, run_dir=tmp_path / "run")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there no training is kept out")
+def test_one_training_at_a_time_writes_a_folder(config_file: Path, tmp_path: Path) -> None:
+    config, refused = with_steps(load_config(config_file), 3), []
+
+    def begin_another(_now: Progress) -> None:
+        with pytest.raises(CheckpointError, match="another training is at work there"):
+            train(config, run_dir=tmp_path / "run", resume=True)
+        refused.append(True)
+
+    train(config, run_dir=tmp_path / "run", observer=begin_another)
+    assert len(refused) == 3
+    train(with_steps(config, 4), run_dir=tmp_path / "run", resume=True)  # when it has ended
 
 
 def test_a_run_of_another_configuration_is_not_resumed(config_file: Path, tmp_path: Path) -> None:

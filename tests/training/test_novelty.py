@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,32 @@ def test_an_element_that_the_data_lack_is_as_new_as_can_be(folder, frames):
     gold_free = frames.take([i for i in range(24) if 79 not in frames.atoms(i).numbers])
     calibrate(folder, gold_free, None, device="cpu")
     (one,) = load_model(folder, device="cpu").evaluate([bulk("Au")])
+    assert one["novelty"] == pytest.approx(1000)
+
+
+def test_equal_atoms_are_known_and_others_are_new(folder, frames):
+    gold_free = [i for i in range(24) if 79 not in frames.atoms(i).numbers]
+    equal = frames.take([gold_free[0]] * 3)  # to the last bit, as of a perfect crystal
+    equal.positions[:] = np.tile(bulk("Cu", cubic=True).positions, (3, 1))
+    equal.cell[:], equal.pbc[:] = bulk("Cu", cubic=True).cell.array, True
+    calibrate(folder, equal, equal, device="cpu")
+    shaken = equal.atoms(0)
+    shaken.rattle(0.1, seed=0)
+    known, new = load_model(folder, device="cpu").evaluate([equal.atoms(0), shaken])
+    assert known["novelty"] <= 1 + 1e-4
+    assert new["novelty"] > 1
+
+
+def test_atoms_without_a_second_of_their_element_end_no_run(folder, frames):
+    alone = frames.take([0])
+    alone.numbers[:] = 29
+    alone = replace(
+        alone,
+        starts=np.array([0, 1]),
+        **{name: getattr(alone, name)[:1] for name in ("numbers", "positions", "forces")},
+    )
+    calibrate(folder, alone, alone, device="cpu")
+    (one,) = load_model(folder, device="cpu").evaluate([alone.atoms(0)])
     assert one["novelty"] == pytest.approx(1000)
 
 

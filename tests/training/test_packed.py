@@ -61,6 +61,22 @@ def test_files_are_converted_once_and_again_when_they_change(
     assert len(pack_sets(SETS, ["a", "b"], tmp_path, tmp_path / "p")) == 48
 
 
+def test_files_of_a_pattern_or_folder_are_converted_again_when_they_change(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "set-1.extxyz", tmp_path / "set-2.extxyz"
+    first.write_bytes((data_folder / "all.extxyz").read_bytes())
+    sets = {"": ["set-*.extxyz"]}
+    assert len(pack_sets(sets, [""], tmp_path, tmp_path / "p")) == 24
+    second.write_bytes(first.read_bytes())
+    assert len(pack_sets(sets, [""], tmp_path, tmp_path / "p")) == 48
+    of_folder = {"": ["p"]}
+    assert len(pack_sets(of_folder, [""], tmp_path, tmp_path / "again")) == 48
+    second.write_bytes(2 * first.read_bytes())
+    pack_sets(sets, [""], tmp_path, tmp_path / "p")
+    assert len(pack_sets(of_folder, [""], tmp_path, tmp_path / "again")) == 72
+
+
 def test_a_packed_folder_is_a_source_itself(data_folder: Path, tmp_path: Path) -> None:
     pack_sets(SETS, ["a", "b"], data_folder, tmp_path / "p")
     assert len(load_frames(["p"], tmp_path)) == 24

@@ -20,6 +20,7 @@ from tdncalc.training.preparation import (
     load_data,
     make_network,
     set_shortest_distances,
+    warn_of_shared,
 )
 from tdncalc.training.processes import Processes
 from tdncalc.training.scaling import limit_gathered
@@ -103,6 +104,25 @@ def test_a_fraction_is_held_out_of_the_sets_but_not_of_what_is_replayed(data_fol
 def test_what_is_too_few_to_hold_any_out_is_told(data_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"24 structures are too few to hold out 0\.99 of them"):
         held_out(data_folder, 0.99)
+
+
+def test_structures_that_are_learned_from_and_held_out_are_warned_of(
+    frames: Frames, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_shared(frames.take(range(10)), frames.take(range(10, 24)))
+    assert not caplog.messages
+    other = frames.take([3, 4, 20])
+    other.positions[0] += 0.01  # the energy of another structure is no sign of the same
+    warn_of_shared(frames.take(range(10)), other)
+    (line,) = caplog.messages
+    assert line.startswith("1 of 3 structures to validate on are among those to train on")
+
+
+def test_processes_need_a_batch_each_of_what_is_not_held_out(data_folder: Path) -> None:
+    data = DataConfig(train={"": ("all.extxyz",)}, valid_fraction=0.5, root=str(data_folder))
+    config = TrainConfig("held", {}, data, OptimizerConfig(steps=1, batch_size=8))
+    with pytest.raises(ConfigError, match="12 structures are too few for 2 processes with 8 each"):
+        load_data(config, data_folder, Processes(0, 2, torch.device("cpu")))
 
 
 def test_average_neighbors_counts_periodic_images(frames: Frames) -> None:

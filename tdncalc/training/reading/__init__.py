@@ -1,5 +1,5 @@
 """Readers of labeled structures, one module a format."""
 
-from tdncalc.training.reading.choice import read
+from tdncalc.training.reading.choice import paths_of, read
 
-__all__ = ["read"]
+__all__ = ["paths_of", "read"]

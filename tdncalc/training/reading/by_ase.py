@@ -53,7 +53,8 @@ def _frames(path: Path) -> Iterator[Atoms]:
 def _labeled(atoms: Atoms, label: str) -> Structure:
     energy, forces = _label(atoms, "energy"), _label(atoms, "forces")
     if energy is None or forces is None:
-        like = [key for key in (*atoms.info, *atoms.arrays) if "energ" in key or "forc" in key]
+        keys = dict.fromkeys((*_results(atoms), *atoms.info, *atoms.arrays))
+        like = [key for key in keys if "energ" in key or "forc" in key]
         raise DataError(
             f"{label}: a structure to learn from needs energy and forces, or REF_energy and "
             f"REF_forces; it has {', '.join(like) or 'nothing that is called alike'}"
@@ -73,12 +74,15 @@ def _labeled(atoms: Atoms, label: str) -> Structure:
 
 def _label(atoms: Atoms, name: str) -> Floats | None:
     """Return what a structure says of itself under a name, or under the one that MACE gives it."""
-    results = atoms.calc.results if atoms.calc is not None else {}
-    for place in (results, atoms.info, atoms.arrays):
+    for place in (_results(atoms), atoms.info, atoms.arrays):
         for key in (name, f"REF_{name}"):
             if place.get(key) is not None:
                 return np.asarray(place[key], dtype=np.float64)
     return None
+
+
+def _results(atoms: Atoms) -> dict[str, Any]:
+    return {} if atoms.calc is None else atoms.calc.results
 
 
 def _stress(atoms: Atoms) -> Floats | None:

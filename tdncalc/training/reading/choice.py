@@ -13,7 +13,7 @@ from tdncalc.training.frames import Frames, Structure, gather
 from tdncalc.training.packed import is_packed, open_packed
 from tdncalc.training.reading import by_ase, hdf5, lmdb_files, shards
 
-__all__ = ["read"]
+__all__ = ["paths_of", "read"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _AT_ONCE = 1000
@@ -49,7 +49,7 @@ def read(source: str, root: Path) -> Iterator[Frames]:
     name, _, condition = source.partition("#")
     wanted = _conditions(condition, source)
     found = False
-    for path in _paths(name, root):
+    for path in paths_of(name, root):
         done = 0
         for part in _parts(path, wanted):
             _check(part, path, done)
@@ -139,7 +139,16 @@ def _coincide(part: Frames) -> NDArray[np.bool_]:
     return found
 
 
-def _paths(name: str, root: Path) -> list[Path]:
+def paths_of(name: str, root: Path) -> list[Path]:
+    """Return the files, or folders of data, that a name or a pattern of names means.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    if name.startswith("~/"):
+        name = str(Path(name).expanduser())
     if _GLOB & set(name):
         base = Path(name) if Path(name).is_absolute() else root / name
         found = sorted(Path(base.anchor or ".").glob(str(base.relative_to(base.anchor or "."))))

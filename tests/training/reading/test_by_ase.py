@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import write
 
@@ -80,6 +81,14 @@ def test_labels_of_other_names_are_named(tmp_path: Path, labeled: list[Atoms]) -
     (tmp_path / "a.xyz").write_text(as_text(labeled[0], **labels(labeled[0], "dft_")))
     with pytest.raises(DataError, match=r"or REF_energy and REF_forces; it has dft_energy, dft_f"):
         load_frames(["a.xyz"], tmp_path)
+
+
+def test_a_label_that_stands_alone_is_named(tmp_path: Path, labeled: list[Atoms]) -> None:
+    alone = labeled[0].copy()
+    alone.calc = SinglePointCalculator(alone, energy=1.0)
+    write(tmp_path / "a.extxyz", alone)
+    with pytest.raises(DataError, match=r"a\.extxyz@0: .* it has energy$"):
+        load_frames(["a.extxyz"], tmp_path)
 
 
 def test_what_nothing_can_be_learned_from_is_named_with_its_file(
