@@ -13,8 +13,9 @@ import ase.io
 
 from tdncalc.cli.done import Done
 from tdncalc.cli.failures import warn
-from tdncalc.cli.outputs import as_json
+from tdncalc.cli.outputs import as_json, writable
 from tdncalc.errors import CheckpointError, OptionError, OutputError
+from tdncalc.structures.extxyz import storable
 from tdncalc.structures.losses import what_is_lost
 
 if TYPE_CHECKING:
@@ -94,15 +95,12 @@ class RelaxStream:
 
     def append(self, atoms: "Atoms", record: dict[str, Any]) -> None:
         """Add a relaxed structure and what is to be said of it."""
-        text = io.StringIO()
         atoms.info["input"] = record["input"]
-        ase.io.write(text, atoms, format="extxyz")
-        if lost := what_is_lost("extxyz", atoms):
-            name = self.paths[0].name
-            warn(f"{record['input']}: {name} has no place for {', '.join(lost)}")
+        frame = as_extxyz(atoms)
+        tell_losses(self.paths[0], record["input"], atoms)
         structures, table = self._files
         with writing(self.paths[0]):
-            structures.write(text.getvalue().encode())
+            structures.write(frame)
             structures.flush()
         record = record | self._model | {"relaxed_bytes": structures.tell()}
         with writing(self.paths[1]):
@@ -144,6 +142,19 @@ def _parse(path: Path, line: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a table that can be resumed ({error!r})") from error
     return record
+
+
+def as_extxyz(atoms: "Atoms") -> bytes:
+    """Write a structure as a frame of an extxyz file."""
+    text = io.StringIO()
+    ase.io.write(text, storable(atoms), format="extxyz")
+    return writable(text.getvalue()).encode()
+
+
+def tell_losses(path: Path, label: str, atoms: "Atoms") -> None:
+    """Warn of what an extxyz file has no place for."""
+    if lost := what_is_lost("extxyz", atoms):
+        warn(f"{label}: {path.name} has no place for {', '.join(lost)}")
 
 
 def open_at(path: Path, size: int) -> BinaryIO:
