@@ -84,6 +84,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait make small systems ten times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] if args is None else args
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         _escape_unknown_letters(stream)
     console = Console(command_line=shlex.join(["tdn", *arguments]))
@@ -99,6 +100,13 @@ def main(args: Sequence[str] | None = None) -> int:
         finally:
             logger.removeHandler(warnings_shown)
     return int(code or ExitCode.DONE)
+
+
+def _replace_closed_streams() -> None:
+    """Open what the shell has closed (``2>&-``); a file of results would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the process ends
 
 
 def _escape_unknown_letters(stream: TextIO) -> None:
