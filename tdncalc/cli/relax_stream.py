@@ -14,9 +14,11 @@ import ase.io
 from tdncalc.cli.done import Done
 from tdncalc.cli.failures import warn
 from tdncalc.cli.outputs import as_json, writable
-from tdncalc.errors import CheckpointError, OptionError, OutputError
+from tdncalc.errors import CheckpointError, OptionError
 from tdncalc.structures.extxyz import storable
 from tdncalc.structures.losses import what_is_lost
+from tdncalc.workflows.claim import claim
+from tdncalc.workflows.traj_file import writing
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -158,23 +160,11 @@ def tell_losses(path: Path, label: str, atoms: "Atoms") -> None:
 
 
 def open_at(path: Path, size: int) -> BinaryIO:
-    """Open a file to append behind its first bytes; what follows them is cut off."""
-    file = path.open("ab")
+    """Claim a file to append behind its first bytes; what follows them is cut off."""
+    file = claim(path)
     if file.tell() < size:
         file.close()
         raise CheckpointError(f"{path} is shorter than its table says; put it back, or start anew")
     os.truncate(path, size)
     file.seek(0, os.SEEK_END)
     return file
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file in what goes wrong with writing to it."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another "
-            "folder, then resume"
-        ) from error
