@@ -1,5 +1,7 @@
 """Where the energies of structures go: the table, a file of structures, and the rows for JSON."""
 
+import contextlib
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,7 +11,7 @@ from ase import Atoms, units
 
 from tdncalc import structures
 from tdncalc.cli.energy_stream import EnergyStream
-from tdncalc.cli.failures import warn_of_novelty
+from tdncalc.cli.failures import heard_or_not, warn_of_novelty
 from tdncalc.cli.options import OutputOptions, ReportOptions
 from tdncalc.workflows.subject import with_results
 
@@ -66,7 +68,10 @@ class EnergyResults:
         if self._as_json:
             self.rows.append(row)
         else:
-            _print(row, header=self.n_done == 0)
+            # With -o the table is not the only place of the results.
+            kept = self._output.output is not None
+            with heard_or_not(sys.stdout) if kept else contextlib.nullcontext():
+                _print(row, header=self.n_done == 0)
         self.n_done += 1
         atoms = with_results(source.atoms.copy(), results)
         warn_of_novelty(source.label, atoms)

@@ -1,18 +1,18 @@
 """Energies of many structures, appended to an extxyz file as they are computed."""
 
 import contextlib
-import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import ase.io
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 
 from tdncalc.cli.done import Done, digest
-from tdncalc.cli.relax_stream import open_at, writing
+from tdncalc.cli.outputs import writable
+from tdncalc.cli.relax_stream import as_extxyz, open_at, tell_losses
 from tdncalc.errors import CheckpointError
+from tdncalc.workflows.traj_file import writing
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -52,17 +52,17 @@ class EnergyStream:
 
     def append(self, source: "Source", atoms: "Atoms") -> None:
         """Add a structure with its results."""
-        text = io.StringIO()
         atoms.info |= {
             "input": source.label,
             "input_digest": digest(source.atoms),
             "model_sha256": self._sha256,
         }
-        ase.io.write(text, atoms, format="extxyz")
+        frame = as_extxyz(atoms)
+        tell_losses(self._path, source.label, atoms)
         with writing(self._path):
             if self._file is None:
                 self._file = open_at(self._path, self._size)
-            self._file.write(text.getvalue().encode())
+            self._file.write(frame)
             self._file.flush()
 
     def close(self) -> None:
@@ -101,6 +101,7 @@ def _word(key: str, comment: str) -> str | None:
 
 def _as_read(label: str) -> str:
     """Return a label as it comes back from a comment: a name may look like a number."""
+    label = writable(" ".join(label.splitlines()))
     return str(key_val_str_to_dict(key_val_dict_to_str({"input": label}))["input"])
 
 

@@ -1,10 +1,12 @@
 """How ``tdn`` ends: its exit codes, and every failure told in one line."""
 
+import contextlib
 import enum
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -51,7 +53,7 @@ def fail(error: BaseException, *, verbose: bool) -> ExitCode:
         return ExitCode.USAGE
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has left (``tdn energy ... | head``): nobody is there to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return ExitCode.ERROR
     if verbose:
         traceback.print_exception(error)
@@ -62,12 +64,33 @@ def fail(error: BaseException, *, verbose: bool) -> ExitCode:
 
 def complain(message: str) -> None:
     """Write ``Error: message`` as one line on standard error."""
-    click.echo(f"Error: {one_line(message)}", err=True)
+    say(f"Error: {one_line(message)}")
 
 
 def warn(message: str) -> None:
     """Write ``Warning: message`` as one line on standard error."""
-    click.echo(f"Warning: {one_line(message)}", err=True)
+    say(f"Warning: {one_line(message)}")
+
+
+def say(message: str) -> None:
+    """Write a line on standard error, if somebody is there to read it."""
+    with heard_or_not(sys.stderr):
+        click.echo(message, err=True)
+
+
+@contextlib.contextmanager
+def heard_or_not(stream: TextIO) -> Iterator[None]:
+    """Go on in silence where a terminal was closed or a reader has left: no run ends of that."""
+    try:
+        yield
+    except OSError:
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send to nowhere what is written from now on, and what could not be."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def warn_of_novelty(label: str, atoms: "Atoms") -> None:

@@ -1,12 +1,14 @@
 """The command ``tdn`` itself: its commands, loaded when they are asked for, and its way out."""
 
 import importlib
+import io
 import logging
 import os
 import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -82,6 +84,9 @@ def main(args: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait make small systems ten times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] if args is None else args
+    _replace_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        _escape_unknown_letters(stream)
     console = Console(command_line=shlex.join(["tdn", *arguments]))
     logger, warnings_shown = logging.getLogger("tdncalc"), WarningLines(logging.WARNING)
     logger.addHandler(warnings_shown)
@@ -95,3 +100,16 @@ def main(args: Sequence[str] | None = None) -> int:
         finally:
             logger.removeHandler(warnings_shown)
     return int(code or ExitCode.DONE)
+
+
+def _replace_closed_streams() -> None:
+    """Open what the shell has closed (``2>&-``); a file of results would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the process ends
+
+
+def _escape_unknown_letters(stream: TextIO) -> None:
+    """Let a stream escape what its encoding has no letter for, where it would raise an error."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")

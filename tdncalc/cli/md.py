@@ -1,6 +1,7 @@
 """``tdn md``: molecular dynamics of one structure."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ def _run(job: _Job, options: ModelOptions) -> ExitCode:
     if job.output.output is not None:
         structures.write(job.output.output, result.atoms, overwrite=True)
     facts = {"command": "md", **model.facts(), **_record(job, result, files)}
-    if not (_had_ended(job, result) and summary.exists()):  # it says how the run was made
+    if not (_had_ended(job, result) and _tells_of(summary, result)):
         write_json(summary, facts)
     if job.run.plot:
         from tdncalc.workflows.run_plot import plot_md  # with it comes matplotlib
@@ -287,6 +288,16 @@ def _outcome(job: _Job, result: MDResult) -> str:
 def _had_ended(job: _Job, result: MDResult) -> bool:
     """Tell whether a run that was to go on had nothing left to do."""
     return result.reason == "done" and job.run.resume and result.ns_per_day == 0
+
+
+def _tells_of(summary: Path, result: MDResult) -> bool:
+    """Tell whether a summary says how a run that had ended was made; a kill may have come first."""
+    try:
+        known = json.loads(summary.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    ended = {"reason": result.reason, "steps": result.steps}
+    return isinstance(known, dict) and ended.items() <= known.items()
 
 
 def _code(result: MDResult) -> ExitCode:

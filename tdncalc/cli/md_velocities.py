@@ -1,8 +1,7 @@
 """What ``tdn md`` says of the velocities that a file has."""
 
-import click
-
 from tdncalc.cli import session
+from tdncalc.cli.failures import say
 from tdncalc.cli.options import ReportOptions
 from tdncalc.errors import OptionError
 from tdncalc.structures import Source
@@ -35,4 +34,4 @@ def tell(source: Source, settings: MDSettings, report: ReportOptions) -> None:
     with session.naming(source.label):
         kelvin = kept_temperature(source.atoms, settings)
     if kelvin is not None:
-        click.echo(f"velocities are those of {source.label}, {kelvin:.0f} K", err=True)
+        say(f"velocities are those of {source.label}, {kelvin:.0f} K")

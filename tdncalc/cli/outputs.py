@@ -114,7 +114,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(writable(text), encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -128,7 +128,13 @@ def print_json(value: dict[str, Any]) -> None:
 
 def as_json(value: dict[str, Any], *, indent: int | None = None) -> str:
     """Write an object as JSON, which has no NaN: what is not a finite number becomes null."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    return writable(text)  # JSON reads the escapes as what was there
+
+
+def writable(text: str) -> str:
+    """Escape what UTF-8 has no letter for: the bytes of a file's name in another encoding."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _require_writable(folder: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import click
 
+from tdncalc.cli.failures import heard_or_not, say
+
 _REDRAW_S = 0.1
 _LINE_S = 20.0
 
@@ -59,7 +61,8 @@ class Progress:
                 item_show_func=lambda text: text,
                 width=20,
             )
-            self._bar.__enter__()
+            with heard_or_not(sys.stderr):
+                self._bar.__enter__()
         return self
 
     def __exit__(
@@ -70,7 +73,8 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._draw(*self._newest)
-            self._bar.__exit__(kind, error, traceback)
+            with heard_or_not(sys.stderr):
+                self._bar.__exit__(kind, error, traceback)
 
     def show(self, done: int, text: str) -> None:
         """Show that ``done`` steps are done, if the last time is long enough ago."""
@@ -87,13 +91,14 @@ class Progress:
             self._draw(done, text)
             return
         of = "" if self._total is None else f"/{self._total}"
-        click.echo(f"{self._label}: {done}{of} {self._unit}  {text}", err=True)
+        say(f"{self._label}: {done}{of} {self._unit}  {text}")
 
     def _draw(self, done: int, text: str) -> None:
         # Not the bar's update, which draws nothing when no step was taken.
         self._bar.make_step(done - self._shown)
         self._bar.current_item = text
-        self._bar.render_progress()
+        with heard_or_not(sys.stderr):
+            self._bar.render_progress()
         self._shown = done
 
     def _speed(self, done: int, moment: float) -> str:

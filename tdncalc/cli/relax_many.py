@@ -11,7 +11,7 @@ import click
 from tdncalc.cli import session
 from tdncalc.cli.cluster import worker_model
 from tdncalc.cli.done import digest
-from tdncalc.cli.failures import ExitCode, named
+from tdncalc.cli.failures import ExitCode, heard_or_not, named
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.outputs import (
     as_json,
@@ -119,7 +119,8 @@ def _relax_into(stream: RelaxStream, job: Job, reader: Inputs, model: Session) -
             tell(source, outcome.result)
             progress.show(stream.n_done, f"{len(relaxing.taken)} at work")
             if not job.report.as_json:
-                click.echo(sentence(source, outcome.result))
+                with heard_or_not(sys.stdout):
+                    click.echo(sentence(source, outcome.result))
 
 
 def _relax_here(

@@ -13,9 +13,12 @@ import ase.io
 
 from tdncalc.cli.done import Done
 from tdncalc.cli.failures import warn
-from tdncalc.cli.outputs import as_json
-from tdncalc.errors import CheckpointError, OptionError, OutputError
+from tdncalc.cli.outputs import as_json, writable
+from tdncalc.errors import CheckpointError, OptionError
+from tdncalc.structures.extxyz import storable
 from tdncalc.structures.losses import what_is_lost
+from tdncalc.workflows.claim import claim
+from tdncalc.workflows.traj_file import writing
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -94,15 +97,12 @@ class RelaxStream:
 
     def append(self, atoms: "Atoms", record: dict[str, Any]) -> None:
         """Add a relaxed structure and what is to be said of it."""
-        text = io.StringIO()
         atoms.info["input"] = record["input"]
-        ase.io.write(text, atoms, format="extxyz")
-        if lost := what_is_lost("extxyz", atoms):
-            name = self.paths[0].name
-            warn(f"{record['input']}: {name} has no place for {', '.join(lost)}")
+        frame = as_extxyz(atoms)
+        tell_losses(self.paths[0], record["input"], atoms)
         structures, table = self._files
         with writing(self.paths[0]):
-            structures.write(text.getvalue().encode())
+            structures.write(frame)
             structures.flush()
         record = record | self._model | {"relaxed_bytes": structures.tell()}
         with writing(self.paths[1]):
@@ -146,24 +146,25 @@ def _parse(path: Path, line: bytes) -> dict[str, Any]:
     return record
 
 
+def as_extxyz(atoms: "Atoms") -> bytes:
+    """Write a structure as a frame of an extxyz file."""
+    text = io.StringIO()
+    ase.io.write(text, storable(atoms), format="extxyz")
+    return writable(text.getvalue()).encode()
+
+
+def tell_losses(path: Path, label: str, atoms: "Atoms") -> None:
+    """Warn of what an extxyz file has no place for."""
+    if lost := what_is_lost("extxyz", atoms):
+        warn(f"{label}: {path.name} has no place for {', '.join(lost)}")
+
+
 def open_at(path: Path, size: int) -> BinaryIO:
-    """Open a file to append behind its first bytes; what follows them is cut off."""
-    file = path.open("ab")
+    """Claim a file to append behind its first bytes; what follows them is cut off."""
+    file = claim(path)
     if file.tell() < size:
         file.close()
         raise CheckpointError(f"{path} is shorter than its table says; put it back, or start anew")
     os.truncate(path, size)
     file.seek(0, os.SEEK_END)
     return file
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file in what goes wrong with writing to it."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another "
-            "folder, then resume"
-        ) from error

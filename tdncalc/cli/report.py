@@ -46,7 +46,7 @@ def command(
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = build_page(found, created=now)
     write_text(path, page)
-    size = len(page.encode()) / 1e6
+    size = path.stat().st_size / 1e6
     names = [run.name for run in found]
     if report.as_json:
         print_json({"command": "report", "output": str(path), "runs": names, "megabytes": size})

@@ -1,6 +1,7 @@
 """What is measured of the frames themselves, where no table has it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from ase import Atoms, units
 from tdncalc.report.run import Floats, Kind
 
 
-def frame_columns(frames: list[Atoms], kind: Kind, summary: dict[str, Any]) -> dict[str, Floats]:
+def frame_columns(
+    frames: Sequence[Atoms], kind: Kind, summary: dict[str, Any]
+) -> dict[str, Floats]:
     """Measure every frame; a quantity that no frame has is left out.
 
     Returns

@@ -1,13 +1,15 @@
 """The files of a run, read into one object."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.io.trajectory import Trajectory
 
-from tdncalc.errors import OptionError
+from tdncalc.errors import OptionError, StructureError
 from tdncalc.report.finding import find_runs
 from tdncalc.report.measures import frame_columns
 from tdncalc.report.run import Floats, Run, RunPaths
@@ -46,9 +48,16 @@ def read_runs(specs: Sequence[str], *, max_frames: int = 2000) -> list[Run]:
 def _read(paths: RunPaths, max_frames: int) -> Run:
     if paths.kind == "many":
         return _read_many(paths)
-    frames, notes = [], []
+    with ExitStack() as opened:
+        return _read_one(paths, max_frames, opened)
+
+
+def _read_one(paths: RunPaths, max_frames: int, opened: ExitStack) -> Run:
+    frames: Sequence[Atoms] = []
+    notes = []
+    columns = {} if paths.table is None else read_columns(paths.table)
     if paths.frames is not None:
-        frames = list(read_frames(paths.frames, _ALL))
+        frames = _frames(paths.frames, opened if columns else None)
     else:
         notes.append("No trajectory was found, so that there is no structure to show.")
     if paths.kind == "frames" and _differ(frames):
@@ -57,15 +66,29 @@ def _read(paths: RunPaths, max_frames: int) -> Run:
     rows = _spread(len(frames), max_frames)
     if len(rows) < len(frames):
         notes.append(f"{len(rows)} of {len(frames)} frames are shown, evenly spaced.")
-    columns = {} if paths.table is None else read_columns(paths.table)
     if n_rows := len(next(iter(columns.values()), ())):
         if n_rows < len(frames):
             notes.append(f"The table ends with row {n_rows}; the frames behind it are not shown.")
         rows = [row for row in rows if row < n_rows]
     else:
         columns = frame_columns(frames, paths.kind, summary)
-    frames = [frames[row] for row in rows]
-    return Run(paths, paths.kind, frames, rows, columns, summary=summary, notes=notes)
+    shown = _pick(frames, rows, paths.frames)
+    return Run(paths, paths.kind, shown, rows, columns, summary=summary, notes=notes)
+
+
+def _frames(path: Path, opened: ExitStack | None) -> Sequence[Atoms]:
+    """Read frames; those of a trajectory that may stay open when they are asked for."""
+    if opened is None or path.suffix != ".traj":
+        return list(read_frames(path, _ALL))
+    begun = list(read_frames(path, slice(1)))  # tells what is wrong with a file as of any other
+    return opened.enter_context(Trajectory(str(path))) if begun else []
+
+
+def _pick(frames: Sequence[Atoms], rows: Sequence[int], path: Path | None) -> list[Atoms]:
+    try:
+        return [frames[row] for row in rows]
+    except Exception as error:  # of a parser, which may raise anything
+        raise StructureError(f"{path}: is perhaps truncated or damaged ({error})") from error
 
 
 def _summary(paths: RunPaths) -> dict[str, Any]:
@@ -96,10 +119,10 @@ def _read_many(paths: RunPaths) -> Run:
     return Run(paths, "many", frames[:n], records=records[:n], summary=summary, notes=notes)
 
 
-def _of_structures(paths: RunPaths, frames: list[Atoms]) -> Run:
+def _of_structures(paths: RunPaths, frames: Sequence[Atoms]) -> Run:
     """Take different structures of one file, such as `tdn energy -o` writes."""
     records = [_record(atoms, number, paths.frames) for number, atoms in enumerate(frames)]
-    return Run(paths, "many", frames, records=records)
+    return Run(paths, "many", list(frames), records=records)
 
 
 def _record(atoms: Atoms, number: int, path: Path | None) -> dict[str, Any]:

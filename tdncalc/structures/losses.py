@@ -6,6 +6,7 @@ from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixSc
 from ase.data import atomic_masses
 
 from tdncalc.errors import OutputError
+from tdncalc.structures.extxyz import unstorable
 
 __all__ = ["require_cell", "require_columns", "what_is_lost", "where_kept"]
 
@@ -71,12 +72,13 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
     lost = [what for what, there in has.items() if there and what not in keeps]
     if kind in _KEPT_CONSTRAINTS and not _all_kept(kind, atoms):
         lost.append(f"constraints other than {_KEPT_CONSTRAINTS[kind]}")
-    return lost
+    return lost + (unstorable(atoms) if kind == "extxyz" else [])
 
 
 def where_kept(atoms: Atoms) -> str:
     """Say, for the end of a sentence, which formats keep all that `atoms` has."""
-    return ".extxyz and .traj do" if _all_kept("extxyz", atoms) else ".traj does"
+    in_extxyz = _all_kept("extxyz", atoms) and not unstorable(atoms)
+    return ".extxyz and .traj do" if in_extxyz else ".traj does"
 
 
 def _all_kept(kind: str, atoms: Atoms) -> bool:

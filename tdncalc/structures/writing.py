@@ -11,6 +11,7 @@ import ase.io
 from ase import Atoms
 
 from tdncalc.errors import OutputError
+from tdncalc.structures.extxyz import storable
 from tdncalc.structures.formats import WRITABLE, output_format
 from tdncalc.structures.losses import require_cell, require_columns, what_is_lost, where_kept
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library, write_viewer
@@ -109,6 +110,8 @@ def _replace(target: Path, images: list[Atoms], kind: str, label: Path) -> None:
 
 def _as_kept(atoms: Atoms, kind: str) -> Atoms:
     """Return what a format keeps: CIF has lengths and angles, of right-handed vectors."""
+    if kind == "extxyz":
+        return storable(atoms)
     if kind != "cif" or atoms.cell.handedness > 0:
         return atoms
     turned: Atoms = atoms.copy()

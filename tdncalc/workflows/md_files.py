@@ -6,12 +6,13 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from ase import Atoms
 
 from tdncalc.errors import CheckpointError, OutputError
 from tdncalc.workflows import md_checkpoint, traj_file
+from tdncalc.workflows.claim import claim
 from tdncalc.workflows.md_checkpoint import Checkpoint
 from tdncalc.workflows.traj_file import writing
 
@@ -114,9 +115,12 @@ class RunFiles:
         self._description = description
         self._trajectory: traj_file.TrajectoryFile | None = None
         self._table: TextIO | None = None
+        self._claim: BinaryIO | None = None
 
     def close(self) -> None:
         """Close what is open."""
+        if self._claim is not None:
+            self._claim.close()
         if self._trajectory is not None:
             self._trajectory.close()
         if self._table is not None:
@@ -155,6 +159,8 @@ class RunFiles:
         for path in self._where.paths():
             if path.exists() and not self._where.overwrite:
                 raise OutputError(f"{path} exists; overwrite it, resume the run, or choose another")
+        if self._where.csv.exists():
+            self._claim = claim(self._where.csv)
         # The checkpoint comes first, so that from here on there is always one to resume from.
         md_checkpoint.previous(self._where.checkpoint).unlink(missing_ok=True)
         checkpoint.save(self._where.checkpoint)
@@ -167,10 +173,14 @@ class RunFiles:
         ------
         CheckpointError
             They are shorter than the checkpoint says.
+        OutputError
+            They cannot be written, or another run is writing to them.
         """
         if self._where is None:
             return
         trajectory, table = self._where.trajectory, self._where.csv
+        if self._claim is None:
+            self._claim = claim(table)
         traj_file.cut_back(trajectory, checkpoint.frames)
         _cut_table(table, checkpoint.table_bytes)
         self._trajectory = traj_file.TrajectoryFile(trajectory, self._description)

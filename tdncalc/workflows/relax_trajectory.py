@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc.errors import CheckpointError, OutputError
 from tdncalc.workflows import traj_file
+from tdncalc.workflows.claim import claim
 from tdncalc.workflows.constraints import described
 from tdncalc.workflows.subject import model_of, require_same_energy, require_same_model
 
@@ -47,21 +49,33 @@ class RelaxTrajectory:
         self._description = _description(problem)
         self._recorded: list[Atoms] = []
         self._file: traj_file.TrajectoryFile | None = None
-        if path is None:
+        self._claim: BinaryIO | None = None
+        if path is None or not path.exists():
             return
-        if resume:
-            self._recorded, recorded_as = traj_file.read_frames(path)
-            if self._recorded:
-                _require_same_relaxation(recorded_as, self._description, path)
-                # Whatever was half written when the run was killed goes.
-                traj_file.cut_back(path, len(self._recorded))
-        elif path.exists() and not overwrite:
+        if not (resume or overwrite):
             raise OutputError(f"{path} exists; overwrite it, resume from it, or choose another")
+        self._claim = claim(path)
+        if resume:
+            try:
+                self._take_up(path)
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Close what is open."""
         if self._file is not None:
             self._file.close()
+        if self._claim is not None:
+            self._claim.close()
+
+    def _take_up(self, path: Path) -> None:
+        """Read what an earlier run left."""
+        self._recorded, recorded_as = traj_file.read_frames(path)
+        if self._recorded:
+            _require_same_relaxation(recorded_as, self._description, path)
+            # Whatever was half written when the run was killed goes.
+            traj_file.cut_back(path, len(self._recorded))
 
     def has(self, step: int) -> bool:
         """Tell whether the file has that step."""
@@ -114,9 +128,11 @@ class RelaxTrajectory:
         self._file.write(frame())
 
     def _open(self, path: Path) -> traj_file.TrajectoryFile:
+        if self._claim is None:
+            self._claim = claim(path)
         if not self._recorded:
             with traj_file.writing(path):
-                path.unlink(missing_ok=True)
+                os.truncate(path, 0)
         return traj_file.TrajectoryFile(path, self._description)
 
 

@@ -1,13 +1,18 @@
 import resource
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from ase.build import bulk
+from ase.io import read, write
 
 import tdncalc
 from tdncalc.cli import session
 from tdncalc.cli.main import COMMANDS, main
 
+EMT_PROGRAM = Path(__file__).parent / "emt.py"
 HEAVY = {"torch", "ase", "numpy", "e3nn", "pymatgen", "scipy", "yaml"}
 
 
@@ -115,6 +120,23 @@ def test_reader_that_leaves_is_no_traceback(start, water):
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 1
+
+
+@pytest.mark.parametrize("command", ["energy", "relax"])
+def test_reader_that_leaves_takes_no_results_along(command, start):
+    write("all.extxyz", [bulk("Cu", cubic=True)] * 40)
+    process = start(command, "all.extxyz", "-o", "out.extxyz")
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    process.wait()
+    assert len(read("out.extxyz", ":")) == 40
+
+
+def test_closed_streams_are_no_error(copper):
+    command = [sys.executable, str(EMT_PROGRAM), "0", "md", copper, "--steps", "2"]
+    script = f"{shlex.join(command)} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
+    assert len(read("copper-md.traj", ":")) == 1
 
 
 def test_openmp_threads_wait_without_spinning(monkeypatch):

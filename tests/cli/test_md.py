@@ -198,3 +198,14 @@ def test_plot_is_drawn_and_of_a_finished_run_too(tdn, copper, files):
     assert tdn("md", copper, "--steps", "4", "--interval", "2", "--plot").code == 0
     assert "copper-md.png" in files()
     assert tdn("md", copper, "--steps", "4", "--interval", "2", "--plot", "--resume").code == 0
+
+
+def test_run_that_was_killed_before_its_summary_gets_one(tdn, copper, folder):
+    assert tdn("md", copper, "--steps", "4").code == 0
+    summary = folder / "copper-md.json"
+    known = json.loads(summary.read_text())
+    for left in (json.dumps(known | {"reason": "stopped", "steps": 2}), "{", "[]"):
+        summary.write_text(left)
+        assert "already done" in tdn("md", copper, "--steps", "4", "--resume").out
+        ended = json.loads(summary.read_text())
+        assert (ended["reason"], ended["steps"]) == ("done", 4)

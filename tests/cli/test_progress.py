@@ -3,6 +3,7 @@ import io
 import pytest
 
 from tdncalc.cli import progress
+from tdncalc.cli.failures import warn
 from tdncalc.cli.progress import Progress, duration
 
 
@@ -48,6 +49,24 @@ def test_lines_elsewhere_than_on_a_terminal(hasty, capsys):
     assert "steps/s" in last
     assert "ns/day" in last
     assert last.endswith("0 s left")
+
+
+def test_reader_that_leaves_ends_no_run(hasty, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(5, "Input/output error")
+
+        def fileno(self):
+            raise io.UnsupportedOperation("no file")
+
+    class ClosedTerminal(Gone):
+        def isatty(self):
+            return True
+
+    for stream in (Gone(), ClosedTerminal()):
+        monkeypatch.setattr("sys.stderr", stream)
+        run(2)
+        warn("nobody hears")
 
 
 def test_lines_come_now_and_then(capsys):

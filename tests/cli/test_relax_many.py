@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.constraints import FixBondLengths
 from ase.io import read, write
+
+from tdncalc.workflows.claim import claim
 
 
 @pytest.fixture
@@ -116,3 +118,18 @@ def test_an_input_that_has_changed_is_not_taken_as_done(run, molecules):
     outcome = run("relax", molecules, "--fmax", "1", "--resume")
     assert outcome.code == 1
     assert "all.extxyz@3 has changed since it was done in relaxed.extxyz" in outcome.err
+
+
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_files_of_a_run_at_work_are_left_alone(tdn, folder, option):
+    write("all.extxyz", [bulk("Cu", cubic=True)] * 3)
+    assert tdn("relax", "all.extxyz").code == 0
+    assert tdn("energy", "all.extxyz", "-o", "out.extxyz").code == 0
+    with claim(Path("relaxed.extxyz")), claim(Path("out.extxyz")):
+        before = [Path(name).read_bytes() for name in ("relaxed.extxyz", "out.extxyz")]
+        for command in (["relax"], ["energy", "-o", "out.extxyz"]):
+            outcome = tdn(*command, "all.extxyz", "all.extxyz@0", option)
+            assert outcome.code == 1
+            assert ": another run is writing to it; wait until it has ended" in outcome.err
+            assert "cannot be written" not in outcome.err
+        assert [Path(name).read_bytes() for name in ("relaxed.extxyz", "out.extxyz")] == before

@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk
 from ase.io import read, write
 
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 def wait_for(condition, seconds=60.0):
@@ -87,3 +87,24 @@ def test_second_signal_ends_at_once(start, copper):
     finish(process, signal.SIGTERM)
     assert process.returncode == 130
     assert time.monotonic() - began < 1.5
+
+
+def test_closed_terminal_that_is_told_of_twice_ends_a_run_with_a_checkpoint(start, copper):
+    process = start("md", copper, "--steps", "1000", "--interval", "1", seconds=0.3)
+    wait_for(lambda: size("copper-md.csv") > 0)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.1)
+    finish(process, signal.SIGHUP)
+    assert process.returncode == 130
+    assert '"reason": "stopped"' in Path("copper-md.json").read_text()
+
+
+def test_run_under_nohup_outlives_its_terminal(start, copper):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start("md", copper, "--steps", "20", "--interval", "1", seconds=0.05)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(lambda: size("copper-md.csv") > 0)
+    finish(process, signal.SIGHUP)
+    assert process.returncode == 0

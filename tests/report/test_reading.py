@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.io import read, write
+from ase.io.trajectory import TrajectoryReader
 
 from tdncalc.errors import OptionError, StructureError
 from tdncalc.report import read_runs
@@ -221,3 +222,29 @@ def test_the_structures_of_a_table_are_those_that_its_summary_names(tmp_path, mo
     Path("relax.json").write_text(json.dumps({"files": {"structures": "other.extxyz"}}))
     (run,) = read_runs(["."])
     assert run.paths.frames == Path("other.extxyz")
+
+
+def test_only_the_frames_that_are_shown_are_read(dynamics, monkeypatch):
+    read = []
+    get = TrajectoryReader.__getitem__
+
+    def note(reader, index):
+        read.append(index)
+        return get(reader, index)
+
+    stem = dynamics()
+    monkeypatch.setattr(TrajectoryReader, "__getitem__", note)
+    (run,) = read_runs([stem], max_frames=4)
+    assert run.rows == [0, 10, 19, 29]
+    assert len(read) <= 5
+    assert [float(atoms.get_potential_energy()) for atoms in run.frames] == pytest.approx(
+        run.columns["potential_eV"][run.rows], abs=1e-6
+    )
+
+
+def test_trajectory_cut_in_the_middle_is_named(dynamics):
+    stem = dynamics()
+    with Path(f"{stem}.traj").open("r+b") as file:
+        file.truncate(Path(file.name).stat().st_size // 2)
+    with pytest.raises(StructureError, match=rf"{stem}.traj: .*truncated or damaged"):
+        read_runs([stem])

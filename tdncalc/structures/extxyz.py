@@ -1,0 +1,77 @@
+"""What extxyz can hold: its lines are cut at blanks, and ASE's writer does not look."""
+
+import re
+import warnings
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.io.extxyz import SPECIAL_3_3_KEYS, key_val_dict_to_str, key_val_str_to_dict
+
+__all__ = ["storable", "unstorable"]
+
+# Words of the comment line that mean something to a reader.
+_RESERVED = {"Properties", "pbc", *SPECIAL_3_3_KEYS, *all_properties}
+_NAME = re.compile(r"[^\s:=\"'{}\[\]\\]+")
+_INT32 = np.iinfo(np.int32)  # readers take no larger integers
+
+
+def storable(atoms: Atoms) -> Atoms:
+    """Return a copy as extxyz can hold it.
+
+    Texts are on one line; what would make the file unreadable is left out.
+    """
+    kept: Atoms = atoms.copy()
+    kept.calc = atoms.calc
+    kept.info = {key: _on_one_line(value) for key, value in atoms.info.items()}
+    for key in [key for key, value in kept.info.items() if not _fits(key, value)]:
+        del kept.info[key]
+    for name in [name for name, array in kept.arrays.items() if not _has_columns(name, array)]:
+        del kept.arrays[name]
+    return kept
+
+
+def unstorable(atoms: Atoms) -> list[str]:
+    """Name what `storable` leaves out, but for empty texts."""
+    kept = storable(atoms)
+    lost = [key for key in atoms.info if key not in kept.info and not _is_empty(atoms.info[key])]
+    lost += [name for name in atoms.arrays if name not in kept.arrays]
+    return [repr(name) for name in lost]
+
+
+def _is_empty(value: Any) -> bool:  # noqa: ANN401 - whatever info holds
+    return isinstance(value, str) and not value.strip()
+
+
+def _on_one_line(value: Any) -> Any:  # noqa: ANN401 - whatever info holds
+    return " ".join(value.splitlines()) if isinstance(value, str) else value
+
+
+def _fits(key: Any, value: Any) -> bool:  # noqa: ANN401 - whatever info holds
+    """Tell whether a reader finds the end of a value, and what comes behind it."""
+    if not isinstance(key, str) or not _NAME.fullmatch(key):
+        return False
+    if isinstance(value, str) and (not value or key in _RESERVED):
+        return False
+    if isinstance(value, Real):
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            comment = key_val_dict_to_str({key: value, "end": "T"})
+        return len(comment.splitlines()) == 1 and key_val_str_to_dict(comment).get("end") is True
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return False
+
+
+def _has_columns(name: str, array: np.ndarray) -> bool:
+    """Tell whether the numbers or words of an array are the columns of a table."""
+    if not _NAME.fullmatch(name) or array.ndim > 2 or 0 in array.shape[1:]:
+        return False
+    if array.dtype.kind == "i":
+        return not array.size or bool(_INT32.min <= array.min() and array.max() <= _INT32.max)
+    if array.dtype.kind in "US":
+        return all(len(word.split()) == 1 for word in array.ravel().tolist())
+    return array.dtype.kind in "fb"
