@@ -1,16 +1,13 @@
 """Files that one run at a time may write to."""
 
-import fcntl
-import logging
 from pathlib import Path
 from typing import BinaryIO
 
 from tdncalc.errors import OutputError
+from tdncalc.locks import lock
 from tdncalc.workflows.traj_file import writing
 
 __all__ = ["claim"]
-
-_LOG = logging.getLogger(__name__)
 
 
 def claim(path: Path) -> BinaryIO:
@@ -26,14 +23,9 @@ def claim(path: Path) -> BinaryIO:
     """
     with writing(path):
         file = path.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise OutputError(
-            f"{path}: another run is writing to it; wait until it has ended, or choose another "
-            "folder"
-        ) from error
-    except OSError:
-        _LOG.debug("%s: its file system has no locks", path, exc_info=True)
-    return file
+    if lock(file.fileno()):
+        return file
+    file.close()
+    raise OutputError(
+        f"{path}: another run is writing to it; wait until it has ended, or choose another folder"
+    )
