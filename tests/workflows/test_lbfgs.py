@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms, FixBondLength
+from ase.constraints import FixAtoms, FixBondLength, FixCom, FixSubsetCom
 from ase.optimize import BFGS, LBFGS
 
 from tdncalc import RelaxSettings, TDNCalculator, relax, relax_many
@@ -83,6 +83,20 @@ def test_a_bond_that_is_fixed_keeps_its_length(organic):
     result = relax(atoms, calculator=organic)
     assert result.converged
     assert result.atoms.get_distance(0, 1) == pytest.approx(atoms.get_distance(0, 1), abs=1e-6)
+
+
+@pytest.mark.parametrize("constraint", [FixCom(), FixSubsetCom([0, 2])])
+def test_a_center_of_mass_that_is_fixed_costs_no_steps(organic, constraint):
+    atoms = shaken(molecule("CH3Cl"), 0.05)
+    free = relax(atoms, calculator=organic)
+    atoms.set_constraint(constraint)
+    result = relax(atoms, calculator=organic)
+    assert result.converged
+    assert result.steps < free.steps + 10
+    assert result.energy == pytest.approx(free.energy, abs=2e-3)
+    chosen = getattr(constraint, "index", slice(None))
+    centers = [one[chosen].get_center_of_mass() for one in (result.atoms, atoms)]
+    np.testing.assert_allclose(*centers, atol=1e-10)
 
 
 def test_symmetry_is_kept_with_a_cell_that_moves(morse):
