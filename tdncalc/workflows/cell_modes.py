@@ -12,6 +12,7 @@ from ase.constraints import FixConstraint, FixSymmetry
 from ase.filters import Filter, FrechetCellFilter
 
 from tdncalc.errors import OptionError
+from tdncalc.workflows.constraints import arranged
 from tdncalc.workflows.relax_settings import CellMode, RelaxSettings, RelaxStep
 from tdncalc.workflows.subject import has_stress, snapshot
 
@@ -94,6 +95,7 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
         The cell is not one that can move so, or the calculator has no stress.
     """
     constraints = tuple(atoms.constraints)
+    atoms.set_constraint(arranged(atoms))
     if settings.cell != "fixed":
         require_movable_cell(atoms, settings.cell)
     if settings.fix_symmetry:
