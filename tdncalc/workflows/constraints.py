@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 from ase.constraints import (
+    ExternalForce,
     FixAtoms,
     FixBondLengths,
     FixCartesian,
@@ -20,6 +21,7 @@ from ase.constraints import (
     FixInternals,
     FixLinearTriatomic,
     FixScaled,
+    Hookean,
 )
 from ase.data import atomic_numbers
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 OF_SINGLE_ATOMS = (FixAtoms, FixCartesian, FixScaled, FixedLine, FixedPlane)
 # These move several atoms to keep what is between them.
 _COUPLED = (FixBondLengths, FixLinearTriatomic, FixInternals)
+# Their forces are no part of what a calculator gives as the stress.
+_NOT_IN_STRESS = (*_COUPLED, ExternalForce, Hookean)
 _REGION = re.compile(r"([xyz])\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)$")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?$")
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -110,6 +114,14 @@ def _held(constraint: FixConstraint, atoms: Atoms) -> set[int]:
         return set()
     # A Hookean spring to a point or plane gives one index.
     return set(map(int, np.atleast_1d(constraint.get_indices())))
+
+
+def not_in_stress(atoms: Atoms) -> str | None:
+    """Return the kind of a constraint whose forces are missing from the stress, if there is one."""
+    for constraint in atoms.constraints:
+        if isinstance(constraint, _NOT_IN_STRESS):
+            return type(constraint).__name__
+    return None
 
 
 def arranged(atoms: Atoms) -> list[FixConstraint]:
