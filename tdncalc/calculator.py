@@ -84,6 +84,9 @@ class TDNCalculator(Calculator):
         if self.potential.novelty is not None:
             novelty = ["novelty", "novelties"]
             self.implemented_properties = [*self.implemented_properties, *novelty]
+        # What ASE keeps beside results in databases and trajectories.
+        sha256 = self.model_identity.get("sha256", "")
+        self.parameters.update(model=self.potential.name, sha256=sha256, dtype=dtype)
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
         self._listed: tuple[int, AtomicGraph] | None = None  # with the number of its search
         self._lock = threading.RLock()

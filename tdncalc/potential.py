@@ -19,7 +19,7 @@ from tdncalc.native.network import NativeNetwork
 from tdncalc.novelty import Novelty
 from tdncalc.published.network import PublishedTDN
 from tdncalc.results import PROPERTIES, Properties, Results, split_results
-from tdncalc.structures import check, check_elements, to_atoms
+from tdncalc.structures import check, check_elements, require_several, to_atoms
 from tdncalc.structures.pyg import is_pyg, split_pyg
 from tdncalc.tdn import TDN
 
@@ -271,8 +271,7 @@ class Potential:
             A single structure does not fit into memory. Of several together fewer are tried.
         """
         _check_properties(properties)
-        if hasattr(structures, "get_positions") or hasattr(structures, "sites"):
-            raise OptionError("evaluate takes a list of structures; put a single one into [ ]")
+        require_several(structures, "evaluate")
         if is_pyg(structures):
             structures = split_pyg(structures)
 

@@ -9,6 +9,7 @@ from ase.calculators.calculator import (
     all_changes,
 )
 from ase.calculators.fd import calculate_numerical_forces
+from ase.db import connect
 from ase.optimize import BFGS
 
 from tdncalc.calculator import TDNCalculator
@@ -213,3 +214,18 @@ def test_optimizer_of_ase_descends(calculator):
     before = atoms.get_potential_energy()
     BFGS(atoms, logfile=None).run(fmax=0.01, steps=5)
     assert atoms.get_potential_energy() < before
+
+
+def test_a_row_of_a_database_says_which_model_computed_it(tmp_path):
+    water = molecule("H2O")
+    water.calc = TDNCalculator("organic-small", dtype="float64")
+    water.get_potential_energy()
+    with connect(tmp_path / "rows.db") as rows:
+        rows.write(water)
+        parameters = rows.get(1).calculator_parameters
+    identity = water.calc.model_identity
+    assert parameters == {
+        "model": identity["name"],
+        "sha256": identity["sha256"],
+        "dtype": "float64",
+    }

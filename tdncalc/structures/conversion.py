@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from ase import Atoms, units
 
-from tdncalc.errors import StructureError
+from tdncalc.errors import OptionError, StructureError
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import IMolecule, IStructure
 
-__all__ = ["AnyStructure", "like", "to_atoms"]
+__all__ = ["AnyStructure", "like", "require_several", "to_atoms"]
 
 AnyStructure: TypeAlias = "Atoms | IStructure | IMolecule"
 
@@ -54,6 +54,18 @@ def to_atoms(x: "AnyStructure") -> Atoms:
     if x._charge:  # what was stated: the property may be a sum of oxidation states
         atoms.info["charge"] = x._charge
     return atoms
+
+
+def require_several(structures: object, what: str) -> None:
+    """Refuse a single structure where several are taken: it would be a list of its atoms.
+
+    Raises
+    ------
+    OptionError
+        Names what was called, `what`.
+    """
+    if hasattr(structures, "get_positions") or hasattr(structures, "sites"):
+        raise OptionError(f"{what} takes a list of structures; put a single one into [ ]")
 
 
 def like(original: _Structure, atoms: Atoms) -> _Structure:

@@ -12,6 +12,7 @@ from ase.constraints import FixConstraint, FixSymmetry
 from ase.filters import Filter, FrechetCellFilter
 
 from tdncalc.errors import OptionError
+from tdncalc.workflows.constraints import arranged, not_in_stress
 from tdncalc.workflows.relax_settings import CellMode, RelaxSettings, RelaxStep
 from tdncalc.workflows.subject import has_stress, snapshot
 
@@ -94,6 +95,7 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
         The cell is not one that can move so, or the calculator has no stress.
     """
     constraints = tuple(atoms.constraints)
+    atoms.set_constraint(arranged(atoms))
     if settings.cell != "fixed":
         require_movable_cell(atoms, settings.cell)
     if settings.fix_symmetry:
@@ -170,7 +172,7 @@ def free_strain(mode: CellMode, n_atoms: int) -> np.ndarray | None:
 
 
 def require_movable_cell(atoms: Atoms, mode: CellMode) -> None:
-    """Raise an OptionError unless the cell can move so and the calculator has a stress."""
+    """Raise an OptionError unless the cell can move so and there is a stress that says where to."""
     if mode != "xy":
         _require_full_cell(atoms, f"cell={mode!r}")
     elif not atoms.pbc[:2].all() or atoms.cell.rank < 3:
@@ -186,6 +188,11 @@ def require_movable_cell(atoms: Atoms, mode: CellMode) -> None:
     if not has_stress(atoms):
         raise OptionError(
             f"cell={mode!r} needs a stress, which the calculator does not have; use cell='fixed'"
+        )
+    if kind := not_in_stress(atoms):
+        raise OptionError(
+            f"cell={mode!r} with the constraint {kind}, whose forces are missing from the stress: "
+            "the cell would get a wrong size; use cell='fixed' or drop the constraint"
         )
 
 

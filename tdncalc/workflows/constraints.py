@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 from ase.constraints import (
+    ExternalForce,
     FixAtoms,
     FixBondLengths,
+    FixCartesian,
     FixCom,
+    FixedLine,
+    FixedPlane,
     FixInternals,
     FixLinearTriatomic,
+    FixScaled,
+    Hookean,
 )
 from ase.data import atomic_numbers
 
@@ -24,8 +30,12 @@ from tdncalc.errors import OptionError, StructureError
 if TYPE_CHECKING:
     from ase.constraints import FixConstraint
 
+# Each acts on every atom by itself.
+OF_SINGLE_ATOMS = (FixAtoms, FixCartesian, FixScaled, FixedLine, FixedPlane)
 # These move several atoms to keep what is between them.
 _COUPLED = (FixBondLengths, FixLinearTriatomic, FixInternals)
+# Their forces are no part of what a calculator gives as the stress.
+_NOT_IN_STRESS = (*_COUPLED, ExternalForce, Hookean)
 _REGION = re.compile(r"([xyz])\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)$")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?$")
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -100,7 +110,33 @@ def _held(constraint: FixConstraint, atoms: Atoms) -> set[int]:
     """Return the atoms that a constraint acts on."""
     if isinstance(constraint, FixCom):
         return set(range(len(atoms)))
-    return set(map(int, constraint.get_indices())) if hasattr(constraint, "get_indices") else set()
+    if not hasattr(constraint, "get_indices"):
+        return set()
+    # A Hookean spring to a point or plane gives one index.
+    return set(map(int, np.atleast_1d(constraint.get_indices())))
+
+
+def not_in_stress(atoms: Atoms) -> str | None:
+    """Return the kind of a constraint whose forces are missing from the stress, if there is one."""
+    for constraint in atoms.constraints:
+        if isinstance(constraint, _NOT_IN_STRESS):
+            return type(constraint).__name__
+    return None
+
+
+def arranged(atoms: Atoms) -> list[FixConstraint]:
+    """Return the constraints in an order in which single atoms that are held feel no force.
+
+    FixInternals takes translation and rotation of the whole out of the forces, and so gives some
+    back to atoms that were held before it. In a cell, which resists a rotation, they are held
+    before it as well.
+    """
+    every = list(atoms.constraints)
+    if not any(isinstance(constraint, FixInternals) for constraint in every):
+        return every
+    single = [constraint for constraint in every if isinstance(constraint, OF_SINGLE_ATOMS)]
+    others = [constraint for constraint in every if constraint not in single]
+    return [*single, *others, *single] if atoms.pbc.any() else [*others, *single]
 
 
 def meet(atoms: Atoms) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCom, FixInternals
 from ase.optimize import BFGS, FIRE
 
 from tdncalc.workflows.bonds import Frame
@@ -76,7 +76,21 @@ class _OneOfMany:
             x = self._place.get_x().reshape(-1, 3)
             gradient = self._place.get_gradient().reshape(-1, 3)
             step = self._optimizer.step(self._rows, x, gradient, np.array([enthalpy]))
+            self._keep(step)
             self._place.set_x((x + step).ravel())
+
+    def _keep(self, step: np.ndarray) -> None:
+        """Take out of a step what constraints of the whole took out of the forces.
+
+        ASE moves atoms back in another way, after which a step need not go down the forces: with a
+        center of mass, the whole; with FixInternals, which takes the rotation out of the forces
+        also in a cell, nothing.
+        """
+        atoms = self._problem.atoms
+        kinds = (FixCom, FixInternals) if atoms.pbc.any() else FixCom
+        for constraint in atoms.constraints:
+            if isinstance(constraint, kinds):
+                constraint.adjust_forces(atoms, step[: len(atoms)])  # type: ignore[no-untyped-call]
 
     def _frame(self) -> Frame:
         atoms = self._problem.atoms

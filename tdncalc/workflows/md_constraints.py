@@ -17,7 +17,7 @@ from ase.constraints import (
 )
 
 from tdncalc.errors import OptionError
-from tdncalc.workflows.constraints import require_separate
+from tdncalc.workflows.constraints import OF_SINGLE_ATOMS, require_separate
 
 # Those that project positions and velocities alike and count what they remove. ASE's others (of
 # symmetry, angles, modes, parameters or external forces) do not.
@@ -32,8 +32,6 @@ _UNDERSTOOD = (
     FixScaled,
     Hookean,
 )
-# Each acts on every atom by itself.
-_OF_SINGLE_ATOMS = (FixAtoms, FixCartesian, FixScaled, FixedLine, FixedPlane)
 
 
 def require_understood(atoms: Atoms) -> None:
@@ -62,7 +60,7 @@ def require_understood(atoms: Atoms) -> None:
 
 def removed(atoms: Atoms) -> int:
     """Return how many momenta the constraints take away, those that several hold counted once."""
-    single = [c for c in atoms.constraints if isinstance(c, _OF_SINGLE_ATOMS)]
+    single = [c for c in atoms.constraints if isinstance(c, OF_SINGLE_ATOMS)]
     directions = np.repeat(np.eye(3)[:, None], len(atoms), axis=1)  # (3, N, 3)
     for momenta in directions:
         for constraint in single:
@@ -72,7 +70,7 @@ def removed(atoms: Atoms) -> int:
     for constraint in atoms.constraints:
         if isinstance(constraint, FixBondLengths):
             count += int(free[np.asarray(constraint.pairs)].any(axis=1).sum())
-        elif not isinstance(constraint, _OF_SINGLE_ATOMS):
+        elif not isinstance(constraint, OF_SINGLE_ATOMS):
             count += int(constraint.get_removed_dof(atoms))
     return count
 

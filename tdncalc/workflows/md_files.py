@@ -59,7 +59,8 @@ class MDFrame:
     potential_eV, kinetic_eV, total_eV
         Energies.
     pressure_GPa, volume_A3
-        With the kinetic part; None unless periodic in three directions.
+        With the kinetic part; None unless periodic in three directions. The pressure is also None
+        with constraints whose forces are missing from the stress, such as fixed bond lengths.
     max_force
         Largest force on an atom, eV/Å.
     novelty

@@ -11,6 +11,7 @@ from ase import Atoms, units
 from tdncalc.errors import StructureError
 from tdncalc.model_warnings import unlike_training
 from tdncalc.workflows import ensembles, velocities
+from tdncalc.workflows.constraints import not_in_stress
 from tdncalc.workflows.guards import Watch
 from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
 from tdncalc.workflows.md_files import MDFrame, RunFiles
@@ -81,7 +82,8 @@ class Run:
         self._free = ensembles.free_momenta(atoms, settings)
         # Constraints take their bond lengths here, from the start, also where a run goes on.
         atoms.set_momenta(atoms.get_momenta())
-        self._has_pressure = bool(atoms.pbc.all()) and has_stress(atoms)
+        self._has_volume = bool(atoms.pbc.all()) and has_stress(atoms)
+        self._has_pressure = self._has_volume and not_in_stress(atoms) is None
         # The checkpoint that begins a run comes before its first frame.
         recorded = checkpoint if checkpoint is not None and checkpoint.frames > 0 else None
         self._resumed_at = None if recorded is None else recorded.step
@@ -176,9 +178,9 @@ class Run:
         atoms = self.atoms
         potential = float(atoms.get_potential_energy())
         kinetic = float(atoms.get_kinetic_energy())
-        pressure, volume = None, None
-        if self._has_pressure:
-            volume = float(atoms.get_volume())
+        volume = float(atoms.get_volume()) if self._has_volume else None
+        pressure = None
+        if volume is not None and self._has_pressure:
             virial = -float(atoms.get_stress(apply_constraint=False)[:3].sum()) / 3
             pressure = (virial + 2 * kinetic / (3 * volume)) / units.GPa
         return MDFrame(

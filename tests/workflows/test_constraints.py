@@ -8,6 +8,7 @@ from ase.constraints import (
     FixCom,
     FixedPlane,
     FixInternals,
+    Hookean,
 )
 
 from tdncalc import MDSettings, RelaxSettings, relax, run_md
@@ -85,6 +86,8 @@ def test_constraints_that_would_undo_each_other_are_refused(constraints, shared)
         [FixAtoms([3]), FixBondLengths([(0, 1)])],
         [FixAtoms([0, 1]), FixCartesian([1])],
         [FixCom(), FixBondLengths([(0, 1)])],
+        [Hookean(4, (0, 0, 0), k=1.0, rt=0.1), FixBondLengths([(0, 1)])],
+        [Hookean(4, (0, 0, 1, -1), k=1.0), FixBondLengths([(0, 1)])],
     ],
 )
 def test_constraints_of_other_atoms_go_together(constraints):

@@ -1,16 +1,28 @@
 """L-BFGS that begins with a model Hessian, against ASE's optimizers and on awkward ground."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms, FixBondLength
+from ase.constraints import (
+    FixAtoms,
+    FixBondLength,
+    FixBondLengths,
+    FixCom,
+    FixInternals,
+    FixSubsetCom,
+)
+from ase.io import read
 from ase.optimize import BFGS, LBFGS
 
 from tdncalc import RelaxSettings, TDNCalculator, relax, relax_many
 from tdncalc.checkpoint import DEFAULT_MODEL
 from tdncalc.workflows import model_hessian
+
+BENZENE = Path(__file__).parents[2] / "examples" / "benzene.cif"
 
 
 def shaken(atoms, width=0.1):
@@ -83,6 +95,51 @@ def test_a_bond_that_is_fixed_keeps_its_length(organic):
     result = relax(atoms, calculator=organic)
     assert result.converged
     assert result.atoms.get_distance(0, 1) == pytest.approx(atoms.get_distance(0, 1), abs=1e-6)
+
+
+@pytest.mark.parametrize("constraint", [FixCom(), FixSubsetCom([0, 2])])
+def test_a_center_of_mass_that_is_fixed_costs_no_steps(organic, constraint):
+    atoms = shaken(molecule("CH3Cl"), 0.05)
+    free = relax(atoms, calculator=organic)
+    atoms.set_constraint(constraint)
+    result = relax(atoms, calculator=organic)
+    assert result.converged
+    assert result.steps < free.steps + 10
+    assert result.energy == pytest.approx(free.energy, abs=2e-3)
+    chosen = getattr(constraint, "index", slice(None))
+    centers = [one[chosen].get_center_of_mass() for one in (result.atoms, atoms)]
+    np.testing.assert_allclose(*centers, atol=1e-10)
+
+
+@pytest.mark.parametrize("fixed", [[0], [0, 1]])
+@pytest.mark.parametrize("first", [True, False])
+def test_atoms_are_fixed_beside_internals_that_are(organic, fixed, first):
+    atoms = shaken(molecule("CH3CH2OH"), 0.02)
+    internals = FixInternals(dihedrals_deg=[[None, [3, 2, 6, 7]]])
+    held = FixAtoms(fixed)
+    atoms.set_constraint([held, internals] if first else [internals, held])
+    result = relax(atoms, calculator=organic)
+    assert result.converged
+    assert result.steps < 20
+    np.testing.assert_array_equal(result.atoms.positions[fixed], atoms.positions[fixed])
+    assert [type(c) for c in result.atoms.constraints] == [type(c) for c in atoms.constraints]
+
+
+@pytest.mark.parametrize("fixed", [[], [*range(12, 24)]])
+def test_internals_are_fixed_in_a_crystal_as_bond_lengths_are(fixed):
+    crystal = shaken(read(BENZENE), 0.03)
+    calculator = TDNCalculator("organic-small")
+    ends = []
+    for bond in (
+        FixInternals(bonds=[[1.15, [0, 24]]]),
+        FixBondLengths([[0, 24]], bondlengths=[1.15]),
+    ):
+        crystal.set_constraint([bond, FixAtoms(fixed)])
+        ends.append(relax(crystal, calculator=calculator))
+        assert ends[-1].converged
+    internals, lengths = ends
+    assert internals.steps < lengths.steps + 10
+    assert internals.energy == pytest.approx(lengths.energy, abs=0.03)
 
 
 def test_symmetry_is_kept_with_a_cell_that_moves(morse):

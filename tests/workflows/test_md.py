@@ -10,10 +10,12 @@ from ase.calculators.emt import EMT
 from ase.constraints import (
     ExternalForce,
     FixAtoms,
+    FixBondLengths,
     FixedMode,
     FixedPlane,
     FixInternals,
     FixScaled,
+    Hookean,
 )
 from ase.io import read
 
@@ -52,6 +54,14 @@ def test_table_has_a_row_for_each_frame(morse, copper, files):
 def test_table_of_a_molecule_leaves_pressure_and_volume_empty(morse, cluster, files):
     run_md(cluster, calculator=morse(), settings=SHORT, files=files)
     assert {(row["pressure_GPa"], row["volume_A3"]) for row in rows(files)} == {("", "")}
+
+
+@pytest.mark.parametrize("constraint", [FixBondLengths([[0, 1]]), Hookean(0, 1, 5.0, 2.0)])
+def test_no_pressure_is_told_that_lacks_the_forces_of_constraints(morse, copper, files, constraint):
+    copper.set_constraint(constraint)
+    run_md(copper, calculator=morse(), settings=SHORT, files=files)
+    assert {row["pressure_GPa"] for row in rows(files)} == {""}
+    assert {row["volume_A3"] for row in rows(files)} == {f"{copper.get_volume():.6f}"}
 
 
 def test_result_is_the_last_frame(morse, copper, files):

@@ -6,7 +6,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms, FixBondLengths, FixInternals
+from ase.constraints import ExternalForce, FixAtoms, FixBondLengths, FixInternals, Hookean
 from ase.eos import EquationOfState
 
 from tdncalc.calculator import TDNCalculator
@@ -364,6 +364,22 @@ def test_settings_outside_the_allowed_are_refused(wrong, message):
 def test_moving_cell_of_a_molecule_is_refused(morse, cluster, mode):
     with pytest.raises(OptionError, match=f"cell='{mode}' on a structure with pbc=FFF"):
         relax(cluster, calculator=morse(), settings=RelaxSettings(cell=mode))
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        FixBondLengths([(0, 1)]),
+        FixInternals(bonds=[[2.5, [0, 1]]]),
+        Hookean(0, 1, 5.0, 2.0),
+        ExternalForce(0, 1, 0.1),
+    ],
+)
+def test_moving_cell_with_forces_that_are_not_in_the_stress_is_refused(morse, copper, constraint):
+    copper.set_constraint([FixAtoms([2]), constraint])
+    kind = type(constraint).__name__
+    with pytest.raises(OptionError, match=f"cell='full' with the constraint {kind}"):
+        relax(copper, calculator=morse(), settings=RelaxSettings(cell="full"))
 
 
 def test_moving_cell_without_a_stress_is_refused(copper):

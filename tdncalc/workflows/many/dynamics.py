@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import OptionError, TDNError
+from tdncalc.structures import require_several
 from tdncalc.workflows.many.table import Seat, Table
 from tdncalc.workflows.md import MDFiles, MDResult, MDSettings, MDStep, run_md
 from tdncalc.workflows.subject import attached, working_copy
@@ -85,8 +86,9 @@ def run_md_many(
         A structure cannot be used.
     OptionError
         There are not as many files as structures, or their calculators are not one and the same
-        TDNCalculator, and none is given for all.
+        TDNCalculator, and none is given for all; or a single structure was given.
     """
+    require_several(structures, "run_md_many")
     paths = [None] * len(structures) if files is None else list(files)
     if len(paths) != len(structures):
         raise OptionError(f"{len(paths)} files for {len(structures)} structures; give one for each")

@@ -15,6 +15,7 @@ from ase.constraints import FixAtoms
 
 from tdncalc.calculator import TDNCalculator
 from tdncalc.errors import OptionError, OutOfMemoryError, StructureError, TDNError
+from tdncalc.structures import require_several
 from tdncalc.workflows.cell_modes import require_movable_cell
 from tdncalc.workflows.many.crowd import Crowd
 from tdncalc.workflows.relax import relax
@@ -91,7 +92,13 @@ def relax_many(
     ------
     RelaxOutcome
         One for each structure. One that cannot be used is an outcome with an error.
+
+    Raises
+    ------
+    OptionError
+        A single structure was given.
     """
+    require_several(structures, "relax_many")
     waiting: Iterator[tuple[int, AnyStructure]] = enumerate(structures)
     given, stop = calculator is not None, stop or _never
     if calculator is None:

@@ -5,8 +5,9 @@ import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import read
+from pymatgen.io.ase import AseAtomsAdaptor
 
-from tdncalc import MDFiles, MDSettings, run_md, run_md_many
+from tdncalc import MDFiles, MDSettings, relax_many, run_md, run_md_many
 from tdncalc.errors import OptionError, OutputError, StructureError
 
 SETTINGS = MDSettings(steps=12, interval=4, checkpoint_interval=5, seed=3)
@@ -26,6 +27,15 @@ def files_in(folder, count):
 
 def in_order(outcomes):
     return [outcome.result for outcome in sorted(outcomes, key=lambda outcome: outcome.index)]
+
+
+def test_a_single_structure_is_not_taken_for_a_list_of_its_atoms(structures, calculator):
+    pymatgen = AseAtomsAdaptor.get_structure(structures[1])
+    for single in (structures[0], pymatgen):
+        with pytest.raises(OptionError, match=r"run_md_many takes a list .* into \[ \]"):
+            next(run_md_many(single, settings=SETTINGS, calculator=calculator))
+        with pytest.raises(OptionError, match=r"relax_many takes a list .* into \[ \]"):
+            next(relax_many(single, calculator=calculator))
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "nvt-langevin", "nvt-bussi", "npt-mtk"])
