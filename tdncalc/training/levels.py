@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tdncalc.training.frames import Floats, Frames
 
-__all__ = ["LevelFit", "Levels", "fit_levels"]
+__all__ = ["LevelFit", "Levels", "alone", "fit_levels"]
 
 
 @dataclass(frozen=True)
@@ -40,35 +40,76 @@ class LevelFit:
         return table
 
 
-def fit_levels(frames: Frames, elements: tuple[str, ...], n_levels: int = 1) -> LevelFit:
+def fit_levels(
+    frames: Frames, elements: tuple[str, ...], n_levels: int = 1, cutoff: float | None = None
+) -> LevelFit:
     """Fit reference energies, and shifts of the sets against each other, by least squares.
 
     The level of an element is that of the first set that holds it; later sets have a shift.
+
+    Parameters
+    ----------
+    frames
+        All sets, each structure with its level.
+    elements
+        Those of the network.
+    n_levels
+        How many sets there are.
+    cutoff
+        If it is given, in Å, an element of which a set has an atom without neighbors within it has
+        the energy of that atom there, and only the others are fitted.
     """
     numbers = [ase.data.atomic_numbers[symbol] for symbol in elements]
-    free = _free(frames, numbers, n_levels)
+    held = _held(frames, numbers, n_levels)
+    free = held & (np.cumsum(held, axis=0) - held > 0)
+    known = np.full(held.shape, np.nan)
+    if cutoff is not None:
+        known = _of_atoms(frames, numbers, n_levels, cutoff)
     triangle: Floats = np.empty((0, len(elements) + int(free.sum()) + 1))
     for block in frames.blocks():  # the factor R of a QR grows by a block at a time
         counts = block.counts(numbers).astype(np.float64)
+        told = known[block.level]  # (S, n_elements)
+        energy = block.energy - (counts * np.nan_to_num(told)).sum(axis=1)
+        counts[~np.isnan(told)] = 0
         own = block.level[:, None] == np.arange(n_levels)  # (S, n_levels)
         shifts = (own[:, :, None] * counts[:, None, :])[:, free]
-        rows = np.column_stack([counts, shifts, block.energy])
+        rows = np.column_stack([counts, shifts, energy])
         triangle = np.asarray(np.linalg.qr(np.vstack([triangle, rows]), mode="r"))
     fitted = np.linalg.lstsq(triangle[:, :-1], triangle[:, -1], rcond=1e-10)[0]
     found = np.zeros(free.shape)
     found[free] = fitted[len(elements) :]
-    return LevelFit(fitted[: len(elements)].astype(np.float64), found, free)
+    of_level = np.where(np.isnan(known), fitted[: len(elements)] + found, known)
+    references = of_level[held.argmax(axis=0), np.arange(len(elements))]
+    return LevelFit(references, np.where(free, of_level - references, 0.0), free)
 
 
-def _free(frames: Frames, numbers: list[int], n_levels: int) -> NDArray[np.bool_]:
-    """Return where a set holds an element that an earlier set holds too, (n_levels, n_elements)."""
+def alone(frames: Frames, cutoff: float) -> NDArray[np.bool_]:
+    """Tell which structures are one atom without neighbors within a cutoff in Å, (S,)."""
+    found = frames.n_atoms() == 1
+    for index in np.flatnonzero(found):
+        found[index] = frames.edges(int(index), cutoff)[0].shape[1] == 0
+    return np.asarray(found)
+
+
+def _of_atoms(frames: Frames, numbers: list[int], n_levels: int, cutoff: float) -> Floats:
+    """Return the mean energy in eV of each set's atoms that are alone, NaN without one."""
+    sums, atoms = np.zeros((2, n_levels, len(numbers)))
+    for block in frames.blocks():
+        single = block.take(np.flatnonzero(alone(block, cutoff)))
+        place = single.level, single.counts(numbers).argmax(axis=1)
+        np.add.at(sums, place, single.energy)
+        np.add.at(atoms, place, 1)
+    return np.divide(sums, atoms, out=np.full_like(sums, np.nan), where=atoms > 0)
+
+
+def _held(frames: Frames, numbers: list[int], n_levels: int) -> NDArray[np.bool_]:
+    """Return which set holds which element, (n_levels, n_elements)."""
     held = np.zeros((n_levels, len(numbers)), dtype=bool)
     for block in frames.blocks():
         present = block.counts(numbers) > 0
         for level in range(n_levels):
             held[level] |= present[block.level == level].any(axis=0)
-    earlier = np.cumsum(held, axis=0) - held > 0
-    return np.asarray(held & earlier)
+    return held
 
 
 class Levels(nn.Module):

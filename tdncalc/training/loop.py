@@ -30,6 +30,7 @@ from tdncalc.training.preparation import (
     check_known,
     load_data,
     make_network,
+    warn_of_isolated,
     warn_of_shared,
     warn_of_unseen,
 )
@@ -142,6 +143,7 @@ class _Run:
         check_known(valid_frames, network)
         if processes.first:
             warn_of_unseen(train_frames, network, config.start)
+            warn_of_isolated(train_frames, network, config.start)
             warn_of_shared(train_frames, valid_frames)
         self.network = network.to(device)
         levels = Levels(self.level_fit.free).to(device) if len(names) > 1 else None

@@ -23,7 +23,7 @@ from tdncalc.training.config import TrainConfig
 from tdncalc.training.data import load_sets, pack_sets
 from tdncalc.training.finetuning import interaction_energies, start_from
 from tdncalc.training.frames import Frames
-from tdncalc.training.levels import LevelFit, fit_levels
+from tdncalc.training.levels import LevelFit, alone, fit_levels
 from tdncalc.training.processes import Processes
 from tdncalc.training.scaling import limit_gathered
 
@@ -33,6 +33,7 @@ __all__ = [
     "load_data",
     "make_network",
     "set_shortest_distances",
+    "warn_of_isolated",
     "warn_of_shared",
     "warn_of_unseen",
 ]
@@ -130,12 +131,20 @@ def _new(config: TrainConfig, frames: Frames) -> Network:
 
 
 def _fit(config: TrainConfig, network: Network, frames: Frames) -> LevelFit:
-    """Fit the references and levels; of a given network to what it leaves unexplained."""
+    """Fit the references and levels; of a given network to what it leaves unexplained.
+
+    Atoms that are alone have the references of a new network. A given one counts its energies from
+    others, and atoms that are alone tell nothing of what it leaves unexplained in molecules.
+    """
     elements, n_levels = network.config.elements, len(config.data.levels())
+    cutoff = network.config.cutoff
     if not config.start:
-        return fit_levels(frames, elements, n_levels)
+        apart = cutoff if isinstance(network, TDN) else None  # others have an energy of their own
+        return fit_levels(frames, elements, n_levels, apart)
     numbers = _numbers(network)
     sample = _with_every_element(frames, numbers.tolist(), n_levels)
+    bound = np.flatnonzero(~alone(sample, cutoff))
+    sample = sample.take(bound) if len(bound) else sample
     known = network.reference_energies[network.element_indices(numbers)].numpy()
     left = sample.energy - interaction_energies(network, sample)
     left = left - sample.counts(numbers.tolist()) @ known
@@ -234,6 +243,18 @@ def warn_of_unseen(frames: Frames, network: Network, start: str) -> None:
             "no structure to train on holds %s: the model would claim to know what it never saw; "
             "take out of model: elements what the data do not hold",
             " ".join(unseen),
+        )
+
+
+def warn_of_isolated(frames: Frames, network: Network, start: str) -> None:
+    """Warn of atoms that are alone, whose energies one that goes on from a model cannot learn."""
+    n = sum(int(alone(block, network.config.cutoff).sum()) for block in frames.blocks())
+    if n and start and n < len(frames):
+        logger.warning(
+            "%d of the structures to train on are atoms without neighbors: %s counts energies from "
+            "other references, and keeps them",
+            n,
+            start,
         )
 
 

@@ -61,6 +61,54 @@ def test_an_element_of_one_set_only_has_the_level_of_the_model(frames: Frames) -
     assert fit.shifts[1, 1] == 0
 
 
+def lone(symbol: str, energy: float, pbc: bool = False) -> Atoms:
+    """One atom, with neighbors of its own kind in 30 Å if it is periodic."""
+    atoms = Atoms(symbol, cell=[30.0] * 3, pbc=pbc)
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((1, 3)))
+    return atoms
+
+
+def with_lone(folder: Path, *atoms: Atoms) -> Frames:
+    """Return the structures of the folder, and some atoms behind them."""
+    write(folder / "lone.extxyz", atoms)
+    return load_frames(["all.extxyz", "lone.extxyz"], folder)
+
+
+@pytest.mark.parametrize("block", [50_000, 7])
+def test_elements_with_atoms_that_are_alone_have_their_energies(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK", block)
+    frames = with_lone(data_folder, lone("Cu", 1.0), lone("Cu", 2.0, pbc=True))
+    additive = frames.counts([29, 79]) @ np.array([-2.5, 7.25])
+    additive[-2:] = [1.0, 2.0]
+    frames = replace(frames, energy=additive)
+    fit = fit_levels(frames, ("Cu", "Au"), cutoff=5.0)
+    counts = frames.counts([29, 79])[:-2]
+    gold = np.linalg.lstsq(counts[:, 1:], additive[:-2] - 1.5 * counts[:, 0], rcond=None)[0]
+    assert fit.references == pytest.approx([1.5, gold[0]])
+    near = fit_levels(frames, ("Cu", "Au"), cutoff=31.0)  # one has neighbors now
+    assert near.references[0] == pytest.approx(1.0)
+    assert fit_levels(frames, ("Cu", "Au")).references[0] < -2
+
+
+def test_atoms_that_are_alone_tell_the_level_of_their_set(data_folder: Path) -> None:
+    frames = with_lone(data_folder, lone("Cu", 100.0), lone("Au", 9.0))
+    level = np.arange(len(frames)) % 2
+    level[-2:] = 1, 0
+    counts = frames.counts([29, 79])
+    additive = counts @ [-2.5, 7.25] + level * (counts @ [100.0, -30.0])
+    additive[-2:] = 100.0, 9.0
+    frames = replace(frames, energy=additive, level=level)
+    table = fit_levels(frames, ("Cu", "Au"), 2, cutoff=5.0).table(("Cu", "Au"))
+    assert table[1, 29] == pytest.approx(100.0)
+    assert table[0, 79] == pytest.approx(9.0)
+    later = counts[level == 1][:, 1][:-1]
+    left = (additive - 100.0 * counts[:, 0])[level == 1][:-1]
+    assert table[1, 79] == pytest.approx(later @ left / (later @ later))
+    assert not fit_levels(frames, ("Cu", "Au"), 2, cutoff=5.0).shifts[0].any()
+
+
 def test_levels_add_the_shift_of_each_atom() -> None:
     levels = Levels(np.array([[False, False], [True, False]]))
     torch.nn.init.constant_(levels.table, 0.5)

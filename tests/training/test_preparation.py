@@ -14,12 +14,13 @@ from tdncalc.training import preparation
 from tdncalc.training.config import DataConfig, OptimizerConfig, TrainConfig
 from tdncalc.training.data import Frames, load_frames
 from tdncalc.training.finetuning import interaction_energies
-from tdncalc.training.frames import Structure, gather
+from tdncalc.training.frames import Structure, gather, join
 from tdncalc.training.preparation import (
     average_neighbors,
     load_data,
     make_network,
     set_shortest_distances,
+    warn_of_isolated,
     warn_of_shared,
 )
 from tdncalc.training.processes import Processes
@@ -142,3 +143,24 @@ def test_a_reference_is_fitted_to_an_element_between_the_samples(
     monkeypatch.setattr(preparation, "_SAMPLE", 2)
     _, found = make_network(config, frames)
     assert found.references == pytest.approx(of_all.references, abs=1e-6)
+
+
+def test_what_goes_on_from_a_model_keeps_its_references_of_atoms_that_are_alone(
+    frames: Frames, network: TDN, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_model(tmp_path / "start", network, {"name": "start", "theory": "EMT"})
+    sets = {"": ("all.extxyz",)}
+    data, optimizer = DataConfig(train=sets, valid=sets), OptimizerConfig(steps=1)
+    config = TrainConfig("rest", {}, data, optimizer, start=str(tmp_path / "start"))
+    crystals = frames.take([3, 1, 5, 7, 11, 9])
+    lone = gather([Structure(np.array([29]), np.zeros((1, 3)), np.zeros((1, 3)), 50.0)])
+    with_lone = join([lone, crystals])
+    _, expected = make_network(config, crystals)
+    _, found = make_network(config, with_lone)
+    assert found.references == pytest.approx(expected.references, abs=1e-6)
+    warn_of_isolated(crystals, network, "start")
+    warn_of_isolated(with_lone, network, "")
+    assert not caplog.messages
+    warn_of_isolated(with_lone, network, "start")
+    (line,) = caplog.messages
+    assert line.startswith("1 of the structures to train on are atoms without neighbors: start")
