@@ -139,17 +139,22 @@ Memories* tdn_memory() { return new Memories; }
 
 void tdn_free_memory(Memories* memories) { delete memories; }
 
-// Shifts have 16 bits, or 32 where wide. Returns null where the pairs are not a full list.
-List* tdn_list(int n_atoms, int n_structures, int64_t n_pairs, const int32_t* source,
-               const int32_t* target, int wide, const void* shift, const int64_t* structure) {
+// Shifts have 16 bits, or 32 where wide. Returns 0 and the list, 1 where memory ran out, or 2 where
+// the pairs are not a full list.
+int tdn_list(int n_atoms, int n_structures, int64_t n_pairs, const int32_t* source,
+             const int32_t* target, int wide, const void* shift, const int64_t* structure,
+             List** made) try {
     auto list = std::make_unique<List>();
     list->n_atoms = n_atoms;
     list->n_structures = n_structures;
     auto fill = [&](auto* shifts) {
         return fill_list(*list, n_pairs, source, target, shifts, structure, SMALL);
     };
-    const bool full = wide ? fill((const int32_t*)shift) : fill((const int16_t*)shift);
-    return full ? list.release() : nullptr;
+    if (!(wide ? fill((const int32_t*)shift) : fill((const int16_t*)shift))) return 2;
+    *made = list.release();
+    return 0;
+} catch (const std::bad_alloc&) {
+    return 1;
 }
 
 void tdn_free_list(List* list) { delete list; }

@@ -47,11 +47,12 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "tdn_set_radial": (None, [c_void_p, c_int, c_int, c_void_p]),
     "tdn_memory": (c_void_p, []),
     "tdn_free_memory": (None, [c_void_p]),
-    "tdn_list": (c_void_p, [c_int, c_int, c_int64, c_void_p, c_void_p, c_int, c_void_p, c_void_p]),
+    "tdn_list": (c_int, [c_int, c_int, c_int64, c_void_p, c_void_p, c_int, *[c_void_p] * 3]),
     "tdn_free_list": (None, [c_void_p]),
     "tdn_compute": (c_int, [*[c_void_p] * 6, c_int, *[c_void_p] * 7]),
 }
 _F4, _F8 = torch.float32, torch.float64
+_NOT_BOTH_WAYS = 2  # what tdn_list returns
 _FEW = 4000  # atoms whose memory is kept from one list to the next
 _EXACT = 1e-9  # residual up to which factors count as the tensor itself
 
@@ -240,7 +241,8 @@ class NativeNetwork:
         shift, batch = graph.edge_shift.contiguous(), graph.batch.contiguous()
         if wide := shift.dtype != torch.int16:
             shift = shift.to(torch.int32)
-        address = self._library.tdn_list(
+        address = c_void_p()
+        failed = self._library.tdn_list(
             len(graph.numbers),
             graph.n_structures,
             graph.edge_index.shape[1],
@@ -249,10 +251,13 @@ class NativeNetwork:
             wide,
             _place(shift),
             _place(batch),
+            ctypes.byref(address),
         )
-        if not address:
+        if failed == _NOT_BOTH_WAYS:
             raise ValueError("the graph does not list every pair in both directions")
-        pairs = _Handle(address, self._library.tdn_free_list)
+        if failed or address.value is None:
+            raise MemoryError(f"{graph.edge_index.shape[1]} pairs do not fit into memory")
+        pairs = _Handle(address.value, self._library.tdn_free_list)
         # that of a large structure leaves with its list, and makes room for the search of the next
         shared = graph.n_structures > 1 or len(graph.numbers) <= _FEW
         prepared = pairs, self._memory if shared else self._make_memory()

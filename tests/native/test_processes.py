@@ -58,6 +58,25 @@ resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 print("same", abs(big.get_potential_energy() / 9 - energy) < 1e-3)
 """
 
+_LIST = """
+from ase.build import bulk
+from tdncalc.geometry.graph import listed_graph
+from tdncalc.geometry.neighbors import neighbor_list
+big = bulk("C", cubic=True).repeat(14)
+cell = big.cell.array
+edges, shift = neighbor_list(big.positions, cell, big.pbc, 5.0)
+edges, shift = edges.astype("i4", order="C"), shift.astype("i2", order="C")
+graph = listed_graph(big.numbers, big.positions, cell, edges, shift)
+kernel = calculator.potential.choice.kernel()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+_, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, hard))
+try:
+    kernel._prepared(graph)
+except MemoryError as error:
+    print(error)
+"""
+
 _DAEMON = """
 import threading
 for _ in range(3):
@@ -142,3 +161,8 @@ def test_kernels_compute_where_the_system_gives_no_more_threads(text: str) -> No
 @linux
 def test_the_kernel_computes_after_it_had_no_memory() -> None:
     assert run(_MEMORY).endswith("same True\n")
+
+
+@linux
+def test_a_list_for_which_there_is_no_memory_is_an_error() -> None:
+    assert run(_LIST).endswith("pairs do not fit into memory\n")

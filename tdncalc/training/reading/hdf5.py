@@ -45,6 +45,8 @@ def read(path: Path, wanted: dict[str, str]) -> Iterator[Structure]:
         with h5py.File(path, "r") as file:
             for name, group in file.items():
                 yield from _molecule(group, f"{path}: {name}", wanted)
+    except DataError:
+        raise
     except (OSError, KeyError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: cannot be read as SPICE's or ANI-1x's HDF5 ({error})") from error
 
