@@ -25,6 +25,7 @@ __all__ = ["TrainedNetwork", "training_kernel"]
 logger = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).with_name("training.cpp")
+_SLOWER = "PyTorch trains, several times slower than the compiled kernel: %s"
 
 
 class _Batch(Structure):
@@ -155,9 +156,16 @@ class _Evaluation(torch.autograd.Function):
 
 
 def training_kernel(network: TDN) -> TrainedNetwork | None:
-    """Return a network that trains by its kernel, compiled now if need be; None where it cannot."""
+    """Return a network that trains by its kernel, compiled now if need be; None where it cannot.
+
+    On the CPU a warning says why, for what comes instead is several times slower.
+    """
+    parameter = network.embedding
+    if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
+        logger.info("no kernel for training: it computes in float32 on the CPU")
+        return None
     if obstacle := _obstacle(network):
-        logger.info("no kernel for training: %s", obstacle)
+        logger.warning(_SLOWER, obstacle)
         return None
     headers = {
         "sizes.h": sizes_header(network, training=True),
@@ -165,19 +173,16 @@ def training_kernel(network: TDN) -> TrainedNetwork | None:
     }
     build = find_build(headers, _SOURCE)
     if (obstacle := build.start()) or not build.wait():
-        logger.info("no kernel for training: %s", obstacle or "it did not compile")
+        logger.warning(_SLOWER, obstacle or "it did not compile")
         return None
     try:
         return TrainedNetwork(network, build.library)
     except OSError as error:
-        logger.info("no kernel for training: %s", error)
+        logger.warning(_SLOWER, error)
         return None
 
 
 def _obstacle(network: TDN) -> str | None:
-    parameter = network.embedding
-    if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
-        return "it computes in float32 on the CPU"
     if network.config.hidden % 4:
-        return "it needs hidden units in multiples of 4"
+        return f"hidden is {network.config.hidden}, but must be a multiple of 4"
     return unsupported(network)

@@ -21,7 +21,8 @@ SIZES = {
 def make_network(**sizes: int) -> TDN:
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        config = TDNConfig(("H", "C", "O"), cutoff=4.0, hidden=16, n_radial=5, **sizes)
+        sizes = {"hidden": 16, "n_radial": 5, **sizes}
+        config = TDNConfig(("H", "C", "O"), cutoff=4.0, **sizes)
         network = TDN(config, build_coupling(sizes.get("l_max", 2))).float()
     network.repulsion.measured(
         network.repulsion.shortest * 0.8
@@ -150,11 +151,23 @@ def test_an_edge_shorter_than_any_seen_only_repels(trained) -> None:
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"channels": 6}, {"edge_product": "cp-approximate"}], ids=["channels", "inexact"]
+    ("sizes", "reason"),
+    [
+        ({"channels": 6}, "channels"),
+        ({"edge_product": "cp-approximate"}, "exact products only"),
+        ({"hidden": 6}, "hidden is 6, but must be a multiple of 4"),
+    ],
+    ids=["channels", "inexact", "hidden"],
 )
-def test_a_network_that_it_does_not_know_has_no_kernel(sizes) -> None:
+def test_a_network_that_it_does_not_know_has_no_kernel_and_is_told_why(
+    sizes, reason, caplog
+) -> None:
     assert training_kernel(make_network(**sizes)) is None
+    (line,) = caplog.messages
+    assert line.startswith("PyTorch trains, several times slower than the compiled kernel: ")
+    assert reason in line
 
 
-def test_it_computes_in_float32_only() -> None:
+def test_it_computes_in_float32_only(caplog) -> None:
     assert training_kernel(make_network().double()) is None
+    assert not caplog.messages
