@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from numbers import Real
 
 import numpy as np
 
@@ -9,13 +10,15 @@ from tdncalc.errors import OptionError
 
 
 def positive(name: str, value: float, example: str) -> None:
-    """Refuse a number that is not finite and above zero."""
+    """Refuse what is no number, or not finite and above zero."""
+    _number(name, value)
     if not (math.isfinite(value) and value > 0):
         raise OptionError(f"{name}={value:g}: must be above 0, for instance {example}")
 
 
 def finite(name: str, value: float) -> None:
-    """Refuse NaN and infinities."""
+    """Refuse what is no number, NaN and infinities."""
+    _number(name, value)
     if not math.isfinite(value):
         raise OptionError(f"{name}={value:g}: must be a finite number")
 
@@ -30,3 +33,8 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> None:
     """Refuse a name that is not in `allowed`."""
     if value not in allowed:
         raise OptionError(f"{name}={value!r}: must be one of {', '.join(allowed)}")
+
+
+def _number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise OptionError(f"{name}={value!r}: must be a number")

@@ -69,6 +69,7 @@ class Run:
     def __init__(
         self, atoms: Atoms, settings: MDSettings, files: RunFiles, checkpoint: Checkpoint | None
     ) -> None:
+        velocities.require_movable(atoms)
         self.atoms = atoms
         self.step = 0
         self.statistics = Statistics()

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc import structures
-from tdncalc.errors import CheckpointError
+from tdncalc.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -40,6 +40,11 @@ def working_copy(x: structures.AnyStructure, calculator: Calculator | None) -> A
         from tdncalc.calculator import TDNCalculator
 
         calculator = TDNCalculator()
+    if not hasattr(calculator, "get_potential_energy"):
+        raise OptionError(
+            f"calculator={calculator!r}: must be an ASE calculator, for instance "
+            "TDNCalculator('organic')"
+        )
     atoms.calc = calculator
     return atoms
 

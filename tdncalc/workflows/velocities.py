@@ -5,9 +5,24 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms, units
 
+from tdncalc.errors import StructureError
 from tdncalc.workflows.md_constraints import free_axes, removed
 
 _COLD = 1e-6  # K: velocities below are rounding
+
+
+def require_movable(atoms: Atoms) -> None:
+    """Raise a StructureError unless every mass is above 0 and every velocity finite."""
+    masses = atoms.get_masses()
+    moving = np.isfinite(masses) & (masses > 0)
+    if not moving.all():
+        index = int(np.argmin(moving))
+        raise StructureError(
+            f"{atoms.symbols[index]} (atom {index}) has a mass of {masses[index]:g} amu; molecular "
+            "dynamics needs masses above 0, which set_masses gives"
+        )
+    if not np.isfinite(atoms.get_momenta()).all():
+        raise StructureError("a velocity is not finite; give all, or none to draw them")
 
 
 def translates(atoms: Atoms) -> bool:

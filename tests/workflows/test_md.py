@@ -19,7 +19,7 @@ from ase.constraints import (
 )
 from ase.io import read
 
-from tdncalc.errors import OptionError, OutputError
+from tdncalc.errors import OptionError, OutputError, StructureError
 from tdncalc.workflows.md import ENSEMBLES, Guards, MDFiles, MDSettings, Ramp, run_md
 
 SHORT = MDSettings(steps=30, ensemble="nve", timestep_fs=2.0, interval=5, checkpoint_interval=10)
@@ -290,6 +290,24 @@ def test_full_disk_leaves_a_checkpoint_to_resume_from(morse, copper, files, tmp_
 def test_settings_outside_the_allowed_are_refused(wrong, message):
     with pytest.raises(OptionError, match=message):
         MDSettings(**{"steps": 10, **wrong})
+
+
+@pytest.mark.parametrize("mass", [0.0, -1.0, np.nan, np.inf])
+def test_masses_that_cannot_move_are_refused(morse, cluster, mass, files):
+    masses = cluster.get_masses()
+    masses[2] = mass
+    cluster.set_masses(masses)
+    with pytest.raises(StructureError, match=r"\(atom 2\) has a mass of .* needs masses above 0"):
+        run_md(cluster, settings=MDSettings(steps=2), calculator=morse(), files=files)
+    assert not any(path.exists() for path in files.paths())
+
+
+def test_velocities_that_are_no_numbers_are_refused(morse, cluster):
+    velocities = np.zeros((len(cluster), 3))
+    velocities[1, 2] = np.nan
+    cluster.set_velocities(velocities)
+    with pytest.raises(StructureError, match="a velocity is not finite"):
+        run_md(cluster, settings=MDSettings(steps=2), calculator=morse())
 
 
 def test_too_much_friction_for_the_time_step_is_refused():

@@ -350,6 +350,8 @@ def test_lbfgs_recovers_from_a_crowded_start(morse):
         ({"steps": -1}, "steps=-1: must be a whole number"),
         ({"optimizer": "newton"}, "optimizer='newton': must be one of lbfgs, fire, bfgs"),
         ({"cell": "cubic"}, "cell='cubic': must be one of fixed, full"),
+        ({"fmax": "0.05"}, "fmax='0.05': must be a number"),
+        ({"pressure_GPa": None}, "pressure_GPa=None: must be a number"),
         ({"pressure_GPa": float("inf"), "cell": "full"}, "must be a finite number"),
         ({"pressure_GPa": 1.0}, "has no effect on cell='fixed'"),
         ({"pressure_GPa": 1.0, "cell": "shape"}, "has no effect on cell='shape'"),
@@ -358,6 +360,11 @@ def test_lbfgs_recovers_from_a_crowded_start(morse):
 def test_settings_outside_the_allowed_are_refused(wrong, message):
     with pytest.raises(OptionError, match=message):
         RelaxSettings(**wrong)
+
+
+def test_what_is_no_calculator_is_refused(cluster):
+    with pytest.raises(OptionError, match=r"calculator='organic': must be an ASE calculator, for"):
+        relax(cluster, calculator="organic")
 
 
 @pytest.mark.parametrize("mode", ["full", "isotropic", "shape", "xy"])
