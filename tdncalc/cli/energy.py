@@ -10,7 +10,7 @@ from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.cluster import dask_option, worker_model
 from tdncalc.cli.energy_results import STREAMED, EnergyResults
-from tdncalc.cli.failures import ExitCode, named
+from tdncalc.cli.failures import ExitCode, named, say
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.options import (
     ModelOptions,
@@ -80,6 +80,8 @@ def command(
             else:
                 results = _evaluate_there(waiting, loaded, model, dask, stop)
             _keep(results, kept, reader, report)
+    if resume and not (kept.n_done or reader.failed or stop.requested or report.quiet):
+        say(f"{output.output}: already done, has every structure")
     if report.as_json:
         facts = {"results": kept.rows, "failed": reader.failed, "interrupted": stop.requested}
         print_json({"command": "energy"} | loaded.facts() | facts)

@@ -125,7 +125,7 @@ def _print(facts: dict[str, Any]) -> None:
     model, estimate = facts["model"], facts["estimate"]
     click.echo(
         f"model {model['name']} ({model['sha256'][:12]}), {facts['device']}, {facts['dtype']}, "
-        f"{facts['threads']} threads"
+        f"{facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
     )
     once = duration(estimate["seconds_per_evaluation"])
     times = f", {estimate['evaluations']} times: {duration(estimate['seconds'])}"

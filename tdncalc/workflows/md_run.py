@@ -113,6 +113,8 @@ class Run:
                 fault = self._watch.trips(self.atoms, forces, now.temperature_K, self.step)
             if fault is not None:
                 reason = f"guard: {fault} at step {self.step}"
+                if self.statistics.n_steps == 0 and np.isfinite(now.temperature_K):
+                    self.statistics.add_step(now.temperature_K)  # of the start, all there is
                 self._go_back(good)
                 return reason
             fresh = self.step != self._resumed_at

@@ -139,6 +139,15 @@ def test_killed_run_is_resumed_with_every_structure_once(tdn, folder):
     assert outcome.code == 0
     assert [line.split()[-1] for line in outcome.out.splitlines()[1:]] == ["all.extxyz@2"]
     assert (folder / "out.extxyz").read_bytes() == whole
+    assert "already done" not in outcome.err
+
+
+def test_nothing_left_to_resume_is_told(tdn, copper):
+    assert "already done" not in tdn("energy", copper, "-o", "out.extxyz").err
+    outcome = tdn("energy", copper, "-o", "out.extxyz", "--resume")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "out.extxyz: already done, has every structure" in outcome.err
+    assert not tdn("energy", copper, "-o", "out.extxyz", "--resume", "-q").err
 
 
 def test_a_digest_that_looks_like_a_number_is_none(tdn, folder, monkeypatch):

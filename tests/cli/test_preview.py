@@ -22,6 +22,12 @@ def test_dry_run_writes_nothing(command, tdn, copper, files):
     assert files() == [copper]
 
 
+@pytest.mark.parametrize(("threads", "said"), [(1, "1 thread\n"), (2, "2 threads\n")])
+def test_dry_run_tells_the_threads(threads, said, tdn, copper, monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    assert said in tdn("energy", copper, "--dry-run").out
+
+
 @pytest.mark.parametrize(
     ("command", "evaluations"), list(zip(COMMANDS, (1, 500, 2000), strict=True))
 )

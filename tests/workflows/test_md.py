@@ -172,6 +172,15 @@ def test_guard_leaves_the_frame_before(morse, copper, files):
     assert result.atoms.get_potential_energy() == before.atoms.get_potential_energy()
 
 
+def test_mean_temperature_of_a_run_that_a_guard_ends_at_its_start(morse, copper):
+    settings = dataclasses.replace(
+        SHORT, ensemble="nvt-langevin", temperature_K=500.0, guards=Guards(max_temperature_K=200.0)
+    )
+    result = run_md(copper, calculator=morse(), settings=settings)
+    assert result.reason.endswith("at step 0")
+    assert result.temperature_K == pytest.approx(500.0)
+
+
 def test_guard_leaves_the_cell_before(copper):
     settings = MDSettings(
         20, "npt-mtk", timestep_fs=2.0, pressure_GPa=60.0, guards=Guards(max_volume_ratio=1.001)
