@@ -65,6 +65,23 @@ def test_every_molecule_of_an_sd_file_is_read(end):
     assert len(list(read_inputs(["a.sdf"]))) == 2
 
 
+@pytest.mark.parametrize(
+    ("code", "n_atoms", "height", "refused"),
+    [("2D", 4, 0.0, True), ("3D", 4, 0.0, False), ("2D", 4, 0.5, False), ("2D", 3, 0.0, False)],
+    ids=["drawing", "planar", "not flat", "three atoms"],
+)
+def test_a_drawing_is_refused(code, n_atoms, height, refused):
+    rows = "".join(f"{x:10.4f}{x % 2:10.4f}{x * height:10.4f} C   0  0\n" for x in range(n_atoms))
+    counts = f"{n_atoms:3}  0  0  0  0  0            999 V2000\n"
+    with open("a.mol", "w") as file:
+        file.write(f"drawn\n  a program         {code}\n\n{counts}{rows}M  END\n")
+    if refused:
+        with pytest.raises(StructureError, match=r"a\.mol: molecule 0 is a drawing \(2D\)"):
+            read("a.mol")
+    else:
+        assert len(read("a.mol")) == n_atoms
+
+
 def test_charge_in_a_v3000_file_is_read():
     with open("a.mol", "w") as file:
         file.write(

@@ -21,6 +21,7 @@ _ISOTOPE_MASSES: dict[tuple[str, float], float] = {
     ("H", 2): 2.014,
     ("H", 3): 3.016,
 }
+_MOST_FLAT = 3  # atoms that lie in a plane anyway
 _HEAVIEST = 350  # no isotope has as many nucleons
 
 
@@ -30,7 +31,7 @@ def read_mdl(text: str) -> list[Atoms]:
     Raises
     ------
     StructureError
-        A record ends before its last atom or before its "M  END".
+        A record ends before its last atom or before its "M  END", or is a drawing in a plane.
     ValueError, IndexError, KeyError
         A line or an element is not as the format wants it.
     """
@@ -55,6 +56,11 @@ def _molecule(lines: list[str], number: int) -> Atoms:
             row[0], isotope = _ISOTOPES[row[0]]
             row.append(f"MASS={isotope}")
     positions = [[float(x) for x in row[1:4]] for row in rows]
+    if lines[1][20:22] == "2D" and n_atoms > _MOST_FLAT and not any(x[2] for x in positions):
+        raise StructureError(
+            f"molecule {number} is a drawing (2D) and no structure; make coordinates of all its "
+            "atoms first, for instance with RDKit's EmbedMolecule or obabel --gen3d"
+        )
     atoms = Atoms([row[0] for row in rows], positions=positions)
     charges = _stated(lines, rows, "CHG=", "M  CHG")
     if any(charges):
