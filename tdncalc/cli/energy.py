@@ -74,7 +74,7 @@ def command(
             return _code(reader, stop)
         sha256 = loaded.potential.card["sha256"]
         with EnergyResults(output, report, sha256, resume=resume) as kept:
-            waiting = _Waiting(reader, kept.rest(reader), loaded.potential)
+            waiting = _Waiting(reader, kept, loaded.potential)
             if dask is None:
                 results = _evaluate_here(waiting, loaded.potential, stop)
             else:
@@ -115,19 +115,20 @@ class _Waiting:
         Those that were given as atoms, by their place.
     """
 
-    def __init__(self, reader: Inputs, sources: "Iterable[Source]", potential: "Potential") -> None:
-        self._reader, self._sources, self._potential = reader, sources, potential
+    def __init__(self, reader: Inputs, kept: EnergyResults, potential: "Potential") -> None:
+        self._reader, self._kept, self._potential = reader, kept, potential
         self.taken: dict[int, Source] = {}
 
     def __iter__(self) -> "Iterator[Source]":
         potential = self._potential
-        for source in self._sources:
+        for source in self._kept.rest(self._reader):
             numbers = source.atoms.numbers
             try:
                 structures.check_elements(numbers, potential.elements, potential.name, source.label)
             except StructureError as error:
                 self._reader.pass_over(error)
             else:
+                self._kept.expect(source)
                 yield source
 
     def atoms(self) -> "Iterator[Atoms]":

@@ -55,12 +55,21 @@ class EnergyResults:
         if output.output is not None and output.output.suffix in STREAMED:
             self._stream = EnergyStream(output.output, sha256, resume=resume)
         self._frames: list[Atoms] = []
+        self._n_expected = 0
         self.n_done = 0
         self.rows: list[dict[str, Any]] = []
 
     def rest(self, sources: "Iterable[Source]") -> "Iterable[Source]":
         """Give the structures that have no result yet."""
         return sources if self._stream is None else self._stream.rest(sources)
+
+    def expect(self, source: "Source") -> None:
+        """Refuse a structure, before it is computed, that has no place in the file of -o."""
+        if self._output.output is None or self._stream is not None:
+            return
+        self._n_expected += 1
+        structures.require_writable(self._output.output, source.atoms)
+        structures.require_room(self._output.output, self._n_expected)
 
     def add(self, source: "Source", results: dict[str, Any]) -> None:
         """Keep the results of a structure."""
@@ -78,8 +87,6 @@ class EnergyResults:
         if self._output.output is None:
             return
         if self._stream is None:
-            structures.require_writable(self._output.output, atoms)
-            structures.require_room(self._output.output, len(self._frames) + 1)
             self._frames.append(atoms)
         else:
             self._stream.append(source, atoms)

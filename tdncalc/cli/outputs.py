@@ -91,8 +91,13 @@ def require_ending(option: str, path: Path, *endings: str) -> None:
 
 
 def make_folder(output: OutputOptions) -> None:
-    """Make the output folder if it is not there."""
-    output.output_dir.mkdir(parents=True, exist_ok=True)
+    """Make the output folder if it is not there; an OutputError if it cannot be made."""
+    folder = output.output_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or error
+        raise OutputError(f"{folder}: cannot be made ({why}); choose --output-dir") from error
 
 
 def remove_old(path: Path, output: OutputOptions) -> None:

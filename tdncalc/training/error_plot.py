@@ -12,6 +12,8 @@ from tdncalc.training.frames import Floats, Frames
 
 __all__ = ["draw_errors"]
 
+_TICKS = 4  # intervals of an axis at most: more labels of large errors touch each other
+
 
 def draw_errors(path: Path, frames: Frames, energy: Floats, forces: Floats) -> None:
     """Draw the errors (computed minus true) of energies (S,) in eV and forces (A, 3) in eV/Å.
@@ -48,6 +50,7 @@ def _parity(axes: Axes, true: Floats, computed: Floats, label: str) -> None:
     extent = (low - room, high + room, low - room, high + room)
     axes.hexbin(true, computed, gridsize=90, bins="log", mincnt=1, extent=extent, cmap="viridis")
     axes.set(xlabel=f"reference {label}", ylabel="model", aspect="equal")
+    axes.locator_params(axis="x", nbins=_TICKS)
 
 
 def _histogram(axes: Axes, errors: Floats, label: str) -> None:
@@ -57,4 +60,5 @@ def _histogram(axes: Axes, errors: Floats, label: str) -> None:
         f"mean absolute {np.abs(errors).mean():.3g}, {np.mean(np.abs(errors) > edge):.1%} beyond"
     )
     axes.set(xlabel=label, ylabel="count", yscale="log", title=title)
+    axes.locator_params(axis="x", nbins=_TICKS)
     axes.grid(alpha=0.3)

@@ -17,6 +17,9 @@ from ase.build import molecule
 from ase.io import read, write
 from distributed import LocalCluster
 
+from tdncalc.errors import CheckpointError
+from tdncalc.workflows.many.cluster import WorkerModel, _load
+
 pytestmark = pytest.mark.slow
 
 
@@ -127,3 +130,18 @@ def test_address_without_a_scheduler_is_told(real_tdn, model_folder, molecules, 
     )
     assert outcome.code == 2
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:1'" in outcome.err
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"address": 5}'])
+def test_a_damaged_scheduler_file_is_told(real_tdn, model_folder, molecules, content):
+    Path("scheduler.json").write_text(content)
+    options = ("--model", model_folder, "--dask", "scheduler.json")
+    outcome = real_tdn("relax", "all.extxyz", *options)
+    assert outcome.code == 2
+    assert "no Dask scheduler answers at 'scheduler.json'" in outcome.err
+
+
+def test_a_worker_without_the_model_is_told_of():
+    missing = WorkerModel("no/model", "cpu", "float32", "eager", None, "0")
+    with pytest.raises(CheckpointError, match="a worker has no model 'no/model'"):
+        _load(missing)

@@ -220,7 +220,18 @@ def test_a_format_without_room_is_told_at_the_second_structure(tdn, folder, file
     outcome = tdn("energy", "a.extxyz", "b.extxyz", "c.extxyz", "-o", "out.vasp")
     assert outcome.code == 1
     assert "format vasp holds one structure, not 2" in outcome.err
-    assert "c.extxyz" not in outcome.out
+    assert outcome.out == ""
+
+
+def test_what_a_format_cannot_hold_is_told_before_it_is_computed(tdn, folder):
+    atoms = bulk("Cu")
+    atoms.set_cell(None)
+    atoms.pbc = False
+    write("atom.extxyz", atoms)
+    outcome = tdn("energy", "atom.extxyz", "-o", "out.cif")
+    assert outcome.code == 1
+    assert "the format is for crystals" in outcome.err
+    assert outcome.out == ""
 
 
 def test_an_input_that_has_changed_is_not_taken_as_done(tdn, folder):

@@ -1,5 +1,6 @@
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -302,3 +303,15 @@ def test_killed_relaxation_goes_on_to_the_same_end(start, tdn, copper, folder):
     assert not (folder / "copper-relaxed.extxyz").exists()
     assert tdn(*asked, "--resume").code == 0
     assert trajectory.read_bytes() == (folder / "straight/copper-relax.traj").read_bytes()
+
+
+def test_an_output_folder_that_cannot_be_made_is_told(tdn, folder, monkeypatch):
+    write("cu.extxyz", bulk("Cu"))
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    outcome = tdn("relax", "cu.extxyz", "--output-dir", "new")
+    assert outcome.code == 1
+    assert "Error: new: cannot be made (Permission denied); choose --output-dir" in outcome.err

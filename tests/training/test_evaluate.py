@@ -1,10 +1,12 @@
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from matplotlib.figure import Figure
 
 from tdncalc.checkpoint import load_model, save_model
 from tdncalc.errors import DataError, OptionError, OutputError, StructureError
@@ -12,6 +14,7 @@ from tdncalc.potential import Potential
 from tdncalc.tdn import TDN
 from tdncalc.training import evaluate as module
 from tdncalc.training.data import Frames, load_frames
+from tdncalc.training.error_plot import draw_errors
 from tdncalc.training.evaluate import at_level_of_model, evaluate, evaluate_frames
 
 
@@ -156,3 +159,21 @@ def test_errors_are_drawn(potential: Potential, data_folder: Path, tmp_path: Pat
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(OutputError, match="cannot be written"):
         evaluate(potential, ["all.extxyz"], root=data_folder, plot=tmp_path / "no" / "p.png")
+
+
+@pytest.mark.parametrize("size", [1e-5, 0.013, 2.3, 87.0, 940.0])
+def test_labels_of_large_errors_do_not_touch(
+    size: float, frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    random = np.random.default_rng(0)
+    energy = size * random.normal(size=len(frames)) * frames.n_atoms()
+    draw_errors(tmp_path / "p.png", frames, energy, size * random.normal(size=frames.forces.shape))
+    drawn[0].canvas.draw()
+    for axes in drawn[0].axes:
+        low, high = axes.get_xlim()
+        ticks = axes.xaxis.get_major_ticks()
+        shown = [t.label1.get_window_extent() for t in ticks if low <= t.get_loc() <= high]
+        assert len(shown) > 1
+        assert all(a.x1 < b.x0 for a, b in pairwise(shown))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from ase import Atoms
 
 from tdncalc.calculator import TDNCalculator
-from tdncalc.errors import CheckpointError, OptionError, OutOfMemoryError, StructureError, TDNError
+from tdncalc.errors import (
+    CheckpointError,
+    ModelNotFoundError,
+    OptionError,
+    OutOfMemoryError,
+    StructureError,
+    TDNError,
+)
 from tdncalc.results import Properties
 from tdncalc.workflows.many.relaxations import RelaxOutcome, relax_many
 from tdncalc.workflows.relax_settings import RelaxSettings
@@ -77,11 +85,8 @@ def connected(address: str) -> Iterator[Client]:
         raise OptionError(
             "dask.distributed is not installed; pip install 'tdncalc[dask]'"
         ) from error
-    where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     try:
-        if "scheduler_file" in where and not Path(address).exists():
-            raise FileNotFoundError(address)  # the client would wait for it
-        client = Client(**where, timeout=_CONNECT_S)
+        client = Client(_in_file(address) or address, timeout=_CONNECT_S)
     except (OSError, ValueError) as error:
         raise OptionError(
             f"no Dask scheduler answers at {address!r}; give an address like tcp://host:8786 or a "
@@ -91,6 +96,16 @@ def connected(address: str) -> Iterator[Client]:
         if not client.nthreads():
             _LOG.warning("the Dask scheduler at %s has no workers yet; waiting", address)
         yield client
+
+
+def _in_file(name: str) -> str | None:
+    """Read the address from a scheduler file; the client would wait for a missing one forever."""
+    if not name.endswith(".json"):
+        return None
+    content = json.loads(Path(name).read_text(encoding="utf-8"))
+    if not (isinstance(content, dict) and isinstance(content.get("address"), str)):
+        raise ValueError("it names no address")
+    return str(content["address"])
 
 
 @contextmanager
@@ -209,13 +224,19 @@ def _collect(future: Future[Any], part: Part, again: list[Part]) -> Iterator[tup
 @cache
 def _load(model: WorkerModel) -> TDNCalculator:
     """Load the model, once for each worker."""
-    calculator = TDNCalculator(
-        model.model,
-        model.device,
-        model.dtype,
-        evaluation=model.evaluation,  # type: ignore[arg-type]
-        product=model.product,
-    )
+    try:
+        calculator = TDNCalculator(
+            model.model,
+            model.device,
+            model.dtype,
+            evaluation=model.evaluation,  # type: ignore[arg-type]
+            product=model.product,
+        )
+    except ModelNotFoundError as error:
+        raise CheckpointError(
+            f"a worker has no model {model.model!r}; install it, or copy its folder to this path, "
+            "on every machine"
+        ) from error
     if calculator.potential.card["sha256"] != model.sha256:
         raise CheckpointError(
             f"a worker has another model {model.model!r}; install the same on every machine"
