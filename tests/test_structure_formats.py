@@ -74,15 +74,16 @@ def test_what_is_lost_is_told_in_one_line(name, slab, caplog):
     assert record.message == f"{name}: has no place for {LOST[name]}; .extxyz and .traj do"
 
 
+@pytest.mark.parametrize("pbc", [[True, True, False], [False, False, False]], ids=["slab", "box"])
 @pytest.mark.parametrize("name", ["a.vasp", "a.cif", "a.gen", "a.pdb", "a.xsf", "a.extxyz"])
-def test_lost_directions_and_moments_are_told(name, caplog):
+def test_lost_directions_and_moments_are_told(name, pbc, caplog):
     iron = bulk("Fe", cubic=True)
-    iron.pbc = (True, True, False)
+    iron.pbc = pbc
     iron.set_initial_magnetic_moments([2.2, 2.2])
     write(name, iron)
     back = read(name)
     lost = {
-        "directions without periodicity": back.pbc.tolist() != [True, True, False],
+        "directions without periodicity": back.pbc.tolist() != pbc,
         "magnetic moments": not back.get_initial_magnetic_moments().any(),
     }
     for what, gone in lost.items():

@@ -58,7 +58,7 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
     """Name what `atoms` has and a file of the format `kind` (as ASE calls it) does not keep."""
     has = {
         "cell": bool(atoms.cell.rank),
-        _PARTIAL: bool(atoms.pbc.any() and not atoms.pbc.all()),
+        _PARTIAL: bool((atoms.pbc.any() or kind in _NEEDS_CELL) and not atoms.pbc.all()),
         "energy and forces": atoms.calc is not None and bool(atoms.calc.results),
         "velocities": atoms.has("momenta") and bool(np.any(atoms.get_momenta())),
         "constraints": bool(atoms.constraints),
