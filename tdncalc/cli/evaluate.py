@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tdncalc.cards import bundled_models
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.options import (
@@ -19,6 +20,7 @@ from tdncalc.cli.options import (
 )
 from tdncalc.cli.outputs import check_free, print_json, refuse_inputs, require_ending, write_json
 from tdncalc.cli.progress import Progress
+from tdncalc.errors import OptionError
 
 _HEADER = (
     f"{'mean absolute errors':24} {'structures':>10} {'atoms':>9} {'meV/atom':>12} {'meV/Å':>9}"
@@ -60,7 +62,10 @@ _comparison_options = gather(
     help="Draw parity and distribution of the errors.",
 )
 @click.option(
-    "--card", "entry", metavar="NAME", help="Write the errors into the model's card, as NAME."
+    "--card",
+    "entry",
+    metavar="NAME",
+    help="Write the errors into the card of --model FOLDER, as NAME.",
 )
 @model_options
 @one_output_options
@@ -86,6 +91,11 @@ def command(
         require_ending("-o", output.output, ".json")
     if plot is not None:
         require_ending("--plot", plot, ".png")
+    if entry is not None and model.model in bundled_models():
+        raise OptionError(
+            f"--card would write into the card of {model.model}, which is bundled; give the folder "
+            "of a model of yours, with --model"
+        )
     loaded = session.begin(model)
     # Imported here: it is heavy, and a wrong option is told of before.
     from tdncalc.checkpoint import add_errors

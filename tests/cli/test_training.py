@@ -135,6 +135,14 @@ def test_data_without_labels_are_named(real_tdn, model_folder, water):
     assert water in outcome.err
 
 
+@pytest.mark.parametrize("model", [[], ["--model", "metals"]])
+def test_cards_of_bundled_models_are_not_written_to(real_tdn, labeled, model):
+    outcome = real_tdn("evaluate", labeled, *model, "--card", "test")
+    assert outcome.code == 2
+    name = model[1] if model else "organic"
+    assert outcome.err.startswith(f"Error: --card would write into the card of {name}, which is")
+
+
 def test_errors_go_into_the_card_under_a_name(real_tdn, labeled, model_folder, folder):
     shutil.copytree(model_folder, "copy")
     assert real_tdn("evaluate", labeled, "--model", "copy", "--card", "test").code == 0
