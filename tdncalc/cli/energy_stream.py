@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 
 from tdncalc.cli.done import Done, digest
-from tdncalc.cli.outputs import writable
 from tdncalc.cli.relax_stream import as_extxyz, open_at, tell_losses
 from tdncalc.errors import CheckpointError
+from tdncalc.structures.extxyz import writable
 from tdncalc.workflows.traj_file import writing
 
 if TYPE_CHECKING:

@@ -52,17 +52,20 @@ class Replicas:
 
     def files(self) -> list[MDFiles]:
         """Name the files of every replica: X-md-0.traj and so on."""
-        folder, width = self.output.output_dir, len(str(self.count - 1))
-        stems = [f"{self.source.name}-md-{place:0{width}d}" for place in range(self.count)]
-        return [
-            MDFiles(
-                trajectory=folder / f"{stem}.traj",
-                csv=folder / f"{stem}.csv",
-                checkpoint=folder / f"{stem}.checkpoint",
-                overwrite=self.output.overwrite,
-            )
-            for stem in stems
-        ]
+        width = len(str(self.count - 1))
+        stems = (f"{self.source.name}-md-{place:0{width}d}" for place in range(self.count))
+        return [files_of(self.output, stem) for stem in stems]
+
+
+def files_of(output: OutputOptions, stem: str) -> MDFiles:
+    """Name the files of a run."""
+    folder = output.output_dir
+    return MDFiles(
+        trajectory=folder / f"{stem}.traj",
+        csv=folder / f"{stem}.csv",
+        checkpoint=folder / f"{stem}.checkpoint",
+        overwrite=output.overwrite,
+    )
 
 
 def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:

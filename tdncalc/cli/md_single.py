@@ -11,7 +11,7 @@ import click
 from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode, warn
-from tdncalc.cli.md_many import recorded
+from tdncalc.cli.md_many import files_of, recorded
 from tdncalc.cli.md_options import RunOptions
 from tdncalc.cli.md_velocities import tell
 from tdncalc.cli.options import ModelOptions, OutputOptions, ReportOptions
@@ -75,12 +75,7 @@ class Job:
 def run_one(job: Job, options: ModelOptions) -> ExitCode:
     """Run, write its files and say how it ended."""
     folder, stem = job.output.output_dir, f"{job.source.name}-md"
-    files = MDFiles(
-        trajectory=folder / f"{stem}.traj",
-        csv=folder / f"{stem}.csv",
-        checkpoint=folder / f"{stem}.checkpoint",
-        overwrite=job.output.overwrite,
-    )
+    files = files_of(job.output, stem)
     summary, picture = folder / f"{stem}.json", folder / f"{stem}.png"
     # A run that is killed while it renames its checkpoint has only the one before.
     resumes = job.run.resume and (files.checkpoint.exists() or previous(files.checkpoint).exists())

@@ -12,6 +12,7 @@ import click
 from tdncalc.cli.options import OutputOptions
 from tdncalc.errors import OptionError, OutputError
 from tdncalc.structures import require_different, require_new, require_writable
+from tdncalc.structures.extxyz import writable
 from tdncalc.structures.formats import is_structure_file, output_format
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library
 
@@ -135,11 +136,6 @@ def as_json(value: dict[str, Any], *, indent: int | None = None) -> str:
     """Write an object as JSON, which has no NaN: what is not a finite number becomes null."""
     text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
     return writable(text)  # JSON reads the escapes as what was there
-
-
-def writable(text: str) -> str:
-    """Escape what UTF-8 has no letter for: the bytes of a file's name in another encoding."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _require_writable(folder: Path) -> None:

@@ -13,9 +13,9 @@ import ase.io
 
 from tdncalc.cli.done import Done
 from tdncalc.cli.failures import warn
-from tdncalc.cli.outputs import as_json, writable
+from tdncalc.cli.outputs import as_json
 from tdncalc.errors import CheckpointError, OptionError
-from tdncalc.structures.extxyz import storable
+from tdncalc.structures.extxyz import storable, writable
 from tdncalc.structures.losses import what_is_lost
 from tdncalc.workflows.claim import claim
 from tdncalc.workflows.traj_file import writing

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.io.extxyz import SPECIAL_3_3_KEYS, key_val_dict_to_str, key_val_str_to_dict
 
-__all__ = ["storable", "unstorable"]
+__all__ = ["storable", "unstorable", "writable"]
 
 # Words of the comment line that mean something to a reader.
 _RESERVED = {"Properties", "pbc", *SPECIAL_3_3_KEYS, *all_properties}
@@ -39,6 +39,11 @@ def unstorable(atoms: Atoms) -> list[str]:
     lost = [key for key in atoms.info if key not in kept.info and not _is_empty(atoms.info[key])]
     lost += [name for name in atoms.arrays if name not in kept.arrays]
     return [repr(name) for name in lost]
+
+
+def writable(text: str) -> str:
+    """Escape what UTF-8 has no letter for: the bytes of a file's name in another encoding."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _is_empty(value: Any) -> bool:  # noqa: ANN401 - whatever info holds

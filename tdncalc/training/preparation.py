@@ -248,8 +248,10 @@ def warn_of_unseen(frames: Frames, network: Network, start: str) -> None:
 
 def warn_of_isolated(frames: Frames, network: Network, start: str) -> None:
     """Warn of atoms that are alone, whose energies one that goes on from a model cannot learn."""
+    if not start:
+        return
     n = sum(int(alone(block, network.config.cutoff).sum()) for block in frames.blocks())
-    if n and start and n < len(frames):
+    if 0 < n < len(frames):
         logger.warning(
             "%d of the structures to train on are atoms without neighbors: %s counts energies from "
             "other references, and keeps them",

@@ -1,4 +1,4 @@
-"""Atoms to hold fixed, from a word on the command line."""
+"""Atoms to hold fixed, from a word, and what constraints do to each other and to the stress."""
 
 from __future__ import annotations
 

@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import (
-    FixAtoms,
-    FixBondLengths,
-    FixCartesian,
-    FixCom,
-    FixedLine,
-    FixedPlane,
-    FixLinearTriatomic,
-    FixScaled,
-    Hookean,
-)
+from ase.constraints import FixBondLengths, FixCom, FixLinearTriatomic, FixScaled, Hookean
 
 from tdncalc.errors import OptionError
 from tdncalc.workflows.constraints import OF_SINGLE_ATOMS, require_separate
 
 # Those that project positions and velocities alike and count what they remove. ASE's others (of
 # symmetry, angles, modes, parameters or external forces) do not.
-_UNDERSTOOD = (
-    FixAtoms,
-    FixBondLengths,
-    FixCartesian,
-    FixCom,
-    FixedLine,
-    FixedPlane,
-    FixLinearTriatomic,
-    FixScaled,
-    Hookean,
-)
+_UNDERSTOOD = (*OF_SINGLE_ATOMS, FixBondLengths, FixCom, FixLinearTriatomic, Hookean)
 
 
 def require_understood(atoms: Atoms) -> None:

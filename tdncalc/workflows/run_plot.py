@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tdncalc.errors import OutputError
+from tdncalc.structures.extxyz import writable
 from tdncalc.workflows.traj_file import read_frames
 
 __all__ = ["plot_md", "plot_relaxation"]
@@ -136,9 +137,7 @@ def _draw(picture: Path, title: str, label: str, x: np.ndarray, panels: list[_Pa
     if label == "step":
         every[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.align_ylabels()
-    # Fonts have no letters for the bytes of a file's name that are no UTF-8.
-    title = title.encode(errors="backslashreplace").decode()
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.suptitle(writable(title), fontsize=10, parse_math=False)
     temporary = picture.with_name(f".{os.getpid()}.{picture.name}")
     try:
         figure.savefig(temporary, dpi=120, facecolor="white", format="png")

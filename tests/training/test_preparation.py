@@ -131,13 +131,18 @@ def test_average_neighbors_counts_periodic_images(frames: Frames) -> None:
     assert average_neighbors(crystals, 3.2) == pytest.approx(12, abs=0.5)
 
 
+def going_on(network: TDN, folder: Path) -> TrainConfig:
+    """Save a network, and return a configuration that goes on from it."""
+    save_model(folder / "start", network, {"name": "start", "theory": "EMT"})
+    sets = {"": ("all.extxyz",)}
+    data, optimizer = DataConfig(train=sets, valid=sets), OptimizerConfig(steps=1)
+    return TrainConfig("rest", {}, data, optimizer, start=str(folder / "start"))
+
+
 def test_a_reference_is_fitted_to_an_element_between_the_samples(
     network: TDN, frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_model(tmp_path / "start", network, {"name": "start", "theory": "EMT"})
-    sets = {"": ("all.extxyz",)}
-    data, optimizer = DataConfig(train=sets, valid=sets), OptimizerConfig(steps=1)
-    config = TrainConfig("rest", {}, data, optimizer, start=str(tmp_path / "start"))
+    config = going_on(network, tmp_path)
     frames = frames.take([3, 1, 5, 7, 11, 9])  # the first and the last are copper alone
     _, of_all = make_network(config, frames)
     monkeypatch.setattr(preparation, "_SAMPLE", 2)
@@ -148,10 +153,7 @@ def test_a_reference_is_fitted_to_an_element_between_the_samples(
 def test_what_goes_on_from_a_model_keeps_its_references_of_atoms_that_are_alone(
     frames: Frames, network: TDN, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save_model(tmp_path / "start", network, {"name": "start", "theory": "EMT"})
-    sets = {"": ("all.extxyz",)}
-    data, optimizer = DataConfig(train=sets, valid=sets), OptimizerConfig(steps=1)
-    config = TrainConfig("rest", {}, data, optimizer, start=str(tmp_path / "start"))
+    config = going_on(network, tmp_path)
     crystals = frames.take([3, 1, 5, 7, 11, 9])
     lone = gather([Structure(np.array([29]), np.zeros((1, 3)), np.zeros((1, 3)), 50.0)])
     with_lone = join([lone, crystals])
