@@ -1,7 +1,8 @@
 """Compute structures of molecules that are not in the training set of ``organic``, with GFN2-xTB.
 
 Its energies are wrong by an offset of each molecule more than within one, and less so for molecules
-that it was trained on: what it lacks are molecules. Of each, two structures:
+that it was trained on: what it lacks are molecules. Of each, two structures, or with ``--single``
+one of the two, of twice as many molecules in about the same time:
 
 ``eased``
     on the way of the model from a force field's minimum to its own;
@@ -34,6 +35,7 @@ from tdncalc import Potential, RelaxSettings, TDNCalculator, relax_many
 
 LARGEST = 50  # atoms
 AT_ONCE = 100
+BETWEEN = 1000  # structures from one writing to the next
 CUT = 20_000  # molecules to take pieces of
 TEMPERATURES = (100, 300, 300, 500, 500, 800, 1200, 1800)  # K
 STEP, STEPS = 1.0 * units.fs, 15
@@ -52,15 +54,20 @@ def main() -> None:
         pool, known = candidates(options.data)
     calculator = TDNCalculator(model=options.model)
     rows: list[tuple] = []
+    written = 0
     while len(rows) < options.structures:
-        rows += _structures(_molecules(rng, pool, known), calculator, rng)
-        write(options.output, rows)  # after each hundred: nothing is lost
+        molecules = _molecules(rng, pool, known)
+        rows += _structures(molecules, calculator, rng, single=options.single)
+        if len(rows) >= written + BETWEEN or len(rows) >= options.structures:
+            write(options.output, rows)  # little is lost when it is stopped
+            written = len(rows)
 
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__, {"structures": 20000})
     options.add_argument("--model", default="organic", help="what moves the structures")
     options.add_argument("--fragments", type=int, help="of pieces with so many heavy atoms at most")
+    options.add_argument("--single", action="store_true", help="one structure of each molecule")
     return options.parse_args()
 
 
@@ -104,9 +111,9 @@ def _molecules(rng: np.random.Generator, pool: list[str], known: set[str]) -> li
 
 
 def _structures(
-    molecules: list[tuple], calculator: TDNCalculator, rng: np.random.Generator
+    molecules: list[tuple], calculator: TDNCalculator, rng: np.random.Generator, *, single: bool
 ) -> Iterator[tuple]:
-    """Ease all, run dynamics of each, and label what comes of it."""
+    """Ease all, run dynamics of each, or of every second alone, and label what comes of it."""
     moving, names = [], []
     settings = RelaxSettings(fmax=0.05, steps=int(rng.choice([1, 3, 8, 20])))
     start = [Atoms(numbers, positions) for numbers, positions, _ in molecules]
@@ -114,7 +121,10 @@ def _structures(
         if end.result is not None:
             moving.append(end.result.atoms)
             names.append(molecules[end.index][2])
-    yield from _labelled(moving, names, "eased")
+    half = slice(len(moving) // 2 if single else None)
+    yield from _labelled(moving[half], names[half], "eased")
+    if single:
+        moving, names = moving[half.stop :], names[half.stop :]
     velocities = [_velocities(atoms, rng) for atoms in moving]
     _run(moving, velocities, calculator.potential)
     yield from _labelled(moving, names, "thermal")

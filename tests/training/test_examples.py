@@ -8,11 +8,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
+from tdncalc.cards import read_card
+from tdncalc.checkpoint import load_network, save_model
+from tdncalc.tdn import TDN
 from tdncalc.training.config import load_config
 from tdncalc.training.data import load_frames
 
@@ -94,3 +98,27 @@ def test_a_sample_has_a_share_of_every_kind(tmp_path: Path, data_folder: Path) -
     molecules = chosen.take(np.flatnonzero(~chosen.pbc.any(1)).tolist())
     bundling.save_shard(tmp_path / "s.npz", molecules)
     assert load_frames(["s.npz"], tmp_path).forces == pytest.approx(molecules.forces, abs=1e-3)
+
+
+def test_a_mean_of_weights_lies_between_its_models(tmp_path: Path) -> None:
+    averaging = script("mean_weights")
+    first, second = load_network("organic-small"), load_network("organic-small")
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.add_(1.0)
+    save_model(tmp_path / "a", first, {"name": "a", "errors": {"test": {}}})
+    save_model(tmp_path / "b", second, {"name": "b"})
+    averaging.mean([str(tmp_path / "a"), str(tmp_path / "b")], [0.75, 0.25], tmp_path / "mean")
+    mean, card = load_network(tmp_path / "mean"), read_card(tmp_path / "mean")
+    for parameter, start in zip(mean.parameters(), first.parameters(), strict=True):
+        torch.testing.assert_close(parameter, start + 0.25)
+    assert isinstance(mean, TDN)
+    assert mean.lowest.isneginf().all()  # bounds are those of a model's own training
+    assert [part["share"] for part in card["mean_of"]] == [0.75, 0.25]
+    assert "errors" not in card
+
+
+def test_models_of_different_networks_have_no_mean(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="organic-small has another network than organic"):
+        script("mean_weights").mean(["organic", "organic-small"], [0.5, 0.5], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
