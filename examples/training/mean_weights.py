@@ -16,9 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from tdncalc.architectures import Network
 from tdncalc.cards import read_card
 from tdncalc.checkpoint import load_network, save_model
 from tdncalc.tdn import TDN
@@ -34,8 +32,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     shares = options.shares or [1 / len(options.models)] * len(options.models)
-    if len(shares) != len(options.models) or abs(sum(shares) - 1) > 1e-6:
-        parser.error("--shares must have one number for each model, and their sum must be 1")
+    if len(shares) != len(options.models) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        parser.error("--shares must be positive, one for each model, and their sum must be 1")
     try:
         mean(options.models, shares, options.output)
     except ValueError as error:
@@ -43,43 +41,28 @@ def main() -> None:
 
 
 def mean(models: Sequence[str], shares: Sequence[float], output: Path) -> None:
-    """Write the mean of some models' weights; a ValueError names one that does not fit the first.
+    """Write the mean of some models' weights, reference energies and ends of the repulsion.
 
-    What is measured on training sets (bounds, novelty) has to be calibrated anew.
+    What is measured on training sets (bounds, novelty) has to be calibrated anew. A ValueError
+    names a model whose network is not that of the first.
     """
     networks = [load_network(model) for model in models]
-    for model, network in zip(models, networks, strict=True):
-        if not alike(network, networks[0]):
-            raise ValueError(f"{model} has another network than {models[0]}: no mean can be taken")
     result = copy.deepcopy(networks[0])
-    states = [averaged(network) for network in networks]
-    with torch.no_grad():
-        for name, value in averaged(result).items():
-            value.copy_(
-                sum(share * state[name] for share, state in zip(shares, states, strict=True))
-            )
-    if isinstance(result, TDN):
-        result.unbind()
+    for model, network in zip(models, networks, strict=True):
+        if network.config != result.config:
+            raise ValueError(f"{model} has another network than {models[0]}: no mean can be taken")
+        if isinstance(network, TDN):
+            network.unbind()
+    states = [network.state_dict() for network in networks]
+    for name, value in result.state_dict().items():
+        parts = [share * state[name] for share, state in zip(shares, states, strict=True)]
+        value.copy_(torch.stack(parts).sum(0))
     card = {key: value for key, value in read_card(models[0]).items() if key not in MEASURED}
     parts = [
         {"model": model, "sha256": read_card(model)["sha256"], "share": share}
         for model, share in zip(models, shares, strict=True)
     ]
     save_model(output, result, card | {"mean_of": parts})
-
-
-def averaged(network: Network) -> dict[str, Tensor]:
-    """Return what of a network is averaged: its parameters and reference energies."""
-    energies = {"reference_energies": network.get_buffer("reference_energies")}
-    return dict(network.named_parameters()) | energies
-
-
-def alike(network: Network, other: Network) -> bool:
-    """Tell whether two networks have the same configuration, and repulsions that end alike."""
-    if network.config != other.config:
-        return False
-    one, two = dict(network.named_buffers()), dict(other.named_buffers())
-    return all(one[name].equal(two[name]) for name in one if name.endswith("repulsion.reach"))
 
 
 if __name__ == "__main__":
