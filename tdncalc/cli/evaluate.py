@@ -134,7 +134,8 @@ def _print(figures: dict[str, Any]) -> None:
         energy, forces = part["energy_MAE_meV_per_atom"], part["forces_MAE_meV_per_A"]
         click.echo(
             f"{name:24} {part['structures']:10d} {part['atoms']:9d} {energy:12.2f} {forces:9.1f}"
-            f" {_number(part.get('stress_MAE_meV_per_A3'), 8)} {part['forces_cosine']:8.4f}"
+            f" {_number(part.get('stress_MAE_meV_per_A3'), 8, 2)}"
+            f" {_number(part.get('forces_cosine'), 8, 4)}"
         )
     for name, part in figures["by_element"].items():
         click.echo(
@@ -142,5 +143,5 @@ def _print(figures: dict[str, Any]) -> None:
         )
 
 
-def _number(value: float | None, width: int) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:{width}.2f}"
+def _number(value: float | None, width: int, digits: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"

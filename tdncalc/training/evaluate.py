@@ -118,9 +118,10 @@ def evaluate_frames(
     dict
         ``structures`` and ``atoms``; mean absolute and root mean square errors of the energy
         (meV/atom), of the force components (meV/Å) and, where a stress is known, of its components
-        (meV/Å³); the mean cosine between true and computed force of an atom; the same ``by_kind``
-        and ``by_size`` (number of atoms) of structure; of the forces ``by_element``; and the
-        ``fitted_references`` (eV) of the elements, if they are fitted.
+        (meV/Å³); the mean cosine between true and computed force of an atom, where there are
+        atoms that have both; the same ``by_kind`` and ``by_size`` (number of atoms) of structure;
+        of the forces ``by_element``; and the ``fitted_references`` (eV) of the elements, if they
+        are fitted.
 
     Raises
     ------
@@ -220,19 +221,22 @@ class _Errors:
             "energy_MAE_meV_per_atom": float(np.abs(energy).mean()),
             "energy_RMSE_meV_per_atom": float(np.sqrt((energy**2).mean())),
             **self.of_atoms(atoms),
-            "forces_cosine": _cosine(frames.forces[atoms], frames.forces[atoms] + forces / 1000),
         }
+        cosines = _cosines(frames.forces[atoms], frames.forces[atoms] + forces / 1000)
+        if len(cosines):
+            summary["forces_cosine"] = float(cosines.mean())
         if len(stress):
             summary["stress_MAE_meV_per_A3"] = float(np.abs(stress).mean())
             summary["stress_RMSE_meV_per_A3"] = float(np.sqrt((stress**2).mean()))
         return summary
 
 
-def _cosine(true: Floats, computed: Floats) -> float:
-    """Return the mean cosine between two sets of vectors, those of no length left out."""
+def _cosines(true: Floats, computed: Floats) -> Floats:
+    """Return the cosines between two sets of vectors, those of no length left out."""
     lengths = np.linalg.norm(true, axis=1) * np.linalg.norm(computed, axis=1)
     some = lengths > 0
-    return float(((true * computed).sum(1)[some] / lengths[some]).mean()) if some.any() else 1.0
+    cosines: Floats = (true * computed).sum(1)[some] / lengths[some]
+    return cosines
 
 
 def _predict(

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
+from ase.io import read, write
 
 CONFIG = """\
 name: tiny
@@ -116,6 +117,16 @@ def test_evaluation_prints_errors_and_writes_a_report(real_tdn, labeled, model_f
     outcome = real_tdn(*args, "--limit", "3", "--fit-references")
     assert outcome.code == 1
     assert "3 structures are too few" in outcome.err
+
+
+def test_evaluation_has_no_cosine_of_forces_that_are_zero(real_tdn, labeled, model_folder, folder):
+    frames = read(labeled, ":")
+    for atoms in frames:
+        results = {"energy": atoms.get_potential_energy(), "forces": np.zeros((len(atoms), 3))}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    write("still.extxyz", frames)
+    outcome = real_tdn("evaluate", "still.extxyz", "--model", model_folder)
+    assert outcome.out.splitlines()[1].split()[-2:] == ["-", "-"]  # nor is there a stress
 
 
 @pytest.mark.parametrize(("option", "name"), [("-o", "e.csv"), ("--plot", "e.pdf")])

@@ -50,6 +50,11 @@ def test_a_model_has_no_error_on_its_own_labels(potential: Potential, frames: Fr
     assert report["forces_cosine"] == pytest.approx(1)
 
 
+def test_forces_of_zero_have_no_cosine(potential: Potential, frames: Frames) -> None:
+    at_rest = replace(frames, forces=np.zeros_like(frames.forces))
+    assert "forces_cosine" not in evaluate_frames(potential, at_rest)
+
+
 def test_known_errors_are_reported_in_their_units(potential: Potential, frames: Frames) -> None:
     wrong = replace(
         frames, energy=frames.energy + 0.002 * frames.n_atoms(), forces=frames.forces + 0.05
