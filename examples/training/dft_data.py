@@ -32,8 +32,8 @@ from tdncalc import load_model
 HARTREE = physical_constants["Hartree energy in eV"][0]
 BOHR = physical_constants["Bohr radius"][0] * 1e10
 FUNCTIONAL, BASIS = "wb97m-d3bj", "def2-tzvp"
-# How often a kind is drawn; those of the set that are not named here are large. The last two are of
-# more_molecules.py.
+# How often a kind is drawn; those of the set that are not named here are large. The last three are
+# of more_molecules.py and water_clusters.py.
 KINDS = {
     "dimer": 0.25,
     "qm9": 0.25,
@@ -43,6 +43,7 @@ KINDS = {
     "spice": 0.15,
     "eased": 0.1,
     "thermal": 0.5,
+    "water": 0.5,
 }
 DISPUTED = 0.1  # of the structures, where models disagree most
 
