@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import ase.io
-import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compression
 
@@ -18,7 +17,7 @@ from tdncalc.errors import StructureError
 from tdncalc.structures.conversion import to_atoms
 from tdncalc.structures.formats import READABLE, input_format
 from tdncalc.structures.mdl import read_mdl
-from tdncalc.structures.pdb import check_pdb
+from tdncalc.structures.pdb import read_pdb
 
 __all__ = ["read_frames", "read_text"]
 
@@ -93,7 +92,7 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
     if kind in ("sdf", "mol"):
         return iter(read_mdl(_read_text_file(path))[which])
     if kind == "proteindatabank":
-        check_pdb(_read_text_file(path))
+        return iter(read_pdb(_read_text_file(path))[which])
     if kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
         raise StructureError("names no elements; give its atom types Masses or Atom Type Labels")
     if any(path.match(pattern) for pattern in _FORMATS_OF_PYMATGEN):
@@ -114,7 +113,7 @@ def _read_by_ase(path: Path, kind: str, which: slice, head: bytes) -> Iterator[A
             _require_order(atoms)
         if kind in _COUNT_LINE:
             _require_count(atoms, head.split(b"\n")[_COUNT_LINE[kind]])
-        yield _without_dummy_cell(atoms) if kind == "proteindatabank" else atoms
+        yield atoms
 
 
 def _read_by_either(path: Path, kind: str, head: bytes) -> list[Atoms]:
@@ -154,13 +153,6 @@ def _from_pymatgen(document: dict[str, Any]) -> Atoms:
     from pymatgen.core.structure import Molecule, Structure
 
     return to_atoms((Structure if "lattice" in document else Molecule).from_dict(document))
-
-
-def _without_dummy_cell(atoms: Atoms) -> Atoms:
-    # The PDB format wants a cell of 1 Å from structures that have none.
-    if np.array_equal(atoms.cell.array, np.eye(3)):
-        atoms.cell, atoms.pbc = None, False
-    return atoms
 
 
 def _require_count(atoms: Atoms, line: bytes) -> None:
