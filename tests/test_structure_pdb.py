@@ -99,5 +99,5 @@ def test_deuterium_is_hydrogen_of_its_mass():
 
 
 def test_a_line_that_is_cut_short_is_refused():
-    with pytest.raises(StructureError, match="is truncated: .* is no whole line of an atom"):
+    with pytest.raises(StructureError, match=r"is truncated: .* is no whole line of an atom"):
         read(line(" O", " ", 0.0)[:50])

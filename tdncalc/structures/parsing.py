@@ -16,6 +16,7 @@ from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compressio
 from tdncalc.errors import StructureError
 from tdncalc.structures.conversion import to_atoms
 from tdncalc.structures.formats import READABLE, input_format
+from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
 from tdncalc.structures.pdb import read_pdb
 
@@ -24,9 +25,6 @@ __all__ = ["read_frames", "read_text"]
 _HEAD = 100_000  # bytes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FORMATS_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
-
-# Formats whose parsers take what there is of a truncated file, and the line that tells how much.
-_COUNT_LINE = {"gen": 0, "gromacs": 1}
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +89,8 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
         return iter(_read_json(path)[which])
     if kind in ("sdf", "mol"):
         return iter(read_mdl(_read_text_file(path))[which])
+    if kind == "gromacs":
+        return iter(read_gro(_read_text_file(path))[which])
     if kind == "proteindatabank":
         return iter(read_pdb(_read_text_file(path))[which])
     if kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
@@ -111,8 +111,8 @@ def _read_by_ase(path: Path, kind: str, which: slice, head: bytes) -> Iterator[A
         if kind == "cif":
             _require_cell(atoms)
             _require_order(atoms)
-        if kind in _COUNT_LINE:
-            _require_count(atoms, head.split(b"\n")[_COUNT_LINE[kind]])
+        if kind == "gen":
+            _require_count(atoms, head.splitlines()[0])
         yield atoms
 
 

@@ -42,7 +42,7 @@ def read_pdb(text: str) -> list[Atoms]:
 
 
 def _models(text: str) -> Iterator[list[str]]:
-    """Give the lines of each model that has atoms, with the cell that stands last before its end."""
+    """Give the lines of each model that has atoms, behind the last cell before its end."""
     frame: dict[str, str] = {}
     atoms: list[str] = []
     for line in [*text.splitlines(), "END"]:
