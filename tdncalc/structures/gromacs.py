@@ -62,7 +62,7 @@ def _atoms(lines: list[str]) -> Atoms:
         raise StructureError("is truncated: the line of its last atom is not whole")
     symbols = [_symbol(row[10:15].strip(), row[5:10].strip()) for row in rows]
     text = io.StringIO("\n".join(lines) + "\n")
-    atoms: Atoms = ase.io.read(text, format="gromacs")
+    (atoms,) = ase.io.iread(text, 0, format="gromacs")
     atoms.symbols = symbols
     return atoms
 

@@ -119,6 +119,8 @@ def _rows_v2000(lines: list[str]) -> tuple[list[list[str]], int]:
 
 
 def _rows_v3000(lines: list[str]) -> tuple[list[list[str]], int]:
+    # A line that ends with a hyphen goes on in the next.
+    lines = re.sub(r"-\n *M  V30 ", "", "\n".join(lines)).split("\n")
     body = [line.removeprefix("M  V30 ").split() for line in lines if line.startswith("M  V30 ")]
     n_atoms = next(int(words[1]) for words in body if words[0] == "COUNTS")
     begin, end = body.index(["BEGIN", "ATOM"]), body.index(["END", "ATOM"])

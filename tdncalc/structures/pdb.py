@@ -63,7 +63,7 @@ def _model(lines: list[str]) -> Atoms:
     stated = [f"{row[:76]:<76}{symbol:>2}" for row, symbol in zip(rows, known, strict=True)]
     head = lines[: len(lines) - len(rows)]
     text = io.StringIO("\n".join([*head, *stated, "END\n"]))
-    atoms: Atoms = ase.io.read(text, format="proteindatabank")
+    (atoms,) = ase.io.iread(text, 0, format="proteindatabank")
     if "D" in symbols:
         masses = zip(symbols, atoms.get_masses(), strict=True)
         atoms.set_masses([_DEUTERIUM if symbol == "D" else mass for symbol, mass in masses])
