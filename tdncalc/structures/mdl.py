@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from tdncalc.errors import StructureError
+from tdncalc.wording import counted
 
 __all__ = ["read_mdl"]
 
@@ -49,7 +50,7 @@ def _molecule(lines: list[str], number: int) -> Atoms:
     rows, n_atoms = _rows_v3000(lines) if "V3000" in counts else _rows_v2000(lines)
     if len(rows) != n_atoms:
         raise StructureError(
-            f"is truncated: molecule {number} has {len(rows)} of its {n_atoms} atoms"
+            f"is truncated: molecule {number} has {len(rows)} of its {counted(n_atoms, 'atom')}"
         )
     for row in rows:
         if row[0] in _ISOTOPES:

@@ -5,6 +5,7 @@ import re
 from ase import Atoms
 
 from tdncalc.errors import StructureError
+from tdncalc.wording import counted
 
 __all__ = ["FORMATS_CUT_SHORT", "check_whole"]
 
@@ -23,7 +24,9 @@ def check_whole(text: str, kind: str, atoms: Atoms) -> None:
     lines = text.splitlines()
     if kind == "gen" and len(atoms) != int(lines[0].split()[0]):
         count = lines[0].split()[0]
-        raise StructureError(f"is truncated: it has {len(atoms)} of its {count} atoms")
+        raise StructureError(
+            f"is truncated: it has {len(atoms)} of its {counted(int(count), 'atom')}"
+        )
     if kind == "res" and not re.search(r"^END\b", text, re.MULTILINE | re.IGNORECASE):
         raise StructureError("is truncated: it does not close with END")
     if kind == "vasp" and not _has_rows(lines, len(atoms)):
