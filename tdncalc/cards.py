@@ -13,6 +13,20 @@ FORMAT = 1
 CARD = "card.json"
 DEFAULT_MODEL = "organic"
 
+# Entries that are read, and what they are; the first five are in every card.
+_TYPES: dict[str, tuple[type, str]] = {
+    "name": (str, "a text"),
+    "elements": (list, "a list of symbols"),
+    "config": (dict, "an object"),
+    "sha256": (str, "a text"),
+    "format": (int, "a whole number"),
+    "novelty": (dict, "an object"),
+    "errors": (dict, "an object"),
+    "validation": (dict, "an object"),
+    "selftest": (dict, "an object"),
+}
+_REQUIRED = list(_TYPES)[:5]
+
 
 def bundled_models() -> list[str]:
     """Return the names of the models inside the package, the default one first."""
@@ -41,14 +55,29 @@ def read_card(model: str | Path) -> dict[str, Any]:
         raise DamagedModelError(f"{path}: no readable model card ({error})") from error
     if not isinstance(card, dict):
         raise DamagedModelError(f"{path}: no model card (a JSON object is expected)")
-    missing = {"name", "elements", "config", "sha256", "format"} - set(card)
+    missing = set(_REQUIRED) - set(card)
     if missing:
         raise DamagedModelError(f"{path}: the card lacks {', '.join(sorted(missing))}")
-    if card["format"] != FORMAT:
+    if isinstance(card["format"], int) and card["format"] != FORMAT:
         raise DamagedModelError(
             f"{path}: format {card['format']}, but this version reads {FORMAT}; update tdncalc"
         )
+    _check_types(card, path)
     return card
+
+
+def _check_types(card: dict[str, Any], path: Path) -> None:
+    for name, (kind, wanted) in _TYPES.items():
+        if name in card and not isinstance(card[name], kind):
+            raise _wrong(path, name, wanted)
+    if not all(isinstance(symbol, str) for symbol in card["elements"]):
+        raise _wrong(path, "elements", _TYPES["elements"][1])
+
+
+def _wrong(path: Path, name: str, wanted: str) -> DamagedModelError:
+    return DamagedModelError(
+        f"{path}: '{name}' of the card is not {wanted}; install the model again, or correct it"
+    )
 
 
 def _bundled_root() -> Path:

@@ -37,7 +37,7 @@ def failed_checks(card: Mapping[str, Any]) -> str | None:
             f"model {card['name']!r} is a published network: not smooth at the cutoff, and no "
             "mirror symmetry; 'tdn selftest --model' measures it"
         )
-    failed = [row for row in card["selftest"]["checks"] if not row["passed"]]
+    failed = [row for row in card["selftest"].get("checks", ()) if not row["passed"]]
     texts = [_MEANINGS.get(row["check"], f"{row['check']} off, {{}}") for row in failed]
     facts = [t.format(_figure(row)) for t, row in zip(texts, failed, strict=True) if t]
     if not facts:

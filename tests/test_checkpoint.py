@@ -263,3 +263,25 @@ def test_every_error_is_one_line(folder):
     with pytest.raises(TDNError) as caught:
         load_model(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("novelty", 3),
+        ("novelty", None),
+        ("errors", []),
+        ("validation", 7),
+        ("selftest", 3),
+        ("elements", "HC"),
+        ("elements", [1, 2]),
+        ("config", []),
+        ("sha256", 1),
+        ("name", None),
+        ("format", "1"),
+    ],
+)
+def test_entries_of_a_card_that_are_of_another_type_are_named(name, value, folder):
+    edit_card(folder, lambda card: card.update({name: value}))
+    with pytest.raises(DamagedModelError, match=rf"card.json: '{name}' of the card is not a"):
+        load_model(folder)

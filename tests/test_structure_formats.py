@@ -214,3 +214,16 @@ def test_written_poscar_keeps_the_order_of_elements():
     atoms = Atoms("HOH", [[0, 0, 0], [1, 0, 0], [2, 0, 0]], cell=[9, 9, 9], pbc=True)
     write("POSCAR", atoms)
     assert str(ase.io.read("POSCAR").symbols) == "HOH"
+
+
+@pytest.mark.parametrize("pbc", [(0, 0, 1), (1, 0, 1), (0, 1, 1)])
+def test_xsf_is_refused_for_directions_that_it_has_no_word_for(pbc):
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 1]], cell=[4, 5, 6], pbc=pbc)
+    with pytest.raises(OutputError, match=r"^a.xsf: the format is for structures periodic along"):
+        write("a.xsf", atoms)
+
+
+@pytest.mark.parametrize("pbc", [(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1)])
+def test_xsf_keeps_directions_that_it_has_a_word_for(pbc):
+    write("a.xsf", Atoms("H2", [[0, 0, 0], [0, 0, 1]], cell=[4, 5, 6], pbc=pbc))
+    assert read("a.xsf").pbc.tolist() == [bool(periodic) for periodic in pbc]

@@ -165,3 +165,13 @@ def test_masses_that_a_format_does_not_keep_are_told(name, mass, caplog):
     water.set_masses([15.999, mass, 1.008])
     write(name, water)
     assert "masses; .extxyz and .traj do" in caplog.text
+
+
+def test_lines_of_v3000_that_go_on_in_the_next_are_read():
+    atom = "M  V30 2 H 0.95 0 0 0 -\nM  V30 MASS=2"
+    rows = "M  V30 BEGIN ATOM\nM  V30 1 O 0 0 0 0\n" + atom + "\nM  V30 END ATOM\nM  END\n"
+    with open("a.mol", "w") as file:
+        file.write("water\n\n\n  0  0  0 999 V3000\nM  V30 COUNTS 2 0 0 0 0\n" + rows)
+    atoms = read("a.mol")
+    assert str(atoms.symbols) == "OH"
+    assert atoms.get_masses()[1] == 2.014

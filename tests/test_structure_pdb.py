@@ -1,7 +1,8 @@
-"""PDB files: alternate locations."""
+"""PDB files: models and their cell, elements of atoms, alternate locations."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tdncalc.errors import StructureError
@@ -52,3 +53,51 @@ def test_each_model_has_its_own_locations():
 def test_atoms_that_share_a_name_are_no_alternate_locations():
     (atoms,) = read(line(" H", " ", 0.0) + line(" H", " ", 0.74))
     assert len(atoms) == 2
+
+
+def test_every_model_has_the_cell_that_stands_before_the_first():
+    head = "CRYST1    9.000   10.000   11.000  90.00  90.00  90.00 P 1           1\n"
+    models = "".join(f"MODEL {i}\n{line(' O', ' ', i)}ENDMDL\n" for i in range(2))
+    first, second = read(head + models + "END\n")  # END ends the file, and is no third model
+    for number, atoms in enumerate([first, second]):
+        assert atoms.pbc.all()
+        np.testing.assert_allclose(atoms.cell.lengths(), [9, 10, 11])
+        assert atoms.positions[0, 0] == number
+
+
+NAMES = {
+    " CA ": "C",
+    "CA  ": "Ca",
+    "HG11": "H",
+    " HE2": "H",
+    "1HB ": "H",
+    " CL1": "Cl",
+    "C1  ": "C",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_elements_that_are_not_stated_are_those_of_the_names(name):
+    (atoms,) = read(line(name, " ", 0.0)[:66] + "\n")
+    assert atoms.get_chemical_symbols() == [NAMES[name]]
+
+
+def test_an_element_that_is_stated_counts_and_not_the_name():
+    (atoms,) = read(line(" CA ", " ", 0.0)[:76] + "CA\n")
+    assert str(atoms.symbols) == "Ca"
+
+
+def test_an_atom_without_an_element_is_refused():
+    with pytest.raises(StructureError, match="has an atom 'MW' whose element is not told"):
+        read(line(" MW ", " ", 0.0)[:66])
+
+
+def test_deuterium_is_hydrogen_of_its_mass():
+    (atoms,) = read(line(" D1 ", " ", 0.0))
+    assert str(atoms.symbols) == "H"
+    assert atoms.get_masses() == [2.014]
+
+
+def test_a_line_that_is_cut_short_is_refused():
+    with pytest.raises(StructureError, match=r"is truncated: .* is no whole line of an atom"):
+        read(line(" O", " ", 0.0)[:50])

@@ -422,3 +422,86 @@ def test_cif_without_a_cell_length_is_refused(tmp_path):
     (tmp_path / "b.cif").write_text("\n".join(kept) + "\n")
     with pytest.raises(StructureError, match=r"b\.cif: .*cell"):
         list(read_inputs([str(tmp_path / "b.cif")]))
+
+
+POSCAR = "{title}\n1\n4 0 0\n0 4 0\n0 0 4\n{elements}1 1\nDirect\n0 0 0\n{last}\n"
+
+
+def test_a_poscar_without_elements_is_refused():
+    put("POSCAR", POSCAR.format(title="a crystal", elements="", last=".5 .5 .5"))
+    with pytest.raises(StructureError, match=r"^POSCAR: names no elements; add a line of"):
+        read("POSCAR")
+
+
+def test_a_poscar_cut_within_its_last_row_is_refused():
+    put("POSCAR", POSCAR.format(title="a crystal", elements="Cu O\n", last=".5"))
+    with pytest.raises(StructureError, match="fewer than three coordinates"):
+        read("POSCAR")
+
+
+def test_a_res_file_without_its_end_is_refused():
+    ase.io.write("a.res", SILICON, format="res")
+    with open("a.res") as file:
+        text = file.read()
+    put("b.res", text[: text.rindex("Si 1")])
+    with pytest.raises(StructureError, match="is truncated: it does not close with END"):
+        read("b.res")
+
+
+CIF = """data_x
+_cell_length_a 5.6
+_cell_length_b 5.6
+_cell_length_c 5.6
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M '{group}'
+loop_
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Na1 0 0 0
+Cl1 0.5 0.5 0.5
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("group", "more", "message"),
+    [
+        ("Q q q", "", "its space group is not known"),
+        ("P 1", "Br1 0.5 0.5 0.5", "two of its atoms are at one point"),
+        ("P 1", "Wat1 0.2 0.2 0.2", "has hydrogen atoms without positions"),
+    ],
+)
+def test_what_a_parser_would_make_up_or_leave_out_is_refused(group, more, message, recwarn):
+    put("a.cif", CIF.format(group=group, more=more))
+    with pytest.raises(StructureError, match=rf"^a.cif: {message}"):
+        read("a.cif")
+    assert not recwarn.list
+
+
+@pytest.mark.filterwarnings("ignore:FHI-aims IO:FutureWarning")
+@pytest.mark.parametrize(("name", "kind"), [("a.db", "db"), ("a.res", "res"), ("a.in", "aims")])
+def test_files_that_a_parser_opens_itself_are_read_compressed(name, kind):
+    ase.io.write(name, SILICON, format=kind)
+    with open(name, "rb") as file:
+        put(f"{name}.gz", gzip.compress(file.read()))
+    (source,) = read(f"{name}.gz")
+    np.testing.assert_allclose(source.atoms.positions, SILICON.positions, atol=1e-5)
+
+
+@pytest.mark.parametrize("slice_", ["::2", "1::2", ":4:3", "::-2"])
+def test_steps_through_a_database(slice_):
+    frames(name="all.db")
+    start, stop, step = (int(part) if part else None for part in f"{slice_}:".split(":")[:3])
+    sizes = [len(source.atoms) for source in read(f"all.db@{slice_}")]
+    assert sizes == list(range(1, 6))[start:stop:step]
+
+
+def test_a_byte_order_mark_on_standard_input_is_passed_over():
+    text = io.StringIO()
+    ase.io.write(text, ETHANOL, format="extxyz")
+    (source,) = read_inputs(["-"], stdin=io.StringIO("\ufeff" + text.getvalue()))
+    assert len(source.atoms) == len(ETHANOL)

@@ -15,6 +15,7 @@ from tdncalc.cli.options import (
     report_options,
 )
 from tdncalc.cli.outputs import check_format, check_free, print_json, refuse_inputs
+from tdncalc.wording import counted
 
 
 @click.command("convert")
@@ -47,4 +48,4 @@ def _tell(target: Path, count: int, failed: list[str], report: ReportOptions) ->
         facts = {"command": "convert", "output": str(target), "frames": count, "failed": failed}
         print_json(facts)
     elif not report.quiet:
-        click.echo(f"wrote {count} {'frame' if count == 1 else 'frames'} to {target}")
+        click.echo(f"wrote {counted(count, 'frame')} to {target}")

@@ -16,6 +16,7 @@ from tdncalc.cli.outputs import check_free, make_folder, print_json, write_json
 from tdncalc.cli.progress import Progress
 from tdncalc.errors import OptionError
 from tdncalc.structures import Source
+from tdncalc.wording import counted
 from tdncalc.workflows.md import MDFiles, MDResult, MDSettings, MDStep
 from tdncalc.workflows.md_checkpoint import load as load_checkpoint
 from tdncalc.workflows.md_checkpoint import previous
@@ -172,7 +173,7 @@ def _tally(results: list[dict[str, Any]], count: int) -> str:
     reasons = [result["reason"] for result in results]
     done = reasons.count("done")
     others = sorted({reason for reason in reasons if reason != "done"})
-    return f"{done} of {count} replicas done" + "".join(f", {text}" for text in others)
+    return f"{done} of {counted(count, 'replica')} done" + "".join(f", {text}" for text in others)
 
 
 def _code(results: list[dict[str, Any]], failed: bool) -> ExitCode:

@@ -27,6 +27,7 @@ from tdncalc.cli.outputs import (
 from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.signals import Stop
 from tdncalc.structures import Source
+from tdncalc.wording import counted
 from tdncalc.workflows.md import MDFiles, MDResult, MDSettings, MDStep, run_md
 from tdncalc.workflows.md_checkpoint import previous
 from tdncalc.workflows.wall_time import WallTime
@@ -169,8 +170,9 @@ def _record(job: Job, result: MDResult, files: MDFiles) -> dict[str, Any]:
 def _sentence(job: Job, result: MDResult) -> str:
     picoseconds = result.steps * job.settings.timestep_fs / 1000
     drift = result.drift_meV_per_atom_per_ps
+    steps = counted(result.steps, "step")
     return (
-        f"{job.source.label}: {_outcome(job, result)}, {result.steps} steps ({picoseconds:g} ps), "
+        f"{job.source.label}: {_outcome(job, result)}, {steps} ({picoseconds:g} ps), "
         f"mean temperature {result.temperature_K:.0f} K, "
         + ("" if drift is None else f"drift {drift:.3g} meV/atom/ps, ")
         + duration(result.seconds)

@@ -1,5 +1,7 @@
 """``tdn models``: what is bundled, whether it is intact, and models made of checkpoints."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -40,7 +42,9 @@ def list_models(report: ReportOptions) -> ExitCode:
         return ExitCode.DONE
     for card in cards:
         click.echo(card["name"])
-        for title, text in _summary(card).items():
+        with _reading(card):
+            summary = _summary(card)
+        for title, text in summary.items():
             click.echo(f"  {title:9} {text}")
     return ExitCode.DONE
 
@@ -86,13 +90,25 @@ def verify(names: tuple[str, ...], report: ReportOptions) -> ExitCode:
     return ExitCode.DONE if all(model["intact"] for model in results) else ExitCode.ERROR
 
 
+@contextlib.contextmanager
+def _reading(card: dict[str, Any]) -> Iterator[None]:
+    """Tell of a card whose figures are not where this version has them."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedModelError(
+            f"model '{card['name']}': the figures of its card are not as this version writes them "
+            f"({type(error).__name__}: {error}); --json shows the card as it is"
+        ) from error
+
+
 def _summary(card: dict[str, Any]) -> dict[str, str]:
     """Give what a user chooses a model by, without what its card leaves open."""
     facts = {
         "about": card.get("description"),
         "elements": " ".join(card["elements"]),
         "theory": card.get("theory"),
-        "cutoff": f"{card['cutoff_A']} Å",
+        "cutoff": f"{card.get('cutoff_A', card['config']['cutoff'])} Å",
         "errors": _errors(card),
         "novelty": _novelty(card),
         "licence": card.get("licence"),

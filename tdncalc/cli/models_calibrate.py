@@ -9,6 +9,7 @@ from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.options import ReportOptions, device_option, report_options, threads_option
 from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import Progress
+from tdncalc.wording import counted
 
 
 @click.command("calibrate")
@@ -64,11 +65,15 @@ def calibrate_model(
 
 
 def _sentence(facts: dict[str, Any]) -> str:
-    text = f"novelty of {facts['structures']} structures, {facts['atoms']} atoms"
+    text = (
+        f"novelty of {counted(facts['structures'], 'structure')}, {counted(facts['atoms'], 'atom')}"
+    )
     if "held_out" not in facts:
         return text
     held = facts["held_out"]
-    text += f"; of {held['structures']} held-out structures {held['above_1']:.1%} above 1"
+    text += (
+        f"; of {counted(held['structures'], 'held-out structure')} {held['above_1']:.1%} above 1"
+    )
     if held["spearman"] is None or held["spearman_atoms"] is None:
         return text
     return (

@@ -12,6 +12,7 @@ from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import duration
 from tdncalc.cli.session import Session, naming
 from tdncalc.structures import Source, check_elements
+from tdncalc.wording import counted
 
 if TYPE_CHECKING:
     from tdncalc.calculator import TDNCalculator
@@ -119,13 +120,14 @@ def _print(facts: dict[str, Any]) -> None:
     for structure in facts["structures"]:
         novelty = f", novelty {structure['novelty']:.2f}" if "novelty" in structure else ""
         click.echo(
-            f"{structure['input']}: {structure['atoms']} atoms ({structure['formula']}), "
+            f"{structure['input']}: {counted(structure['atoms'], 'atom')} "
+            f"({structure['formula']}), "
             f"{structure['neighbors']} neighbors each{novelty}"
         )
     model, estimate = facts["model"], facts["estimate"]
     click.echo(
         f"model {model['name']} ({model['sha256'][:12]}), {facts['device']}, {facts['dtype']}, "
-        f"{facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
+        f"{counted(facts['threads'], 'thread')}"
     )
     once = duration(estimate["seconds_per_evaluation"])
     times = f", {estimate['evaluations']} times: {duration(estimate['seconds'])}"

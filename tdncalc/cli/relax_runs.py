@@ -24,6 +24,7 @@ from tdncalc.cli.progress import Progress, duration
 from tdncalc.cli.session import Session
 from tdncalc.cli.signals import Stop
 from tdncalc.errors import OptionError
+from tdncalc.wording import counted
 from tdncalc.workflows.constraints import fix_atoms
 from tdncalc.workflows.relax import RelaxResult, RelaxSettings, RelaxStep, relax
 
@@ -183,8 +184,7 @@ def tell(source: "Source", result: RelaxResult) -> None:
 
 def sentence(source: "Source", result: RelaxResult) -> str:
     """Say for a person how a relaxation ended."""
-    plural = "" if result.steps == 1 else "s"
-    how = f"converged in {result.steps} step{plural}" if result.converged else result.reason
+    how = f"converged in {counted(result.steps, 'step')}" if result.converged else result.reason
     return (
         f"{source.label}: {how}, energy {result.energy:.6f} eV, fmax {result.fmax:.4f} eV/Å, "
         f"{duration(result.seconds)}"

@@ -11,6 +11,7 @@ from tdncalc.cli.options import ReportOptions, device_option, report_options
 from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import Progress
 from tdncalc.cli.signals import stop_on_signals
+from tdncalc.wording import counted
 
 if TYPE_CHECKING:
     from tdncalc.training import loop
@@ -77,10 +78,9 @@ def _report(name: str, result: "loop.TrainResult", *, as_json: bool) -> None:
         print_json(_record(result))
     else:
         errors = _errors(result.validation) if result.validation else "not validated yet"
+        steps = counted(result.step, "step")
         rate = f"{result.atoms_per_second:.0f} atoms/s"
-        click.echo(
-            f"{name}: {result.reason}, {result.step} steps, {rate}, {errors}; {result.model}"
-        )
+        click.echo(f"{name}: {result.reason}, {steps}, {rate}, {errors}; {result.model}")
 
 
 def _observer(progress: Progress) -> "Callable[[loop.Progress], None]":

@@ -9,12 +9,20 @@ from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from tdncalc.errors import OutputError
 from tdncalc.structures.viewers import VIEWER_FORMATS
 
-__all__ = ["READABLE", "WRITABLE", "input_format", "is_structure_file", "output_format", "stem"]
+__all__ = [
+    "COMPRESSED",
+    "READABLE",
+    "WRITABLE",
+    "input_format",
+    "is_structure_file",
+    "output_format",
+    "stem",
+]
 
 READABLE = "xyz, extxyz, cif, POSCAR, pdb, sdf, mol, json, traj, db or LAMMPS data"
 WRITABLE = ".extxyz, .xyz, .traj, .cif, .vasp, .pdb, .sdf, .mol, .json, .gen, .xsf, .dcd or .xtc"
 
-_COMPRESSED = (".gz", ".bz2", ".xz")
+COMPRESSED = (".gz", ".bz2", ".xz")
 _VASP_NAMES = ("*POSCAR*", "*CONTCAR*")
 _LAMMPS = (".lmp", ".lammps", ".lammps-data")
 _OUTPUT = {
@@ -39,7 +47,7 @@ _STRUCTURE_JSON = re.compile(rb'"(sites|numbers)"\s*:')
 def stem(path: Path) -> str:
     """Return the name of a file without the endings of format and compression."""
     name = path.name
-    for ending in _COMPRESSED:
+    for ending in COMPRESSED:
         name = name.removesuffix(ending)
     suffix = Path(name).suffix
     known = suffix.lower() in _INPUT or not _is_vasp(name)
@@ -99,7 +107,7 @@ def is_structure_file(path: Path) -> bool:
 
 
 def _suffix(path: Path) -> str:
-    if path.suffix.lower() in _COMPRESSED:
+    if path.suffix.lower() in COMPRESSED:
         path = path.with_suffix("")
     return path.suffix.lower()
 

@@ -8,7 +8,13 @@ from ase.data import atomic_masses
 from tdncalc.errors import OutputError
 from tdncalc.structures.extxyz import unstorable
 
-__all__ = ["require_cell", "require_columns", "what_is_lost", "where_kept"]
+__all__ = [
+    "require_cell",
+    "require_columns",
+    "require_periodicity",
+    "what_is_lost",
+    "where_kept",
+]
 
 _PARTIAL = "directions without periodicity"
 _ALL = frozenset(
@@ -107,6 +113,22 @@ def require_cell(kind: str, atoms: Atoms, label: str) -> None:
         raise OutputError(
             f"{label}: the format is for crystals, and the structure has no cell of three vectors; "
             "use .extxyz, .xyz, .pdb or .sdf"
+        )
+
+
+def require_periodicity(kind: str, atoms: Atoms, label: str) -> None:
+    """Refuse XSF, which has words for the first directions only, for others that are periodic.
+
+    Raises
+    ------
+    OutputError
+        Names the directions.
+    """
+    if kind == "xsf" and list(atoms.pbc) != sorted(atoms.pbc, reverse=True):
+        names = ", ".join(name for name, periodic in zip("abc", atoms.pbc, strict=True) if periodic)
+        raise OutputError(
+            f"{label}: the format is for structures periodic along none, a, a and b, or all of "
+            f"their cell vectors, not {names}; use .extxyz"
         )
 
 

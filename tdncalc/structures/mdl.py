@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from tdncalc.errors import StructureError
+from tdncalc.wording import counted
 
 __all__ = ["read_mdl"]
 
@@ -49,7 +50,7 @@ def _molecule(lines: list[str], number: int) -> Atoms:
     rows, n_atoms = _rows_v3000(lines) if "V3000" in counts else _rows_v2000(lines)
     if len(rows) != n_atoms:
         raise StructureError(
-            f"is truncated: molecule {number} has {len(rows)} of its {n_atoms} atoms"
+            f"is truncated: molecule {number} has {len(rows)} of its {counted(n_atoms, 'atom')}"
         )
     for row in rows:
         if row[0] in _ISOTOPES:
@@ -119,6 +120,8 @@ def _rows_v2000(lines: list[str]) -> tuple[list[list[str]], int]:
 
 
 def _rows_v3000(lines: list[str]) -> tuple[list[list[str]], int]:
+    # A line that ends with a hyphen goes on in the next.
+    lines = re.sub(r"-\n *M  V30 ", "", "\n".join(lines)).split("\n")
     body = [line.removeprefix("M  V30 ").split() for line in lines if line.startswith("M  V30 ")]
     n_atoms = next(int(words[1]) for words in body if words[0] == "COUNTS")
     begin, end = body.index(["BEGIN", "ATOM"]), body.index(["END", "ATOM"])

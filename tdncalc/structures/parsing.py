@@ -1,33 +1,49 @@
 """The parsers of ASE and pymatgen, with whatever they raise said in one line."""
 
+import contextlib
 import io
+import itertools
 import json
 import logging
 import re
+import shutil
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 import ase.io
-import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compression
 
 from tdncalc.errors import StructureError
 from tdncalc.structures.conversion import to_atoms
-from tdncalc.structures.formats import READABLE, input_format
+from tdncalc.structures.formats import COMPRESSED, READABLE, input_format
+from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
-from tdncalc.structures.pdb import check_pdb
+from tdncalc.structures.pdb import read_pdb
+from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole
 
 __all__ = ["read_frames", "read_text"]
 
 _HEAD = 100_000  # bytes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FORMATS_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
-
-# Formats whose parsers take what there is of a truncated file, and the line that tells how much.
-_COUNT_LINE = {"gen": 0, "gromacs": 1}
+_TEXTS: dict[str, Callable[[str], list[Atoms]]] = {
+    "sdf": read_mdl,
+    "mol": read_mdl,
+    "gromacs": read_gro,
+    "proteindatabank": read_pdb,
+}
+# What ASE and pymatgen warn of where they make something up or leave it out.
+_GUESSES = {
+    "false names": "names no elements; add a line of their symbols above their numbers of atoms",
+    "Defaulting to P1": "its space group is not known; give the symmetry operations, or 'P 1' if "
+    "every atom of the cell is listed",
+    "implicit hydrogens": "has hydrogen atoms without positions; add them",
+    "are equivalent": "two of its atoms are at one point; remove one of them",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +79,7 @@ def read_text(stream: TextIO | None, label: str) -> Iterator[Atoms]:
     """
     try:
         text = stream.read() if stream is not None else ""
+        text = text.removeprefix("\ufeff")
         if not text.strip():
             raise StructureError(f"{label}: is empty; send structures as extxyz")
         yield from _quietly(ase.io.iread(io.StringIO(text), ":", format="extxyz"))
@@ -88,38 +105,60 @@ def _read_head(path: Path) -> bytes:
 
 
 def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
+    """Give frames; a generator, so that `_quietly` hears all that the parsers warn of."""
     if kind == "json":
-        return iter(_read_json(path)[which])
-    if kind in ("sdf", "mol"):
-        return iter(read_mdl(_read_text_file(path))[which])
-    if kind == "proteindatabank":
-        check_pdb(_read_text_file(path))
-    if kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
+        yield from _read_json(path)[which]
+    elif kind in _TEXTS:
+        yield from _TEXTS[kind](_read_text_file(path))[which]
+    elif kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
         raise StructureError("names no elements; give its atom types Masses or Atom Type Labels")
-    if any(path.match(pattern) for pattern in _FORMATS_OF_PYMATGEN):
-        return iter(_read_by_either(path, kind, head)[which])
-    return _read_by_ase(path, kind, which, head)
+    elif any(path.match(pattern) for pattern in _FORMATS_OF_PYMATGEN):
+        yield from _read_by_either(path, kind)[which]
+    else:
+        yield from _read_by_ase(path, kind, which)
 
 
-def _read_by_ase(path: Path, kind: str, which: slice, head: bytes) -> Iterator[Atoms]:
+def _read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
     if kind == "pymatgen":
         raise UnknownFileTypeError
-    single = ioformats[kind].single
-    frames = ase.io.iread(
-        str(path), slice(None) if single else which, format=kind, do_not_split_by_at_sign=True
-    )
-    for atoms in list(frames)[which] if single else frames:
-        if kind == "cif":
-            _require_cell(atoms)
-            _require_order(atoms)
-        if kind in _COUNT_LINE:
-            _require_count(atoms, head.split(b"\n")[_COUNT_LINE[kind]])
-        yield _without_dummy_cell(atoms) if kind == "proteindatabank" else atoms
+    with _unpacked(path, kind) as plain:
+        for atoms in _iread(plain, kind, which):
+            if kind == "cif":
+                _require_cell(atoms)
+                _require_order(atoms)
+            if kind in FORMATS_CUT_SHORT:
+                check_whole(_read_text_file(path), kind, atoms)
+            yield atoms
 
 
-def _read_by_either(path: Path, kind: str, head: bytes) -> list[Atoms]:
+def _iread(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
+    known, step = which, None
+    if ioformats[kind].single:
+        known = slice(None)
+    elif kind == "db":  # knows no steps
+        known, step = slice(which.start, which.stop), which.step
+    frames = ase.io.iread(str(path), known, format=kind, do_not_split_by_at_sign=True)
+    if ioformats[kind].single:
+        return iter(list(frames)[which])
+    return itertools.islice(frames, None, None, step)
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path, kind: str) -> Iterator[Path]:
+    """Give a file that a parser can open which takes no stream."""
+    if ioformats[kind].acceptsfd or path.suffix.lower() not in COMPRESSED:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.stem
+        with open_with_compression(str(path), "rb") as packed, plain.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+        yield plain
+
+
+def _read_by_either(path: Path, kind: str) -> list[Atoms]:
     try:
-        return list(_read_by_ase(path, kind, slice(None), head))
+        return list(_read_by_ase(path, kind, slice(None)))
     except StructureError:
         raise
     except Exception:
@@ -156,19 +195,6 @@ def _from_pymatgen(document: dict[str, Any]) -> Atoms:
     return to_atoms((Structure if "lattice" in document else Molecule).from_dict(document))
 
 
-def _without_dummy_cell(atoms: Atoms) -> Atoms:
-    # The PDB format wants a cell of 1 Å from structures that have none.
-    if np.array_equal(atoms.cell.array, np.eye(3)):
-        atoms.cell, atoms.pbc = None, False
-    return atoms
-
-
-def _require_count(atoms: Atoms, line: bytes) -> None:
-    count = int(line.split()[0])
-    if len(atoms) != count:
-        raise StructureError(f"is truncated: it has {len(atoms)} of its {count} atoms")
-
-
 def _require_cell(atoms: Atoms) -> None:
     # ASE then takes the fractional coordinates for positions in Å.
     if atoms.cell.rank < 3:
@@ -189,13 +215,16 @@ def _read_text_file(path: Path) -> str:
 
 
 def _quietly(frames: Iterator[Atoms]) -> Iterator[Atoms]:
-    """Pass frames on, and what the parsers warn of to the log."""
+    """Pass frames on, and what the parsers warn of to the log, unless they make something up."""
     while True:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             atoms = next(frames, None)
-        for warning in caught:
-            _log.debug("%s", warning.message)
+        for text in (str(warning.message) for warning in caught):
+            _log.debug("%s", text)
+            for guess, message in _GUESSES.items():
+                if guess in text:
+                    raise StructureError(message)
         if atoms is None:
             return
         yield atoms

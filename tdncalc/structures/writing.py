@@ -13,7 +13,13 @@ from ase import Atoms
 from tdncalc.errors import OutputError
 from tdncalc.structures.extxyz import storable
 from tdncalc.structures.formats import WRITABLE, output_format
-from tdncalc.structures.losses import require_cell, require_columns, what_is_lost, where_kept
+from tdncalc.structures.losses import (
+    require_cell,
+    require_columns,
+    require_periodicity,
+    what_is_lost,
+    where_kept,
+)
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library, write_viewer
 
 __all__ = ["require_different", "require_new", "require_room", "require_writable", "write"]
@@ -68,6 +74,7 @@ def require_writable(path: Path, atoms: Atoms) -> None:
     kind = output_format(path)
     require_cell(kind, atoms, str(path))
     require_columns(kind, atoms, str(path))
+    require_periodicity(kind, atoms, str(path))
     if kind in VIEWER_FORMATS.values():
         require_library()
 
@@ -101,8 +108,9 @@ def _replace(target: Path, images: list[Atoms], kind: str, label: Path) -> None:
     except OSError as error:
         raise OutputError(f"{label}: cannot be written ({error.strerror or error})") from error
     except Exception as error:
+        reason = str(error) or type(error).__name__
         raise OutputError(
-            f"{label}: cannot be written as {kind} ({error}); use {WRITABLE}"
+            f"{label}: cannot be written as {kind} ({reason}); use {WRITABLE}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from tdncalc.structures.checks import check_elements
 from tdncalc.training.data import load_frames
 from tdncalc.training.error_plot import draw_errors
 from tdncalc.training.frames import Floats, Frames
+from tdncalc.wording import counted
 
 __all__ = ["at_level_of_model", "evaluate", "evaluate_frames"]
 
@@ -183,8 +184,9 @@ def _without_references(frames: Frames, errors: Floats) -> tuple[dict[str, float
     numbers = np.unique(frames.numbers).tolist()
     if len(frames) <= len(numbers):
         raise DataError(
-            f"{len(frames)} structures are too few to fit reference energies of {len(numbers)} "
-            "elements; give more of them than elements, or leave --fit-references out"
+            f"too few structures ({len(frames)}) to fit reference energies of "
+            f"{counted(len(numbers), 'element')}; give more of them than elements, or "
+            "leave --fit-references out"
         )
     counts = frames.counts(numbers)  # (S, n_elements)
     sizes = frames.n_atoms()

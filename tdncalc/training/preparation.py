@@ -88,7 +88,7 @@ def _held_out(config: TrainConfig, frames: Frames) -> tuple[Frames, Frames]:
     size = max(1, round(data.valid_fraction * len(own)))
     if size >= len(own):
         raise ConfigError(
-            f"data: {len(own)} structures are too few to hold out {data.valid_fraction:g} of them"
+            f"data: too few structures ({len(own)}) to hold out {data.valid_fraction:g} of them"
         )
     drawn = np.random.default_rng(config.optimizer.seed).permutation(own)[:size]
     rest = np.setdiff1d(np.arange(len(frames)), drawn)

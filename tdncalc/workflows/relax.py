@@ -11,6 +11,7 @@ from ase import units
 
 from tdncalc import structures
 from tdncalc.errors import StructureError
+from tdncalc.wording import counted
 from tdncalc.workflows.cell_modes import Problem, pose
 from tdncalc.workflows.constraints import meet
 from tdncalc.workflows.descent import Descent, descent
@@ -165,8 +166,8 @@ def _end(
 ) -> str | None:
     """Tell why a relaxation ends that has not converged."""
     if now.step >= problem.settings.steps:
-        return f"not converged in {now.step} steps"
+        return f"not converged in {counted(now.step, 'step')}"
     stalled = watch.stalled(now)
     if stalled is not None:
-        return f"not converged in {now.step} steps: {stalled}"
+        return f"not converged in {counted(now.step, 'step')}: {stalled}"
     return "stopped" if stop is not None and stop() else None

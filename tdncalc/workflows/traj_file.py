@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ase.io.trajectory import Trajectory
 
 from tdncalc.errors import CheckpointError, OutputError
+from tdncalc.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -105,8 +106,8 @@ def cut_back(path: Path, frames: int) -> None:
     have = n_frames(path)
     if have < frames:
         raise CheckpointError(
-            f"{path} has {have} frames where the checkpoint counts {frames}; put the whole "
-            "trajectory back, or start anew"
+            f"{path} has {counted(have, 'frame')} where the checkpoint counts {frames}; put "
+            "the whole trajectory back, or start anew"
         )
     if frames == 0:
         path.unlink(missing_ok=True)

@@ -45,6 +45,16 @@ def test_list_shows_measured_errors(entries, data, tdn, copied, monkeypatch):
     assert expected in tdn("models", "list").out
 
 
+@pytest.mark.parametrize("entries", [{"errors": {"test": 5}}, {"novelty": {}}])
+def test_list_tells_of_a_card_with_odd_figures(entries, tdn, copied, monkeypatch):
+    card = json.loads((copied / "card.json").read_text())
+    (copied / "card.json").write_text(json.dumps(card | entries))
+    monkeypatch.setattr(cards, "_bundled_root", lambda: copied.parent)
+    outcome = tdn("models", "list")
+    assert outcome.code == 1
+    assert outcome.err.startswith("Error: model 'tiny': the figures of its card are not as this")
+
+
 def test_show_tells_all_of_the_card(tdn, bundled):
     outcome = tdn("models", "show", "tiny")
     assert outcome.code == 0

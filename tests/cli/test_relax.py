@@ -45,7 +45,7 @@ def test_json_prints_the_summary(tdn, copper, folder):
 def test_not_converging_is_exit_code_3_and_written(tdn, copper, files):
     outcome = tdn("relax", copper, "--fmax", "1e-6", "--steps", "1")
     assert outcome.code == 3
-    assert "not converged in 1 steps" in outcome.out
+    assert "not converged in 1 step," in outcome.out
     assert "copper-relaxed.extxyz" in files()
 
 

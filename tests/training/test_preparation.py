@@ -103,7 +103,7 @@ def test_a_fraction_is_held_out_of_the_sets_but_not_of_what_is_replayed(data_fol
 
 
 def test_what_is_too_few_to_hold_any_out_is_told(data_folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"24 structures are too few to hold out 0\.99 of them"):
+    with pytest.raises(ConfigError, match=r"too few structures \(24\) to hold out 0\.99 of them"):
         held_out(data_folder, 0.99)
 
 

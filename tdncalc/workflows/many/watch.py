@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from tdncalc.moving_state import State
+from tdncalc.wording import counted
 from tdncalc.workflows.guards import closest_pair
 from tdncalc.workflows.many.measured import Measured
 from tdncalc.workflows.relax_settings import RelaxSettings
@@ -146,10 +147,10 @@ class ManyWatch:
         calm = now.measured.converged(settings)
         found = dict.fromkeys(np.flatnonzero(taken & calm & below).tolist(), "converged")
         for place in np.flatnonzero(now.counts >= settings.steps).tolist():
-            found.setdefault(place, f"not converged in {now.counts[place]} steps")
+            found.setdefault(place, f"not converged in {counted(now.counts[place], 'step')}")
         for place in np.flatnonzero(now.counts - self._progress_at >= PATIENCE).tolist():
             why = SADDLE if calm[place] else OSCILLATES
-            found.setdefault(place, f"not converged in {now.counts[place]} steps: {why}")
+            found.setdefault(place, f"not converged in {counted(now.counts[place], 'step')}: {why}")
         return found
 
     def above_best(self, now: Step) -> Bools:
