@@ -433,6 +433,16 @@ def test_a_poscar_without_elements_is_refused():
         read("POSCAR")
 
 
+@pytest.mark.parametrize("elements", ["Cu O\n", ""])
+@pytest.mark.parametrize("kind", ["Direct", "Fractional", "Selective dynamics\nDirect"])
+def test_a_poscar_is_whole_whatever_stands_above_its_rows(elements, kind):
+    flags = " T F T" if "Selective" in kind else ""
+    text = POSCAR.format(title="Cu O", elements=elements, last=f".5 .5 .5{flags}")
+    put("POSCAR", text.replace("Direct", kind).replace("\n0 0 0\n", f"\n0 0 0{flags}\n"))
+    (source,) = read("POSCAR")
+    np.testing.assert_allclose(source.atoms.positions[1], [2, 2, 2])
+
+
 def test_a_poscar_cut_within_its_last_row_is_refused():
     put("POSCAR", POSCAR.format(title="a crystal", elements="Cu O\n", last=".5"))
     with pytest.raises(StructureError, match="fewer than three coordinates"):

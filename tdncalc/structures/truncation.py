@@ -10,7 +10,6 @@ from tdncalc.wording import counted
 __all__ = ["FORMATS_CUT_SHORT", "check_whole"]
 
 FORMATS_CUT_SHORT = ("gen", "res", "vasp")
-_COORDINATES = re.compile(r"^\s*[dDcCkK]")
 
 
 def check_whole(text: str, kind: str, atoms: Atoms) -> None:
@@ -35,5 +34,6 @@ def check_whole(text: str, kind: str, atoms: Atoms) -> None:
 
 def _has_rows(lines: list[str], count: int) -> bool:
     """Tell whether each row of a POSCAR has three numbers: of one ASE makes three."""
-    start = next(i for i, line in enumerate(lines) if i > 5 and _COORDINATES.match(line)) + 1
-    return all(len(line.split()) >= 3 for line in lines[start : start + count])
+    counts = 5 if lines[5].split()[0].isdigit() else 6  # elements need not be named
+    kind = counts + 1 + lines[counts + 1].strip().lower().startswith("s")  # selective dynamics
+    return all(len(line.split()) >= 3 for line in lines[kind + 1 : kind + 1 + count])
