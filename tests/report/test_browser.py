@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from tdncalc.report import build_page, read_runs
@@ -260,3 +261,13 @@ def test_narrow_pages_fit_and_follow_the_scheme(scheme, opened, dynamics):
     assert page.evaluate(back) != before
     drawn(page)
     assert page.locator(".plots .line").count() == 4
+
+
+def test_a_force_of_zero_is_compared(opened, folder):
+    for name, forces in (("a", (2.0, 0.1)), ("b", (1.0, 0.0))):
+        frames = [molecule("H2O") for _ in forces]
+        for atoms, force in zip(frames, forces, strict=True):
+            atoms.calc = SinglePointCalculator(atoms, energy=force, forces=np.full((3, 3), force))
+        write(f"{name}-relax.traj", frames)
+    page = opened("a-relax", "b-relax")
+    assert page.locator("[data-key=max_force] .line").count() == 2

@@ -66,11 +66,14 @@ function seriesPlots(run, onpick, others) {
   const column = { left: 0, plots: [] };
   return run.series.lines.map((line) => {
     const lines = [{ title: run.name, values: line.values }];
+    let { log } = line;
     for (const other of others) {
       const same = other.series.lines.find((l) => l.key === line.key);
-      if (same) lines.push({ title: other.name, values: same.values, x: abscissaIn(other, run.series.x.unit) });
+      if (!same) continue;
+      lines.push({ title: other.name, values: same.values, x: abscissaIn(other, run.series.x.unit) });
+      log = log && same.log; // a force of 0 has no place on such an axis
     }
-    return new Plot({ key: line.key, title: line.title, unit: line.unit, log: line.log, x: run.series.x, lines, onpick, column });
+    return new Plot({ key: line.key, title: line.title, unit: line.unit, log, x: run.series.x, lines, onpick, column });
   });
 }
 
