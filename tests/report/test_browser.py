@@ -271,3 +271,19 @@ def test_a_force_of_zero_is_compared(opened, folder):
         write(f"{name}-relax.traj", frames)
     page = opened("a-relax", "b-relax")
     assert page.locator("[data-key=max_force] .line").count() == 2
+
+
+def test_flat_molecules_show_their_face(opened, folder):
+    names = ["C2H4", "H2CO"]  # in the plane of two axes
+    frames = [molecule(name) for name in names]
+    for name, atoms in zip(names, frames, strict=True):
+        atoms.info["input"] = name
+    write("flat.extxyz", frames)
+    page = opened("flat.extxyz")
+    tall = (
+        "c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "let n = 0; for (let y = 0; y < c.height; y++) {"
+        "if (d.subarray(4 * y * c.width, 4 * (y + 1) * c.width).some(x => x)) n++; } return n; }"
+    )
+    heights = page.eval_on_selector_all(".thumbnail", f"all => all.map({tall})")
+    assert min(heights) > 15  # of 52; 9 from the side
