@@ -287,3 +287,20 @@ def test_flat_molecules_show_their_face(opened, folder):
     )
     heights = page.eval_on_selector_all(".thumbnail", f"all => all.map({tall})")
     assert min(heights) > 15  # of 52; 9 from the side
+
+
+def colors(page, selector):
+    return page.eval_on_selector_all(selector, "all => all.map(i => getComputedStyle(i).background)")
+
+
+def test_ten_runs_have_ten_colors(opened, dynamics):
+    page = opened(*(dynamics(f"x{k}", n_frames=3, seed=k) for k in range(10)))
+    keys = colors(page, "tbody .key i")
+    assert len(set(keys)) == 10
+    assert colors(page, "[data-key=temperature_K] .key i") == keys
+
+
+def test_a_run_has_one_color_wherever_it_is(opened, dynamics, structures):
+    page = opened(dynamics("a"), "relax.jsonl", dynamics("b"))
+    first, _, third = colors(page, "tbody .key i")
+    assert colors(page, "[data-key=temperature_K] .key i") == [first, third]
