@@ -290,7 +290,9 @@ def test_flat_molecules_show_their_face(opened, folder):
 
 
 def colors(page, selector):
-    return page.eval_on_selector_all(selector, "all => all.map(i => getComputedStyle(i).background)")
+    return page.eval_on_selector_all(
+        selector, "all => all.map(i => getComputedStyle(i).background)"
+    )
 
 
 def test_ten_runs_have_ten_colors(opened, dynamics):
@@ -304,3 +306,12 @@ def test_a_run_has_one_color_wherever_it_is(opened, dynamics, structures):
     page = opened(dynamics("a"), "relax.jsonl", dynamics("b"))
     first, _, third = colors(page, "tbody .key i")
     assert colors(page, "[data-key=temperature_K] .key i") == [first, third]
+
+
+def test_atoms_without_bonds_are_seen_among_many(opened, folder):
+    places = 5.0 * np.indices((8, 8, 8)).reshape(3, -1).T
+    write("gas.extxyz", Atoms("O512", positions=places, cell=[40, 40, 40], pbc=True))
+    page = opened("gas.extxyz")
+    assert page.get_by_label("Style").input_value() == "sticks"
+    pixels = picture(page)
+    assert ((pixels[..., 0] > 0.5) & (pixels[..., 1] < 0.35)).sum() > 500
