@@ -315,3 +315,13 @@ def test_atoms_without_bonds_are_seen_among_many(opened, folder):
     assert page.get_by_label("Style").input_value() == "sticks"
     pixels = picture(page)
     assert ((pixels[..., 0] > 0.5) & (pixels[..., 1] < 0.35)).sum() > 500
+
+
+def test_a_relaxation_has_whole_steps_and_no_negative_zero(opened, folder):
+    frames = [molecule("H2O") for _ in range(3)]
+    for atoms, energy in zip(frames, (2.0, 1.0, -1e-7), strict=True):
+        atoms.calc = SinglePointCalculator(atoms, energy=energy)
+    write("a-relax.traj", frames)
+    plot = opened("a-relax").locator("[data-key=potential_eV]")
+    assert plot.locator("text[text-anchor=middle]").all_text_contents() == ["0", "1"]
+    assert plot.locator(".value").inner_text() == "0.00 eV"

@@ -2,9 +2,9 @@
 
 const MARGIN = { top: 6, right: 10, bottom: 22 };
 
-/** Round values inside a range, about `count` of them, and their distance. */
-function niceTicks(low, high, count) {
-  const rough = (high - low) / Math.max(1, count) || 1;
+/** Round values inside a range, about `count` of them, and their distance, which is `least` or more. */
+function niceTicks(low, high, count, least = 0) {
+  const rough = Math.max(least, (high - low) / Math.max(1, count)) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
   const ticks = [];
@@ -140,8 +140,8 @@ class Plot {
       marks.push(makeSvg("line", { class: "gridline", x1: this.left, x2: width - MARGIN.right, y1: y, y2: y }));
       marks.push(makeSvg("text", { class: "tick", x: this.left - 6, y: y + 3.5, "text-anchor": "end", text }));
     }
-    const { ticks, step } = niceTicks(this.x0, this.x1, Math.max(2, width / 62));
     const { title, unit } = this.spec.x;
+    const { ticks, step } = niceTicks(this.x0, this.x1, Math.max(2, width / 62), unit ? 0 : 1); // whole steps and frames
     const last = `${title}${unit ? ` (${unit})` : ""}`;
     for (const v of ticks) {
       const x = this.toX(v);
