@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from tdncalc.report import build_page, read_runs
@@ -260,3 +261,67 @@ def test_narrow_pages_fit_and_follow_the_scheme(scheme, opened, dynamics):
     assert page.evaluate(back) != before
     drawn(page)
     assert page.locator(".plots .line").count() == 4
+
+
+def test_a_force_of_zero_is_compared(opened, folder):
+    for name, forces in (("a", (2.0, 0.1)), ("b", (1.0, 0.0))):
+        frames = [molecule("H2O") for _ in forces]
+        for atoms, force in zip(frames, forces, strict=True):
+            atoms.calc = SinglePointCalculator(atoms, energy=force, forces=np.full((3, 3), force))
+        write(f"{name}-relax.traj", frames)
+    page = opened("a-relax", "b-relax")
+    assert page.locator("[data-key=max_force] .line").count() == 2
+
+
+def test_flat_molecules_show_their_face(opened, folder):
+    names = ["C2H4", "H2CO"]  # in the plane of two axes
+    frames = [molecule(name) for name in names]
+    for name, atoms in zip(names, frames, strict=True):
+        atoms.info["input"] = name
+    write("flat.extxyz", frames)
+    page = opened("flat.extxyz")
+    tall = (
+        "c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "let n = 0; for (let y = 0; y < c.height; y++) {"
+        "if (d.subarray(4 * y * c.width, 4 * (y + 1) * c.width).some(x => x)) n++; } return n; }"
+    )
+    heights = page.eval_on_selector_all(".thumbnail", f"all => all.map({tall})")
+    assert min(heights) > 15  # of 52; 9 from the side
+
+
+def colors(page, selector):
+    return page.eval_on_selector_all(
+        selector, "all => all.map(i => getComputedStyle(i).background)"
+    )
+
+
+def test_ten_runs_have_ten_colors(opened, dynamics):
+    page = opened(*(dynamics(f"x{k}", n_frames=3, seed=k) for k in range(10)))
+    keys = colors(page, "tbody .key i")
+    assert len(set(keys)) == 10
+    assert colors(page, "[data-key=temperature_K] .key i") == keys
+
+
+def test_a_run_has_one_color_wherever_it_is(opened, dynamics, structures):
+    page = opened(dynamics("a"), "relax.jsonl", dynamics("b"))
+    first, _, third = colors(page, "tbody .key i")
+    assert colors(page, "[data-key=temperature_K] .key i") == [first, third]
+
+
+def test_atoms_without_bonds_are_seen_among_many(opened, folder):
+    places = 5.0 * np.indices((8, 8, 8)).reshape(3, -1).T
+    write("gas.extxyz", Atoms("O512", positions=places, cell=[40, 40, 40], pbc=True))
+    page = opened("gas.extxyz")
+    assert page.get_by_label("Style").input_value() == "sticks"
+    pixels = picture(page)
+    assert ((pixels[..., 0] > 0.5) & (pixels[..., 1] < 0.35)).sum() > 500
+
+
+def test_a_relaxation_has_whole_steps_and_no_negative_zero(opened, folder):
+    frames = [molecule("H2O") for _ in range(3)]
+    for atoms, energy in zip(frames, (2.0, 1.0, -1e-7), strict=True):
+        atoms.calc = SinglePointCalculator(atoms, energy=energy)
+    write("a-relax.traj", frames)
+    plot = opened("a-relax").locator("[data-key=potential_eV]")
+    assert plot.locator("text[text-anchor=middle]").all_text_contents() == ["0", "1"]
+    assert plot.locator(".value").inner_text() == "0.00 eV"

@@ -17,9 +17,24 @@ function channels(hex) {
 
 const packed = (hex) => parseInt(hex.slice(1), 16);
 
-/** The line colors of the theme, in their order. */
-function lineColor(k) {
-  return `var(--line-${k % 6})`;
+const LINE_COLORS = 12; // of the theme; twice as many lines differ, the second dozen being dashed
+
+/** The name of a line's color in the theme. */
+function lineColorName(k) {
+  return `--line-${k % LINE_COLORS}`;
+}
+
+/** The style of the k-th line. */
+function lineStyle(k) {
+  const dashes = k % (2 * LINE_COLORS) < LINE_COLORS ? "none" : "5 3";
+  return `stroke:var(${lineColorName(k)});stroke-dasharray:${dashes}`;
+}
+
+/** The dot that stands for the k-th line in legends: a ring for a dashed line. */
+function lineKey(k) {
+  const color = `var(${lineColorName(k)})`;
+  const dashed = k % (2 * LINE_COLORS) >= LINE_COLORS;
+  return make("i", { style: dashed ? `border:3px solid ${color}` : `background:${color}` });
 }
 
 /** A legend of the elements, or of a scale with its ends. */

@@ -22,7 +22,7 @@ function comparisonView(data, stage) {
   const overlay = layers.length ? new Overlay(data, stage, "Final structures, superposed", layers) : null;
   const [first, ...others] = runs.filter((run) => run.series);
   const alike = first ? others.filter((run) => run.series.x.title === first.series.x.title) : [];
-  const plots = alike.length ? seriesPlots(first, null, alike) : [];
+  const plots = alike.length ? seriesPlots(first, null, alike, (run) => runs.indexOf(run)) : [];
   const panel = plots.length ? card(null, { class: "plots", "aria-label": "Quantities" }, ...plots.map((plot) => plot.element)) : null;
   if (overlay || panel) page.append(make("div", { class: overlay && panel ? "pair" : "" }, overlay && make("div", { class: "left" }, overlay.element), panel));
   page.append(make("div", { class: "grid" }, ...structuralOverlays(runs).map((plot) => card(null, {}, plot.element))));
@@ -36,8 +36,7 @@ function runTable(rows, runs) {
   const head = make("tr", {}, make("th", { scope: "col", text: "Run" }), make("th", { scope: "col", text: "Kind" }),
     ...shown.map(([, title]) => make("th", { scope: "col", class: "number", text: title })));
   const body = rows.map((row, k) => {
-    const key = make("i", { style: `background:${lineColor(k)}` });
-    return make("tr", {}, make("th", { scope: "row" }, make("span", { class: "key" }, key, runs[k].name)), make("td", { text: row.kind }),
+    return make("tr", {}, make("th", { scope: "row" }, make("span", { class: "key" }, lineKey(k), runs[k].name)), make("td", { text: row.kind }),
       ...shown.map(([name, , digits]) => make("td", { class: "number", text: figure(row[name], digits) })));
   });
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
@@ -50,7 +49,7 @@ function structuralOverlays(runs) {
       const lines = runs.flatMap((run, k) => {
         const same = run.plots.find((p) => p.key === plot.key);
         const found = same && same.x.unit === plot.x.unit && same.lines.find((l) => l.title === line.title);
-        return found ? [{ title: run.name, values: found.values, x: same.x.values, color: lineColor(k) }] : [];
+        return found ? [{ title: run.name, values: found.values, x: same.x.values, place: k }] : [];
       });
       const title = plot.lines.length > 1 ? `${plot.title}, ${line.title}` : plot.title;
       if (lines.length > 1) plots.push(new Plot({ key: plot.key, title, unit: plot.y.unit, x: plot.x, lines, height: 170, zero: true }));
@@ -98,7 +97,7 @@ class Overlay {
         else this.shown.add(k);
         button.setAttribute("aria-pressed", String(this.shown.has(k)));
         this.#draw();
-      } }, make("i", { style: `background:${lineColor(run)}` }), this.data.runs[run].name);
+      } }, lineKey(run), this.data.runs[run].name);
       legend.append(button);
     });
     return legend;
@@ -109,7 +108,7 @@ class Overlay {
     const scene = { symbols: [], radii: [], colors: [], groups: [], positions: [], cell: null };
     this.layers.forEach(({ run, numbers, positions }, k) => {
       if (!this.shown.has(k)) return;
-      const color = packed(css(`--line-${run % 6}`));
+      const color = packed(css(lineColorName(run)));
       for (const z of numbers) {
         scene.symbols.push(elements[z].symbol);
         scene.radii.push(elements[z].radius);

@@ -48,7 +48,8 @@ function formulaText(formula) {
 /** A number as text, with a real minus sign. */
 function figure(value, digits) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  return value.toFixed(digits).replace("-", "−");
+  const text = value.toFixed(digits);
+  return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
 }
 
 /** A number to about four digits, with enough behind the point to tell values `step` apart. */

@@ -189,7 +189,9 @@ function principalAxes(positions) {
   const longest = leadingAxis(moment, [1, 0.3, 0.2]);
   const size = dot(longest, moment.map((row) => dot(row, longest)));
   const rest = moment.map((row, a) => row.map((x, b) => x - size * longest[a] * longest[b]));
-  const start = cross(longest, Math.abs(longest[2]) < 0.9 ? [0, 0, 1] : [0, 1, 0]);
+  const across = cross(longest, Math.abs(longest[2]) < 0.9 ? [0, 0, 1] : [0, 1, 0]);
+  // Askew: a start along an axis of a flat molecule would stay on it.
+  const start = cross(longest, across).map((x, k) => x + 0.7 * across[k]);
   let second = leadingAxis(rest, start);
   second = minus(second, longest.map((x) => x * dot(second, longest)));
   if (norm(second) < 1e-6) second = start;

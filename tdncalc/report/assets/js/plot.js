@@ -2,9 +2,9 @@
 
 const MARGIN = { top: 6, right: 10, bottom: 22 };
 
-/** Round values inside a range, about `count` of them, and their distance. */
-function niceTicks(low, high, count) {
-  const rough = (high - low) / Math.max(1, count) || 1;
+/** Round values inside a range, about `count` of them, and their distance, which is `least` or more. */
+function niceTicks(low, high, count, least = 0) {
+  const rough = Math.max(least, (high - low) / Math.max(1, count)) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
   const ticks = [];
@@ -14,11 +14,11 @@ function niceTicks(low, high, count) {
 
 class Plot {
   /**
-   * @param spec title, unit, x {title, unit, values}, lines [{title, values, color}], log,
+   * @param spec title, unit, x {title, unit, values}, lines [{title, values, x, place}], log,
    *   height, note, column {left, plots} shared by plots below each other; onpick(x) is called where the reader points and clicks
    */
   constructor(spec) {
-    this.spec = spec;
+    this.spec = { ...spec, lines: spec.lines.map((line, k) => ({ place: k, ...line })) };
     this.hidden = new Set();
     this.cursor = null;
     this.value = make("span", { class: "value" });
@@ -47,12 +47,11 @@ class Plot {
     this.svg.replaceChildren(...this.#axes(width, height));
     this.spec.lines.forEach((line, k) => {
       if (this.hidden.has(k)) return;
-      const style = `stroke:${line.color || lineColor(k)}`;
       const d = this.#path(line, width);
-      this.svg.append(makeSvg("path", { class: "line", d, style }));
+      this.svg.append(makeSvg("path", { class: "line", d, style: lineStyle(line.place) }));
     });
     this.rule = makeSvg("line", { class: "cursor", y1: MARGIN.top, y2: height - MARGIN.bottom });
-    this.dots = this.spec.lines.map((line, k) => makeSvg("circle", { class: "dot", r: 3.5, style: `fill:${line.color || lineColor(k)}` }));
+    this.dots = this.spec.lines.map(({ place }) => makeSvg("circle", { class: "dot", r: 3.5, style: `fill:var(${lineColorName(place)})` }));
     this.svg.append(this.rule, ...this.dots);
     this.#place();
   }
@@ -62,13 +61,12 @@ class Plot {
     if (lines.length < 2) return null;
     const legend = make("div", { class: "legend" });
     lines.forEach((line, k) => {
-      const dot = make("i", { style: `background:${line.color || lineColor(k)}` });
       const button = make("button", { type: "button", class: "key", "aria-pressed": "true", onclick: () => {
         if (this.hidden.has(k)) this.hidden.delete(k);
         else if (this.hidden.size < lines.length - 1) this.hidden.add(k);
         button.setAttribute("aria-pressed", String(!this.hidden.has(k)));
         this.draw();
-      } }, dot, line.title);
+      } }, lineKey(line.place), line.title);
       legend.append(button);
     });
     return legend;
@@ -142,8 +140,8 @@ class Plot {
       marks.push(makeSvg("line", { class: "gridline", x1: this.left, x2: width - MARGIN.right, y1: y, y2: y }));
       marks.push(makeSvg("text", { class: "tick", x: this.left - 6, y: y + 3.5, "text-anchor": "end", text }));
     }
-    const { ticks, step } = niceTicks(this.x0, this.x1, Math.max(2, width / 62));
     const { title, unit } = this.spec.x;
+    const { ticks, step } = niceTicks(this.x0, this.x1, Math.max(2, width / 62), unit ? 0 : 1); // whole steps and frames
     const last = `${title}${unit ? ` (${unit})` : ""}`;
     for (const v of ticks) {
       const x = this.toX(v);

@@ -60,17 +60,23 @@ function frameText(run, time, frame) {
   return `${shortFigure(time.values[frame], time.unit === "ps" ? 0.001 : 1)} ${time.unit} · ${of}`;
 }
 
-/** The plots of a run's series; of other runs their lines are laid over where they have the same. */
-function seriesPlots(run, onpick, others) {
+/**
+ * The plots of a run's series; of other runs their lines are laid over where they have the same,
+ * each in the color that `placeOf` a run has.
+ */
+function seriesPlots(run, onpick, others, placeOf = () => 0) {
   if (!run.series) return [];
   const column = { left: 0, plots: [] };
   return run.series.lines.map((line) => {
-    const lines = [{ title: run.name, values: line.values }];
+    const lines = [{ title: run.name, values: line.values, place: placeOf(run) }];
+    let { log } = line;
     for (const other of others) {
       const same = other.series.lines.find((l) => l.key === line.key);
-      if (same) lines.push({ title: other.name, values: same.values, x: abscissaIn(other, run.series.x.unit) });
+      if (!same) continue;
+      lines.push({ title: other.name, values: same.values, x: abscissaIn(other, run.series.x.unit), place: placeOf(other) });
+      log = log && same.log; // a force of 0 has no place on such an axis
     }
-    return new Plot({ key: line.key, title: line.title, unit: line.unit, log: line.log, x: run.series.x, lines, onpick, column });
+    return new Plot({ key: line.key, title: line.title, unit: line.unit, log, x: run.series.x, lines, onpick, column });
   });
 }
 

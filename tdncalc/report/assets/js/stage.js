@@ -1,8 +1,9 @@
 // The 3D picture: what is drawn on it is a list of atoms with places and colors.
 
+// Styles of all atoms, and of those without bonds where that is another.
 const STYLES = {
   balls: { name: "Balls and sticks", style: { stick: { radius: 0.12 }, sphere: { scale: 0.27 } } },
-  sticks: { name: "Sticks", style: { stick: { radius: 0.16 } } },
+  sticks: { name: "Sticks", style: { stick: { radius: 0.16 } }, lone: { sphere: { scale: 0.27 } } },
   spheres: { name: "Spheres", style: { sphere: { scale: 0.8 } } },
 };
 
@@ -100,7 +101,9 @@ class Stage {
       atoms[i].bonds.push(j), atoms[i].bondOrder.push(1);
       atoms[j].bonds.push(i), atoms[j].bondOrder.push(1);
     }
-    this.model.setStyle({}, STYLES[this.style].style);
+    const { style, lone } = STYLES[this.style];
+    this.model.setStyle({}, style);
+    if (lone) this.model.setStyle({ bonds: 0 }, lone); // an atom without bonds has no stick
     this.#drawCell(scene.cell);
     this.#drawMarks();
     this.viewer.render();

@@ -80,7 +80,7 @@ class StructureTable {
   }
 
   #row(row) {
-    const tr = make("tr", { "data-row": row, class: row === this.chosen ? "chosen" : "", onclick: () => this.#choose(row) });
+    const tr = make("tr", { "data-row": row, class: row === this.chosen ? "chosen" : "", onclick: () => this.#pick(row) });
     if (this.collection) {
       const canvas = make("canvas", { class: "thumbnail", "aria-hidden": "true" });
       thumbnail(canvas, this.collection.structure(row), this.data.elements);
@@ -98,6 +98,12 @@ class StructureTable {
     if (column.kind === "number") return make("td", { class: "number", text: figure(value, column.digits) });
     if (column.kind === "flag") return make("td", { class: "text" }, make("span", { class: `flag ${value === "converged" ? "good" : "bad"}`, text: value }));
     return make("td", { class: "text", text: value });
+  }
+
+  /** Show a structure that the reader picks, whose picture may be above on a narrow page. */
+  #pick(row) {
+    this.#choose(row);
+    if (this.viewer) this.viewer.element.scrollIntoView({ block: "nearest" });
   }
 
   #choose(row) {
