@@ -69,6 +69,14 @@ def test_any_array_leaves_the_file_readable(array, water, tmp_path, caplog):
     assert "has no place for 'mine', 'a name'; .traj does" in caplog.text
 
 
+def test_words_of_atoms_that_were_read_are_written_again(water, tmp_path, caplog):
+    water.arrays["types"] = np.array(["OW", "H1", "H2"])
+    structures.write(tmp_path / "first.extxyz", water)
+    structures.write(tmp_path / "second.extxyz", read(tmp_path / "first.extxyz"))
+    assert read(tmp_path / "second.extxyz").arrays["types"].tolist() == ["OW", "H1", "H2"]
+    assert caplog.text == ""
+
+
 def test_text_is_put_on_one_line(water, tmp_path):
     water.info["note"] = "first line\nsecond line"
     kept = assert_readable(water, tmp_path / "out.extxyz")

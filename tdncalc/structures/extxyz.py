@@ -77,6 +77,7 @@ def _has_columns(name: str, array: np.ndarray) -> bool:
         return False
     if array.dtype.kind == "i":
         return not array.size or bool(_INT32.min <= array.min() and array.max() <= _INT32.max)
-    if array.dtype.kind in "US":
-        return all(len(word.split()) == 1 for word in array.ravel().tolist())
+    if array.dtype.kind in "USO":  # words that were read from a file are objects
+        words = array.ravel().tolist()
+        return all(isinstance(word, str | bytes) and len(word.split()) == 1 for word in words)
     return array.dtype.kind in "fb"
