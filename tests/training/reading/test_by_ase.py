@@ -27,7 +27,7 @@ def test_an_empty_value_that_takes_the_periodicity_is_refused(tmp_path: Path) ->
     entries = 'energy=-1.5 note= pbc="T T F"'
     properties = 'Lattice="4 0 0 0 4 0 0 0 9" Properties=species:S:1:pos:R:3:forces:R:3'
     (tmp_path / "a.extxyz").write_text(f"1\n{properties} {entries}\nCu 0 0 0 0 0 0\n")
-    with pytest.raises(DataError, match="'note' has no value .* takes that of 'pbc'"):
+    with pytest.raises(DataError, match=r"'note' has no value .* takes that of 'pbc'"):
         load_frames(["a.extxyz"], tmp_path)
 
 
