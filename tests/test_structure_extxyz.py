@@ -1,5 +1,6 @@
 """What the comment line and columns of extxyz can hold, whatever a structure carries."""
 
+import io
 import logging
 
 import numpy as np
@@ -9,6 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 
 from tdncalc import structures
+from tdncalc.errors import StructureError
 from tdncalc.structures.extxyz import storable, unstorable
 
 
@@ -66,7 +68,34 @@ def test_any_array_leaves_the_file_readable(array, water, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         kept = assert_readable(water, tmp_path / "out.extxyz")
     assert not {"mine", "a name"} & set(kept.arrays)
-    assert "has no place for 'mine', 'a name'; .traj does" in caplog.text
+    assert "has no place for 'mine', 'a name'; no format keeps all" in caplog.text
+
+
+EMPTY = 'Lattice="4 0 0 0 4 0 0 0 9" Properties=species:S:1:pos:R:3 note= {}'
+
+
+@pytest.mark.parametrize("entry", ['pbc="T T F"', "energy=-1.5", "REF_energy=-1.5"])
+def test_an_empty_value_that_takes_what_is_behind_it_is_refused(entry, tmp_path):
+    text = f"1\n{EMPTY.format(entry)}\nCu 0 0 0\n"
+    (tmp_path / "a.xyz").write_text(text)
+    message = f"'note' has no value in its comment line and takes that of '{entry.split('=')[0]}'"
+    for inputs in ([str(tmp_path / "a.xyz")], ["-"]):
+        with pytest.raises(StructureError, match=message):
+            list(structures.read_inputs(inputs, stdin=io.StringIO(text)))
+
+
+def test_an_empty_value_before_what_means_nothing_is_taken(tmp_path):
+    text = f"1\n{EMPTY.format('smiles=C=C')}\nCu 0 0 0\n"
+    (source,) = structures.read_inputs(["-"], stdin=io.StringIO(text))
+    assert source.atoms.info == {"note": "smiles=C=C"}
+
+
+def test_words_of_atoms_that_were_read_are_written_again(water, tmp_path, caplog):
+    water.arrays["types"] = np.array(["OW", "H1", "H2"])
+    structures.write(tmp_path / "first.extxyz", water)
+    structures.write(tmp_path / "second.extxyz", read(tmp_path / "first.extxyz"))
+    assert read(tmp_path / "second.extxyz").arrays["types"].tolist() == ["OW", "H1", "H2"]
+    assert caplog.text == ""
 
 
 def test_text_is_put_on_one_line(water, tmp_path):

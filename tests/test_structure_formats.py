@@ -74,6 +74,14 @@ def test_what_is_lost_is_told_in_one_line(name, slab, caplog):
     assert record.message == f"{name}: has no place for {LOST[name]}; .extxyz and .traj do"
 
 
+@pytest.mark.parametrize("name", ["a.traj", "a.json"])
+def test_columns_that_only_extxyz_has_are_told(name, slab, caplog):
+    slab.arrays["site"] = np.arange(len(slab))
+    write(name, slab)
+    assert "site" not in read(name).arrays
+    assert caplog.records[0].message == f"{name}: has no place for 'site'; .extxyz does"
+
+
 @pytest.mark.parametrize("pbc", [[True, True, False], [False, False, False]], ids=["slab", "box"])
 @pytest.mark.parametrize("name", ["a.vasp", "a.cif", "a.gen", "a.pdb", "a.xsf", "a.extxyz"])
 def test_lost_directions_and_moments_are_told(name, pbc, caplog):

@@ -5,15 +5,17 @@ from typing import Any
 
 import click
 
+from tdncalc.cards import bundled_models
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.options import ReportOptions, device_option, report_options, threads_option
 from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import Progress
+from tdncalc.errors import OptionError
 from tdncalc.wording import counted
 
 
 @click.command("calibrate")
-@click.argument("model", metavar="NAME|PATH")
+@click.argument("model", metavar="PATH")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option(
     "--held-out",
@@ -39,6 +41,11 @@ def calibrate_model(
     energy of an atom of each element, and how much one gathers from its neighbors at most. tdn
     train does this at its end.
     """
+    if model in bundled_models():
+        raise OptionError(
+            f"{model} is bundled, and has the novelty of what it was trained on; give the folder "
+            "of a model of yours, or of a copy"
+        )
     # Imported here: they are heavy.
     import torch
 

@@ -10,11 +10,14 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.io.extxyz import SPECIAL_3_3_KEYS, key_val_dict_to_str, key_val_str_to_dict
 
-__all__ = ["storable", "unstorable", "writable"]
+from tdncalc.errors import StructureError
+
+__all__ = ["require_values", "storable", "unstorable", "writable"]
 
 # Words of the comment line that mean something to a reader.
 _RESERVED = {"Properties", "pbc", *SPECIAL_3_3_KEYS, *all_properties}
 _NAME = re.compile(r"[^\s:=\"'{}\[\]\\]+")
+_ENTRY = re.compile(r"(?:REF_)?(\w+)=")
 _INT32 = np.iinfo(np.int32)  # readers take no larger integers
 
 
@@ -39,6 +42,25 @@ def unstorable(atoms: Atoms) -> list[str]:
     lost = [key for key in atoms.info if key not in kept.info and not _is_empty(atoms.info[key])]
     lost += [name for name in atoms.arrays if name not in kept.arrays]
     return [repr(name) for name in lost]
+
+
+def require_values(atoms: Atoms) -> None:
+    """Refuse a structure that was read with an empty value in its comment line.
+
+    Of ``note= pbc="T T F"``, as ASE writes an empty text, ASE's reader makes a note and no pbc.
+
+    Raises
+    ------
+    StructureError
+        Names the empty value, and what it has taken.
+    """
+    for key, value in atoms.info.items():
+        entry = _ENTRY.match(value) if isinstance(value, str) else None
+        if entry and entry[1] in _RESERVED:
+            raise StructureError(
+                f"'{key}' has no value in its comment line and takes that of "
+                f"'{entry[0][:-1]}' behind it; give it one, or leave it out"
+            )
 
 
 def writable(text: str) -> str:
@@ -77,6 +99,7 @@ def _has_columns(name: str, array: np.ndarray) -> bool:
         return False
     if array.dtype.kind == "i":
         return not array.size or bool(_INT32.min <= array.min() and array.max() <= _INT32.max)
-    if array.dtype.kind in "US":
-        return all(len(word.split()) == 1 for word in array.ravel().tolist())
+    if array.dtype.kind in "USO":  # words that were read from a file are objects
+        words = array.ravel().tolist()
+        return all(isinstance(word, str | bytes) and len(word.split()) == 1 for word in words)
     return array.dtype.kind in "fb"

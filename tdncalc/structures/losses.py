@@ -51,6 +51,13 @@ _KEPT_CONSTRAINTS = {
     "vasp": "fixed atoms and components along cell vectors",
 }
 _NEEDS_CELL = ("cif", "vasp")
+_KEEP_ALL = ("extxyz", "traj")
+_ARRAYS = frozenset(  # that ASE's own files have
+    {
+        *("numbers", "positions", "momenta", "tags", "masses"),
+        *("initial_magmoms", "initial_charges", "novelties"),
+    }
+)
 _ISOTOPES = ("sdf", "mol")  # have mass numbers, but no masses
 # Å: beyond these a coordinate is wider than its columns and shifts all that follow.
 _COLUMNS = {
@@ -78,13 +85,22 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
     lost = [what for what, there in has.items() if there and what not in keeps]
     if kind in _KEPT_CONSTRAINTS and not _all_kept(kind, atoms):
         lost.append(f"constraints other than {_KEPT_CONSTRAINTS[kind]}")
-    return lost + (unstorable(atoms) if kind == "extxyz" else [])
+    return lost + _entries_lost(kind, atoms)
 
 
 def where_kept(atoms: Atoms) -> str:
     """Say, for the end of a sentence, which formats keep all that `atoms` has."""
-    in_extxyz = _all_kept("extxyz", atoms) and not unstorable(atoms)
-    return ".extxyz and .traj do" if in_extxyz else ".traj does"
+    kept = [f".{kind}" for kind in _KEEP_ALL if not what_is_lost(kind, atoms)]
+    if not kept:
+        return "no format keeps all"
+    return f"{' and '.join(kept)} {'do' if len(kept) > 1 else 'does'}"
+
+
+def _entries_lost(kind: str, atoms: Atoms) -> list[str]:
+    """Name the columns and entries of its own that a structure would lose."""
+    if kind == "extxyz":
+        return unstorable(atoms)
+    return [repr(name) for name in atoms.arrays if kind in ("traj", "json") and name not in _ARRAYS]
 
 
 def _all_kept(kind: str, atoms: Atoms) -> bool:

@@ -19,6 +19,7 @@ from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compressio
 
 from tdncalc.errors import StructureError
 from tdncalc.structures.conversion import to_atoms
+from tdncalc.structures.extxyz import require_values
 from tdncalc.structures.formats import COMPRESSED, READABLE, input_format
 from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
@@ -81,10 +82,12 @@ def read_text(stream: TextIO | None, label: str) -> Iterator[Atoms]:
         text = stream.read() if stream is not None else ""
         text = text.removeprefix("\ufeff")
         if not text.strip():
-            raise StructureError(f"{label}: is empty; send structures as extxyz")
-        yield from _quietly(ase.io.iread(io.StringIO(text), ":", format="extxyz"))
-    except StructureError:
-        raise
+            raise StructureError("is empty; send structures as extxyz")
+        for atoms in _quietly(ase.io.iread(io.StringIO(text), ":", format="extxyz")):
+            require_values(atoms)
+            yield atoms
+    except StructureError as error:
+        raise StructureError(f"{label}: {error}") from error.__cause__
     except Exception as error:
         raise StructureError(f"{label}: {_cause(error, 'extxyz', b'')}") from error
 
@@ -126,6 +129,8 @@ def _read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
             if kind == "cif":
                 _require_cell(atoms)
                 _require_order(atoms)
+            if kind == "extxyz":
+                require_values(atoms)
             if kind in FORMATS_CUT_SHORT:
                 check_whole(_read_text_file(path), kind, atoms)
             yield atoms

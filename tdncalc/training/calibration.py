@@ -1,23 +1,27 @@
 """Give a model what it knows of its training set: its bounds, and the novelty."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import ase.data
 import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from tdncalc.architectures import Network
 from tdncalc.checkpoint import (
     add_novelty,
     find_device,
-    load_model,
     load_network,
     model_folder,
     read_card,
     save_model,
 )
+from tdncalc.novelty import Novelty
 from tdncalc.potential import Potential
+from tdncalc.structures import check_elements
 from tdncalc.tdn import TDN
 from tdncalc.training.bounds import set_bounds
 from tdncalc.training.frames import Floats, Frames
@@ -36,7 +40,7 @@ def calibrate(
     device: str = "auto",
     observer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure a model's bounds, fit its novelty, and write both.
+    """Measure a model's bounds, fit its novelty, and write both when all of it is known.
 
     Of the novelty the card also tells what the held-out structures say of it.
 
@@ -55,21 +59,49 @@ def calibrate(
     -------
     dict
         What is written into the card, see :func:`fit_novelty` and :func:`judge`.
+
+    Raises
+    ------
+    StructureError
+        A structure has an element that the model does not know.
+    OptionError
+        The model is no default network.
     """
     place = find_device(device)
-    network = load_network(model)
+    network, card = load_network(model), read_card(model)
+    for part, name in ((frames, "the training set"), (held_out, "the held-out structures")):
+        if part is not None:
+            _require_elements(part, network, card["name"], name)
     if isinstance(network, TDN):
         set_bounds(network, frames, device=place)
-        save_model(model_folder(model), network, read_card(model))
     # without the novelty that was there: it may be of earlier weights
-    potential = Potential(network, read_card(model), device=place, dtype=torch.float32)
-    potential.settle(wait=True)
-    novelty, facts = fit_novelty(potential, frames, observer=observer)
-    add_novelty(model, novelty, facts)
+    novelty, facts = fit_novelty(_settled(network, card, place), frames, observer=observer)
     if held_out is not None:
-        facts["held_out"] = judge(load_model(model, device=device), held_out)
-        add_novelty(model, novelty, facts)
+        facts["held_out"] = judge(_settled(network, card, place, novelty), held_out)
+    save_model(model_folder(model), network, card)
+    add_novelty(model, novelty, facts)
     return facts
+
+
+def _require_elements(frames: Frames, network: Network, model: str, name: str) -> None:
+    """Make sure that a model knows every element of labeled structures."""
+    elements = network.config.elements
+    known = [ase.data.atomic_numbers[symbol] for symbol in elements]
+    for atom in np.flatnonzero(~np.isin(frames.numbers, known))[:1]:
+        index = int(np.searchsorted(frames.starts, atom, side="right")) - 1
+        label = f"structure {index} of {name}"
+        check_elements(frames.atoms(index).numbers, elements, model, label)
+
+
+def _settled(
+    network: Network, card: dict[str, Any], device: torch.device, novelty: Novelty | None = None
+) -> Potential:
+    """Return a potential of a copy of the network, which it would freeze and convert."""
+    potential = Potential(
+        deepcopy(network), card, device=device, dtype=torch.float32, novelty=novelty
+    )
+    potential.settle(wait=True)
+    return potential
 
 
 def judge(potential: Potential, frames: Frames) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
+from tdncalc import cards
 from tdncalc.checkpoint import add_novelty
 from tests.test_novelty import some_novelty
 
@@ -100,3 +101,12 @@ def test_calibrate_makes_it(real_tdn, model_folder, tmp_path, folder):
     assert shown["novelty"]["held_out"]["structures"] == 2
     results = json.loads(real_tdn("energy", "data.extxyz", "--model", model, "--json").out)
     assert max(row["novelty"] for row in results["results"]) == pytest.approx(1, abs=0.05)
+
+
+def test_calibrate_leaves_bundled_models_alone(real_tdn, model_folder, folder, monkeypatch):
+    monkeypatch.setattr(cards, "_bundled_root", lambda: model_folder.parent)
+    before = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    outcome = real_tdn("models", "calibrate", model_folder.name, "missing.extxyz")
+    assert outcome.code == 2
+    assert f"{model_folder.name} is bundled" in outcome.err
+    assert {path.name: path.read_bytes() for path in model_folder.iterdir()} == before

@@ -7,6 +7,7 @@ import torch
 from ase.build import bulk
 
 from tdncalc.checkpoint import load_model, read_card, save_model
+from tdncalc.errors import StructureError
 from tdncalc.training.calibration import calibrate, judge
 from tdncalc.training.data import load_frames
 from tdncalc.training.novelty import _likeliest, _reduced, fit_novelty
@@ -98,6 +99,24 @@ def test_new_weights_are_calibrated_over_the_novelty_of_the_old(folder, frames):
     (folder / "card.json").write_text(json.dumps(card))
     calibrate(folder, frames, None, device="cpu")
     assert load_model(folder, device="cpu").novelty is not None
+
+
+def test_a_calibration_that_fails_leaves_the_model_as_it_was(folder, frames):
+    calibrate(folder, frames, None, device="cpu")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    foreign = frames.take([0, 1])
+    foreign.numbers[-1] = 92
+    with pytest.raises(StructureError, match=r"structure 1 of the training set: .* U .*'tiny'"):
+        calibrate(folder, foreign, None, device="cpu")
+    with pytest.raises(StructureError, match=r"structure 1 of the held-out structures: "):
+        calibrate(folder, frames.take([0]), foreign, device="cpu")
+
+    def interrupt(_done, _total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(folder, frames.take([0, 1]), None, device="cpu", observer=interrupt)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_fits_are_the_same_each_time(folder, frames):

@@ -16,6 +16,7 @@ from ase.io.extxyz import read_xyz
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from tdncalc.errors import DataError
+from tdncalc.structures.extxyz import require_values
 from tdncalc.training.frames import Floats, Structure
 
 __all__ = ["read"]
@@ -47,7 +48,10 @@ def _frames(path: Path) -> Iterator[Atoms]:
             # frame, which takes hours where it is compressed
             for count in file:
                 if count.strip():  # a blank line may stand between two frames
-                    yield from read_xyz(StringIO(count + "".join(islice(file, int(count) + 1))))
+                    frame = count + "".join(islice(file, int(count) + 1))
+                    for atoms in read_xyz(StringIO(frame)):
+                        require_values(atoms)
+                        yield atoms
 
 
 def _labeled(atoms: Atoms, label: str) -> Structure:

@@ -23,6 +23,14 @@ def test_an_ase_database_is_read_with_labels_and_keys(tmp_path: Path, labeled: l
     assert frames.pbc[1].all()
 
 
+def test_an_empty_value_that_takes_the_periodicity_is_refused(tmp_path: Path) -> None:
+    entries = 'energy=-1.5 note= pbc="T T F"'
+    properties = 'Lattice="4 0 0 0 4 0 0 0 9" Properties=species:S:1:pos:R:3:forces:R:3'
+    (tmp_path / "a.extxyz").write_text(f"1\n{properties} {entries}\nCu 0 0 0 0 0 0\n")
+    with pytest.raises(DataError, match=r"'note' has no value .* takes that of 'pbc'"):
+        load_frames(["a.extxyz"], tmp_path)
+
+
 def test_several_conditions_must_all_hold(data_folder: Path) -> None:
     chosen = load_frames(["all.extxyz#split=train&config_type=crystal"], data_folder)
     assert set(chosen.kind) == {"crystal"}
