@@ -25,6 +25,7 @@ from tdncalc.potential import Potential
 from tdncalc.results import split_results
 from tdncalc.structures import check, check_elements
 from tdncalc.structures.checks import SAME_POINT, check_apart, check_finite, check_repeat
+from tdncalc.torch_modes import undisturbed
 
 __all__ = ["TDNCalculator"]
 
@@ -139,6 +140,7 @@ class TDNCalculator(Calculator):
         with self._lock:
             return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
+    @undisturbed
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -171,11 +173,13 @@ class TDNCalculator(Calculator):
         """Return the results that ASE knows: all but the novelty."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 
+    @undisturbed
     def get_hessian(self, atoms: Atoms) -> NDArray[np.float64]:
         """Return the analytic second derivatives of the energy, (3N, 3N) in eV/Å²."""
         with self._lock:
             return self.potential.hessian(self._graph(atoms)).cpu().numpy()
 
+    @undisturbed
     def get_descriptors(self, atoms: Atoms) -> NDArray[np.float64]:
         """Return the invariant features of every atom, (N, C)."""
         with self._lock:

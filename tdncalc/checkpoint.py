@@ -35,6 +35,7 @@ from tdncalc.nn.coupling import Coupling, CPFactors
 from tdncalc.novelty import FILE as NOVELTY_FILE
 from tdncalc.novelty import Novelty, described, read_novelty
 from tdncalc.potential import Potential
+from tdncalc.torch_modes import undisturbed
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -54,6 +55,7 @@ _WEIGHTS = "model.safetensors"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+@undisturbed
 def load_model(
     model: str | Path = DEFAULT_MODEL,
     *,
@@ -118,6 +120,7 @@ def _read_novelty(folder: Path, card: dict[str, Any], network: Network) -> Novel
     return read_novelty(folder, card, config.n_layers * config.channels)
 
 
+@undisturbed
 def load_network(model: str | Path, *, product: str | None = None) -> Network:
     """Load the network of a model, in the dtype of its weights, on the CPU."""
     folder = model_folder(model)
