@@ -133,6 +133,15 @@ class TDNCalculator(Calculator):
         }
         return [name for name, unchanged in same.items() if not unchanged]
 
+    def set(self, **kwargs: object) -> dict[str, object]:
+        """Refuse to change a calculator: ASE would keep the new setting and compute by the old."""
+        if kwargs:
+            raise CalculatorSetupError(
+                f"a TDNCalculator cannot be changed ({', '.join(kwargs)}); make a new one, as "
+                "TDNCalculator(MODEL, dtype='float64')"
+            )
+        return {}
+
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:  # noqa: ANN401 - as ASE has it
