@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import (
     Calculator,
@@ -44,7 +45,7 @@ class TDNCalculator(Calculator):
     model
         Name of a bundled model, or path of a model folder.
     device
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:n``.
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:n``, or a ``torch.device``.
     dtype
         Precision of the network, ``float32`` or ``float64``; results are float64.
     skin
@@ -68,7 +69,7 @@ class TDNCalculator(Calculator):
     def __init__(
         self,
         model: str | Path = DEFAULT_MODEL,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         dtype: str = "float32",
         skin: float = 1.0,
         evaluation: Evaluation = "auto",

@@ -59,7 +59,7 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def load_model(
     model: str | Path = DEFAULT_MODEL,
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "float32",
     product: str | None = None,
     evaluation: Evaluation = "auto",
@@ -71,7 +71,7 @@ def load_model(
     model
         Name of a bundled model, or path of a model folder.
     device
-        ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:n``.
+        ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:n``, or a ``torch.device``.
     dtype
         ``float32`` or ``float64``.
     product
@@ -251,8 +251,9 @@ def _read_weights(folder: Path, card: dict[str, Any]) -> dict[str, Tensor]:
         raise DamagedModelError(f"{path}: not a safetensors file ({error})") from error
 
 
-def find_device(device: str) -> torch.device:
+def find_device(device: str | torch.device) -> torch.device:
     """Return the device of that name; an OptionError if there is no such device here."""
+    device = str(device)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
