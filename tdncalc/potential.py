@@ -296,5 +296,7 @@ def _results(found: dict[str, Tensor]) -> Results:
 
 
 def _check_properties(properties: Collection[str]) -> None:
+    if isinstance(properties, str):
+        raise OptionError(f"properties={properties!r} is a text; give a list, as [{properties!r}]")
     if unknown := [name for name in properties if name not in PROPERTIES]:
         raise OptionError(f"unknown property {unknown[0]!r}; allowed: {', '.join(PROPERTIES)}")
