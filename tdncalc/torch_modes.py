@@ -22,8 +22,10 @@ def undisturbed(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if not (opposites := _opposites()):  # a step of a small molecule feels microseconds
+            return function(*args, **kwargs)
         with ExitStack() as stack:
-            for opposite in _opposites():
+            for opposite in opposites:
                 stack.enter_context(opposite)
             return function(*args, **kwargs)
 
@@ -40,6 +42,6 @@ def _opposites() -> list[AbstractContextManager[object]]:
         for kind in ("cpu", "cuda")
         if torch.is_autocast_enabled(kind)
     ]
-    if torch.get_default_device().type != "cpu":
+    if torch.empty(0).device.type != "cpu":  # 20 times as fast as to ask for the default
         found.append(torch.device("cpu"))
     return found
