@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import (
     Calculator,
@@ -25,6 +26,7 @@ from tdncalc.potential import Potential
 from tdncalc.results import split_results
 from tdncalc.structures import check, check_elements
 from tdncalc.structures.checks import SAME_POINT, check_apart, check_finite, check_repeat
+from tdncalc.torch_modes import undisturbed
 
 __all__ = ["TDNCalculator"]
 
@@ -43,7 +45,7 @@ class TDNCalculator(Calculator):
     model
         Name of a bundled model, or path of a model folder.
     device
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:n``.
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:n``, or a ``torch.device``.
     dtype
         Precision of the network, ``float32`` or ``float64``; results are float64.
     skin
@@ -67,7 +69,7 @@ class TDNCalculator(Calculator):
     def __init__(
         self,
         model: str | Path = DEFAULT_MODEL,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         dtype: str = "float32",
         skin: float = 1.0,
         evaluation: Evaluation = "auto",
@@ -132,6 +134,15 @@ class TDNCalculator(Calculator):
         }
         return [name for name, unchanged in same.items() if not unchanged]
 
+    def set(self, **kwargs: object) -> dict[str, object]:
+        """Refuse to change a calculator: ASE would keep the new setting and compute by the old."""
+        if kwargs:
+            raise CalculatorSetupError(
+                f"a TDNCalculator cannot be changed ({', '.join(kwargs)}); make a new one, as "
+                "TDNCalculator(MODEL, dtype='float64')"
+            )
+        return {}
+
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:  # noqa: ANN401 - as ASE has it
@@ -139,6 +150,7 @@ class TDNCalculator(Calculator):
         with self._lock:
             return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
+    @undisturbed
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -171,11 +183,13 @@ class TDNCalculator(Calculator):
         """Return the results that ASE knows: all but the novelty."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 
+    @undisturbed
     def get_hessian(self, atoms: Atoms) -> NDArray[np.float64]:
         """Return the analytic second derivatives of the energy, (3N, 3N) in eV/Å²."""
         with self._lock:
             return self.potential.hessian(self._graph(atoms)).cpu().numpy()
 
+    @undisturbed
     def get_descriptors(self, atoms: Atoms) -> NDArray[np.float64]:
         """Return the invariant features of every atom, (N, C)."""
         with self._lock:

@@ -35,6 +35,7 @@ from tdncalc.nn.coupling import Coupling, CPFactors
 from tdncalc.novelty import FILE as NOVELTY_FILE
 from tdncalc.novelty import Novelty, described, read_novelty
 from tdncalc.potential import Potential
+from tdncalc.torch_modes import undisturbed
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -54,10 +55,11 @@ _WEIGHTS = "model.safetensors"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+@undisturbed
 def load_model(
     model: str | Path = DEFAULT_MODEL,
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "float32",
     product: str | None = None,
     evaluation: Evaluation = "auto",
@@ -69,7 +71,7 @@ def load_model(
     model
         Name of a bundled model, or path of a model folder.
     device
-        ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:n``.
+        ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:n``, or a ``torch.device``.
     dtype
         ``float32`` or ``float64``.
     product
@@ -118,6 +120,7 @@ def _read_novelty(folder: Path, card: dict[str, Any], network: Network) -> Novel
     return read_novelty(folder, card, config.n_layers * config.channels)
 
 
+@undisturbed
 def load_network(model: str | Path, *, product: str | None = None) -> Network:
     """Load the network of a model, in the dtype of its weights, on the CPU."""
     folder = model_folder(model)
@@ -248,8 +251,9 @@ def _read_weights(folder: Path, card: dict[str, Any]) -> dict[str, Tensor]:
         raise DamagedModelError(f"{path}: not a safetensors file ({error})") from error
 
 
-def find_device(device: str) -> torch.device:
+def find_device(device: str | torch.device) -> torch.device:
     """Return the device of that name; an OptionError if there is no such device here."""
+    device = str(device)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):

@@ -15,6 +15,7 @@ from tdncalc.moving_state import Placed, State
 from tdncalc.potential import Potential
 from tdncalc.results import Results
 from tdncalc.structures.checks import SAME_POINT
+from tdncalc.torch_modes import undisturbed
 
 __all__ = ["MovingBatch"]
 
@@ -97,6 +98,7 @@ class MovingBatch:
         """
         return self.evaluate(self.place(positions, cells, stress=stress))
 
+    @undisturbed
     def place(self, positions: _Floats, cells: _Floats, *, stress: bool) -> Placed:
         """Say where all structures are now, as for :meth:`compute`, and see to their lists."""
         faults = self._follow(positions, cells)
@@ -113,6 +115,7 @@ class MovingBatch:
         )
         return Placed(state, faults)
 
+    @undisturbed
     def evaluate(self, placed: Placed) -> tuple[State, dict[int, TDNError]]:
         """Evaluate all structures where they were said to be; returns what :meth:`compute` does."""
         state, faults = placed.state, placed.faults

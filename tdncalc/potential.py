@@ -22,6 +22,7 @@ from tdncalc.results import PROPERTIES, Properties, Results, split_results
 from tdncalc.structures import check, check_elements, require_several, to_atoms
 from tdncalc.structures.pyg import is_pyg, split_pyg
 from tdncalc.tdn import TDN
+from tdncalc.torch_modes import undisturbed
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -91,6 +92,7 @@ class Potential:
         """Keep to one evaluation from now on: the kernel if it is there, or waited for."""
         self.choice.settle(wait=wait)
 
+    @undisturbed
     def compute(
         self,
         graph: AtomicGraph,
@@ -204,6 +206,7 @@ class Potential:
         energy = sum_by(energies, graph.batch, graph.n_structures)
         return Results(energies, energy, forces=parts[1].double() if forces else None)
 
+    @undisturbed
     def hessian(self, graph: AtomicGraph) -> Tensor:
         """Return ∂²E/∂r∂r of one structure in eV/Å², (3N, 3N) float64, symmetric."""
         if self.direct_forces:
@@ -222,6 +225,7 @@ class Potential:
         hessian = jacobian(gradient, positions, graph.edge_index.shape[1])
         return (hessian + hessian.T) / 2
 
+    @undisturbed
     def descriptors(self, graph: AtomicGraph) -> Tensor:
         """Return the invariant features of each atom after each layer, (N, n_layers · C)."""
         graph = graph.to(self.device)
@@ -230,6 +234,7 @@ class Potential:
         with torch.no_grad():
             return self.network.descriptors(elements, graph.edge_index, vectors).double()
 
+    @undisturbed
     def graph(self, structure: "AnyStructure", label: str = "structure") -> AtomicGraph:
         """Make the graph of one structure after checking that this model can evaluate it."""
         atoms = to_atoms(structure)
@@ -238,6 +243,7 @@ class Potential:
         edges = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, self.cutoff)
         return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *edges)
 
+    @undisturbed
     def evaluate(
         self,
         structures: "Sequence[AnyStructure] | Data | Batch",
@@ -290,5 +296,7 @@ def _results(found: dict[str, Tensor]) -> Results:
 
 
 def _check_properties(properties: Collection[str]) -> None:
+    if isinstance(properties, str):
+        raise OptionError(f"properties={properties!r} is a text; give a list, as [{properties!r}]")
     if unknown := [name for name in properties if name not in PROPERTIES]:
         raise OptionError(f"unknown property {unknown[0]!r}; allowed: {', '.join(PROPERTIES)}")

@@ -229,3 +229,9 @@ def test_a_row_of_a_database_says_which_model_computed_it(tmp_path):
         "sha256": identity["sha256"],
         "dtype": "float64",
     }
+
+
+def test_a_calculator_refuses_other_settings_which_it_would_not_compute_by(calculator):
+    with pytest.raises(CalculatorSetupError, match=r"cannot be changed \(dtype\); make a new one"):
+        calculator.set(dtype="float32")
+    assert calculator.parameters["dtype"] == "float64"

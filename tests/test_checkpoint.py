@@ -242,13 +242,17 @@ def test_unknown_dtype_is_refused(model_folder):
 
 
 @pytest.mark.parametrize(
-    "device", ["gpu", "cuda:x", "cuda:", "cpu:", "cpu:1", "", "cuda:-1", "meta"]
+    "device", ["gpu", "cuda:x", "cuda:", "cpu:", "cpu:1", "", "cuda:-1", "meta", None]
 )
 def test_unknown_device_is_refused(model_folder, device):
     with pytest.raises(
         OptionError, match=r"device .* is not known; allowed: auto, cpu, cuda, cuda:n"
     ):
         load_model(model_folder, device=device)
+
+
+def test_a_device_of_pytorch_is_taken(model_folder):
+    assert load_model(model_folder, device=torch.device("cpu")).device == torch.device("cpu")
 
 
 def test_device_that_is_not_here_is_refused(model_folder):

@@ -112,6 +112,11 @@ def test_forces_need_no_gradient_mode_of_the_caller(potential):
     assert np.abs(result["forces"]).max() > 0
 
 
+def test_properties_that_are_one_text_are_refused(potential):
+    with pytest.raises(OptionError, match=r"properties='energy' is a text; give a list, as \['en"):
+        potential.evaluate([molecule("H2O")], properties="energy")
+
+
 def test_unknown_property_is_refused(potential):
     with pytest.raises(
         OptionError, match="unknown property 'dipole'; allowed: energy, free_energy"

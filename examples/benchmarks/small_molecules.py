@@ -1,11 +1,12 @@
-"""Where the bundled model ends: the molecules of the G2 set, and bare pairs of atoms that collide.
+"""Where a model of GFN2-xTB ends: the molecules of the G2 set, and bare pairs of atoms that collide.
 
 Compares forces on closed-shell G2 molecules, shaken by 0.03 Å, with GFN2-xTB, and tells how many
-pairs of elements attract below their training distances, and how near. Needs ``tblite``.
+pairs of elements attract below their training distances, where, and by how much. Needs ``tblite``.
 
-    python small_molecules.py
+    python small_molecules.py [--model organic]
 """
 
+import argparse
 import itertools
 
 import numpy as np
@@ -16,6 +17,8 @@ from ase.data import atomic_numbers, covalent_radii
 from tblite.ase import TBLite
 
 from tdncalc import Potential, load_model
+
+LEAST = 0.01  # eV, of a pocket
 
 
 def g2_errors(potential: Potential) -> dict[str, float]:
@@ -33,31 +36,36 @@ def g2_errors(potential: Potential) -> dict[str, float]:
     return errors
 
 
-def pulled(potential: Potential, one: str, other: str) -> np.ndarray:
-    """Return where a bare pair attracts below its training distances, in sums of radii."""
+def pocket(potential: Potential, one: str, other: str) -> tuple[float, float]:
+    """Return the pocket of a bare pair below its training distances: where, and how deep.
+
+    In sums of radii and eV: what the energy rises from there outward, the most.
+    """
     elements = potential.elements
     seen = potential.network.repulsion.shortest[elements.index(one), elements.index(other)]
     bond = sum(covalent_radii[atomic_numbers[symbol]] for symbol in (one, other))
-    fractions = np.arange(0.05, 1.1, 0.025)
+    fractions = np.arange(0.05, float(seen) / bond, 0.005)
     pairs = [Atoms([one, other], [[0, 0, 0], [0, 0, f * bond]]) for f in fractions]
-    results = potential.evaluate(pairs, properties=("forces",))
-    pull = np.array([result["forces"][0, 2] for result in results])
-    return fractions[(pull > 0) & (fractions * bond < float(seen))]
+    energies = np.array([result["energy"] for result in potential.evaluate(pairs)])
+    rise = np.maximum.accumulate(energies[::-1])[::-1] - energies
+    return float(fractions[rise.argmax()]), float(rise.max())
 
 
 def main() -> None:
     """Print both."""
-    potential = load_model("organic", dtype="float64")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="organic")
+    potential = load_model(parser.parse_args().model, dtype="float64")
     errors = g2_errors(potential)
     wrong = {name: error for name, error in errors.items() if error > 0.2}
     print(f"{len(errors)} G2 molecules: median force MAE {np.median([*errors.values()]):.3f} eV/Å")
-    print(f"{len(wrong)} above 0.2 eV/Å, of at most {max(len(molecule(n)) for n in wrong)} atoms:")
-    print("  " + ", ".join(f"{name} {error:.1f}" for name, error in wrong.items()))
+    print(f"{len(wrong)} above 0.2 eV/Å: {', '.join(f'{n} {e:.1f}' for n, e in wrong.items())}")
     couples = list(itertools.combinations_with_replacement(potential.elements, 2))
-    lowest = {(a, b): places.min() for a, b in couples if len(places := pulled(potential, a, b))}
-    print(f"{len(couples)} pairs of elements, {len(lowest)} attract below training distances")
-    for (a, b), place in lowest.items():
-        print(f"  {a}-{b} at {place:.2f} of the sum of covalent radii and perhaps above")
+    pockets = {couple: pocket(potential, *couple) for couple in couples}
+    found = {couple: at for couple, at in pockets.items() if at[1] > LEAST}
+    print(f"{len(couples)} pairs of elements, {len(found)} attract below training distances")
+    for (one, other), (place, depth) in found.items():
+        print(f"  {one}-{other}: {depth:.2f} eV at {place:.2f} of the sum of covalent radii")
 
 
 if __name__ == "__main__":

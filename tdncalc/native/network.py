@@ -21,6 +21,7 @@ from tdncalc.native.tables import RadialTables, pack_weights, pair_constants
 from tdncalc.nn.bound import FLOOR_DEPTH
 from tdncalc.nn.repulsion import SCREENING, WALL
 from tdncalc.tdn import SATURATION, TDN
+from tdncalc.torch_modes import undisturbed
 
 __all__ = ["NativeNetwork", "NativeResults", "headers", "unsupported"]
 
@@ -119,6 +120,7 @@ class NativeNetwork:
         The library cannot be loaded.
     """
 
+    @undisturbed
     def __init__(self, network: TDN, library: Path) -> None:
         self._library = _load(library)
         self._tables = RadialTables(network)

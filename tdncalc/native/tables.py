@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _STEP = 0.0075  # √Å; a longer one costs digits of the radial weights, a shorter one memory
-_PLACES = 0.5 * torch.cos(torch.pi * torch.arange(6, dtype=torch.float64) / 5)
+_PLACES = 0.5 * torch.cos(torch.pi * torch.arange(6, dtype=torch.float64, device="cpu") / 5)
 _FROM_VALUES = torch.linalg.inv(torch.linalg.vander(_PLACES))  # to coefficients
 
 
@@ -132,7 +132,9 @@ class RadialTables:
 
         Of t = −½ … ½ in an interval, the constant first.
         """
-        middles = self.origin + self.step * (torch.arange(self.n_intervals) + 0.5).double()
+        middles = self.origin + self.step * (
+            torch.arange(self.n_intervals, dtype=torch.float64) + 0.5
+        )
         roots = (middles[:, None] + self.step * _PLACES).flatten()
         source, target = torch.tensor(pairs).T
         values = self._layers[layer](roots.square(), source, target)

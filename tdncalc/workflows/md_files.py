@@ -38,6 +38,11 @@ class MDFiles:
     checkpoint: Path
     overwrite: bool = False
 
+    def __post_init__(self) -> None:
+        """Make paths of texts."""
+        for name in ("trajectory", "csv", "checkpoint"):
+            object.__setattr__(self, name, Path(getattr(self, name)))
+
     def paths(self) -> tuple[Path, ...]:
         """Return every file that a run can leave."""
         older = md_checkpoint.previous(self.checkpoint)

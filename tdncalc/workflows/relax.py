@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ase import units
@@ -22,8 +23,6 @@ from tdncalc.workflows.subject import has_stress, working_copy
 from tdncalc.workflows.tangles import untangle
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ase.calculators.calculator import Calculator
 
 __all__ = ["RelaxResult", "RelaxSettings", "RelaxStep", "relax"]
@@ -36,7 +35,7 @@ def relax(
     *,
     calculator: Calculator | None = None,
     settings: RelaxSettings = _DEFAULTS,
-    trajectory: Path | None = None,
+    trajectory: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     observer: Callable[[RelaxStep], None] | None = None,
@@ -87,7 +86,8 @@ def relax(
     problem = pose(atoms, settings)
     moved_apart = untangle(atoms)
     meet(atoms)
-    record = RelaxTrajectory(trajectory, problem, resume=resume, overwrite=overwrite)
+    path = None if trajectory is None else Path(trajectory)
+    record = RelaxTrajectory(path, problem, resume=resume, overwrite=overwrite)
     with contextlib.closing(record):
         last, steps, reason = _descend(problem, record, observer, stop)
     # Of the last good structure, and by the calculator, whatever was evaluated last.

@@ -40,7 +40,7 @@ def working_copy(x: structures.AnyStructure, calculator: Calculator | None) -> A
         from tdncalc.calculator import TDNCalculator
 
         calculator = TDNCalculator()
-    if not hasattr(calculator, "get_potential_energy"):
+    if isinstance(calculator, type) or not hasattr(calculator, "get_potential_energy"):
         raise OptionError(
             f"calculator={calculator!r}: must be an ASE calculator, for instance "
             "TDNCalculator('organic')"

@@ -16,6 +16,7 @@ from tdncalc.native.tables import RadialTables
 from tdncalc.potential import Potential
 from tests.structures import NAMES, structure
 from tests.test_novelty import some_novelty
+from tests.test_torch_modes import MODES
 
 # of the largest number of a kind, or of 1 where all are small: some 30 roundings of float32
 PRECISION = 4e-6
@@ -37,6 +38,18 @@ def test_kernel_is_as_exact_as_pytorch_in_float32(trio, name):
     assert trio.kernel.choice.name() == "compiled"
     for quantity in ("energies", "forces", "strain_gradient"):
         assert_close(*(getattr(results, quantity) for results in (kernel, exact, eager)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_kernel_loaded_and_used_in_a_mode_of_the_caller_finds_the_same(trio, mode):
+    graph = trio.exact.graph(structure("organic box"))
+    expected = trio.kernel.compute(graph, stress=True)
+    with MODES[mode]():
+        copied = pickle.loads(pickle.dumps(trio.kernel))
+        found = copied.compute(copied.graph(structure("organic box")), stress=True)
+    assert copied.choice.name() == "compiled"
+    for quantity in ("energies", "forces", "strain_gradient"):
+        assert torch.equal(getattr(found, quantity), getattr(expected, quantity))
 
 
 @pytest.mark.parametrize("name", ["aspirin", "organic box", "single atom"])

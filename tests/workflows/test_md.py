@@ -30,6 +30,10 @@ def files(tmp_path):
     return MDFiles(tmp_path / "x.traj", tmp_path / "x.csv", tmp_path / "x.checkpoint")
 
 
+def test_files_may_be_given_as_texts(files):
+    assert MDFiles(str(files.trajectory), str(files.csv), str(files.checkpoint)) == files
+
+
 def rows(files):
     with files.csv.open() as file:
         return list(csv.DictReader(file))

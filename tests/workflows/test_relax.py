@@ -365,6 +365,8 @@ def test_settings_outside_the_allowed_are_refused(wrong, message):
 def test_what_is_no_calculator_is_refused(cluster):
     with pytest.raises(OptionError, match=r"calculator='organic': must be an ASE calculator, for"):
         relax(cluster, calculator="organic")
+    with pytest.raises(OptionError, match="must be an ASE calculator"):
+        relax(cluster, calculator=LennardJones)
 
 
 @pytest.mark.parametrize("mode", ["full", "isotropic", "shape", "xy"])

@@ -167,6 +167,12 @@ def test_file_that_is_no_trajectory_is_refused(morse, copper, tmp_path):
         relax(copper, calculator=morse(), trajectory=path, resume=True)
 
 
+def test_a_trajectory_may_be_given_as_text(morse, copper, tmp_path):
+    path = tmp_path / "x.traj"
+    result = relax(copper, calculator=morse(), trajectory=str(path))
+    assert len(read(path, ":")) == result.steps + 1
+
+
 def test_folder_that_is_missing_is_an_output_error(morse, copper, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         relax(copper, calculator=morse(), trajectory=tmp_path / "no" / "x.traj")
