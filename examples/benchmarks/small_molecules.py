@@ -1,4 +1,4 @@
-"""Where a model of GFN2-xTB ends: the molecules of the G2 set, and bare pairs of atoms that collide.
+"""Where a model ends: the molecules of the G2 set, and bare pairs of atoms that collide.
 
 Compares forces on closed-shell G2 molecules, shaken by 0.03 Å, with GFN2-xTB, and tells how many
 pairs of elements attract below their training distances, where, and by how much. Needs ``tblite``.
