@@ -116,7 +116,7 @@ def test_evaluation_prints_errors_and_writes_a_report(real_tdn, labeled, model_f
     assert fitted["energy_RMSE_meV_per_atom"] < report["energy_RMSE_meV_per_atom"]
     outcome = real_tdn(*args, "--limit", "3", "--fit-references")
     assert outcome.code == 1
-    assert "3 structures are too few" in outcome.err
+    assert "too few structures (3)" in outcome.err
 
 
 def test_evaluation_has_no_cosine_of_forces_that_are_zero(real_tdn, labeled, model_folder, folder):
