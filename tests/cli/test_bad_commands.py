@@ -85,7 +85,7 @@ energy words.xyz                                     | 'zero'
 energy element.xyz                                   | no element 'Qq'
 energy dummy.xyz                                     | element X (atom 0)
 energy minus.xyz                                     | minus.xyz
-energy short.pdb                                     | coordinate
+energy short.pdb                                     | is no whole line of an atom
 energy few-POSCAR                                    | few-POSCAR
 energy bare.lmp                                      | names no elements
 energy broken.json                                   | JSONDecodeError
