@@ -1,6 +1,7 @@
 """From the energy of a network to forces, stress and second derivatives, in batches."""
 
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -91,6 +92,13 @@ class Potential:
     def settle(self, *, wait: bool) -> None:
         """Keep to one evaluation from now on: the kernel if it is there, or waited for."""
         self.choice.settle(wait=wait)
+
+    def in_pytorch(self) -> "Potential":
+        """Return the same model as PyTorch evaluates it, to compare with."""
+        network = deepcopy(self.network)
+        return Potential(
+            network, self.card, device=self.device, dtype=self.dtype, evaluation="eager"
+        )
 
     @undisturbed
     def compute(

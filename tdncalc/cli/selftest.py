@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tdncalc.selftest.checks import Check
 
 
+_WHERE = ("device", "dtype", "evaluation")
+
+
 @click.command("selftest")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @model_options
@@ -25,8 +28,9 @@ def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions)
 
     Forces and stress against differences of the energy, rotation, reflection, translation,
     permutation, extensivity, smoothness at the cutoff, and cells so small that atoms see their own
-    images. On small awkward structures of the model's elements if no INPUT is given. The exit code
-    is 1 if a check fails or an INPUT cannot be used.
+    images; and the compiled kernel, where it evaluates, against PyTorch. On small awkward
+    structures of the model's elements if no INPUT is given. The exit code is 1 if a check fails or
+    an INPUT cannot be used.
     """
     reader = Inputs(inputs) if inputs else None
     sources = None if reader is None else list(reader)
@@ -38,6 +42,7 @@ def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions)
         check_elements(source.atoms.numbers, potential.elements, potential.name, source.label)
     from tdncalc.selftest.checks import selftest
 
+    loaded.potential.settle(wait=False)  # one evaluation for all checks
     atoms = None if sources is None else [source.atoms for source in sources]
     checks = selftest(loaded.potential, atoms)
     passed = all(check.passed for check in checks)
@@ -48,7 +53,7 @@ def command(inputs: tuple[str, ...], model: ModelOptions, report: ReportOptions)
         _print(checks)
         facts = loaded.facts()
         outcome = f"{sum(not check.passed for check in checks)} of {len(checks)} checks failed"
-        where = f"{facts['model']['name']}, {facts['device']}, {facts['dtype']}"
+        where = ", ".join((facts["model"]["name"], *(facts[key] for key in _WHERE)))
         click.echo(f"{where}: {f'all {len(checks)} checks passed' if passed else outcome}")
     complete = reader is None or not reader.failed
     return ExitCode.DONE if passed and complete else ExitCode.ERROR

@@ -91,6 +91,9 @@ def selftest(
 ) -> list[Check]:
     """Check forces, stress, symmetries, extensivity and smoothness of a potential.
 
+    Where a compiled kernel evaluates it, that is compared with PyTorch besides: a kernel may be
+    wrong and obey all of them.
+
     Parameters
     ----------
     potential
@@ -111,9 +114,10 @@ def selftest(
         There is no structure, or one that the model cannot evaluate.
     """
     named = _named(potential, structures)
+    reference = potential.in_pytorch() if potential.evaluation == "compiled" else None
     worst: dict[str, tuple[float, Check]] = {}
     for name, atoms in named:
-        for finding in measure(potential, atoms, seed=seed):
+        for finding in measure(potential, atoms, seed=seed, reference=reference):
             excess = finding.value / finding.limit
             if not np.isfinite(excess):  # no comparison with NaN keeps it
                 excess = np.inf
@@ -123,10 +127,14 @@ def selftest(
     return [check for _, check in worst.values()]
 
 
-def measure(potential: Potential, atoms: Atoms, *, seed: int = 0) -> Iterator[_Finding]:
-    """Measure all checks that a structure allows."""
+def measure(
+    potential: Potential, atoms: Atoms, *, seed: int = 0, reference: Potential | None = None
+) -> Iterator[_Finding]:
+    """Measure all checks that a structure allows; one is to say the same as a reference, if any."""
     rng = np.random.default_rng(seed)
     case = _Case(potential, atoms)
+    if reference is not None:
+        yield from _agreement(case, reference)
     yield from _derivatives(case, rng)
     yield from _symmetries(case, rng)
     yield from _repetition(case)
@@ -171,6 +179,14 @@ class _Case:
         value = float(np.abs(error).max())
         noise = max(1.0, len(self.atoms) / 20) ** 0.5
         return _Finding(check, value, unit, self.precision.derivative * self.scale * noise)
+
+
+def _agreement(case: _Case, reference: Potential) -> Iterator[_Finding]:
+    """Compare with another evaluation of the same model."""
+    (expected,) = reference.evaluate([case.atoms])
+    error = case.results["energy"] - expected["energy"]
+    yield case.energy("kernel = PyTorch, energy", error)
+    yield case.forces("kernel = PyTorch, forces", case.results["forces"] - expected["forces"])
 
 
 def _derivatives(case: _Case, rng: np.random.Generator) -> Iterator[_Finding]:

@@ -10,7 +10,7 @@ def test_the_bundled_model_passes_with_a_table(real_tdn):
     assert outcome.code == 0
     assert outcome.out.splitlines()[0].split() == ["check", "largest", "limit", "unit", "structure"]
     assert "FAILED" not in outcome.out
-    assert outcome.out.splitlines()[-1] == "organic, cpu, float64: all 18 checks passed"
+    assert outcome.out.splitlines()[-1] == "organic, cpu, float64, eager: all 18 checks passed"
 
 
 def test_figures_are_one_json_object(real_tdn):

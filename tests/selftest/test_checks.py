@@ -14,17 +14,32 @@ from tdncalc.selftest.checks import selftest
 from tdncalc.selftest.samples import sample_structures
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_bundled_model_passes(dtype):
-    checks = selftest(load_model("organic", dtype=dtype))
+@pytest.mark.parametrize(
+    ("dtype", "evaluation", "number"),
+    [("float32", "eager", 18), ("float32", "compiled", 20), ("float64", "eager", 18)],
+)
+def test_the_bundled_model_passes(dtype, evaluation, number):
+    checks = selftest(load_model("organic", dtype=dtype, evaluation=evaluation))
     assert [check for check in checks if not check.passed] == []
-    assert len(checks) == 18
+    assert len(checks) == number
+
+
+def test_a_kernel_that_computes_another_model_is_found():
+    potential = load_model("organic-small", dtype="float32", evaluation="compiled")
+    with torch.no_grad():  # the kernel has a copy of the weights
+        potential.network.readouts[0].linear.mul_(1.01)
+    checks = selftest(potential, [molecule("CH3OH")])
+    assert {c.check for c in checks if not c.passed} == {
+        "kernel = PyTorch, energy",
+        "kernel = PyTorch, forces",
+    }
 
 
 class Wrong:
     """A smooth pair potential with a fault, in the place of a model."""
 
     dtype = torch.float64
+    evaluation = "eager"
     elements = ("H", "C", "O")
     cutoff = 4.0
 
