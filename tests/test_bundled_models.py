@@ -83,7 +83,8 @@ def test_bundled_model_has_the_errors_of_its_card(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_novelty_tells_the_strange_from_the_ordinary(name):
     held_out = read_card(name)["novelty"]["held_out"]
-    assert held_out["above_1"] < 0.05
+    chance = 2 * (0.05 * 0.95 / held_out["structures"]) ** 0.5  # of few, more may be
+    assert held_out["above_1"] < 0.05 + chance
     assert held_out["spearman"] > 0.5
     potential = load_model(name, device="cpu")
     atoms = from_sample(name)
