@@ -6,6 +6,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch._C import _len_torch_function_stack
 
 __all__ = ["undisturbed"]
 
@@ -42,6 +43,15 @@ def _opposites() -> list[AbstractContextManager[object]]:
         for kind in ("cpu", "cuda")
         if torch.is_autocast_enabled(kind)
     ]
-    if torch.empty(0).device.type != "cpu":  # 20 times as fast as to ask for the default
+    if _may_have_default_device() and torch.empty(0).device.type != "cpu":
         found.append(torch.device("cpu"))
     return found
+
+
+def _may_have_default_device() -> bool:
+    """Tell whether some mode of PyTorch's functions is on, as a default device is one.
+
+    To make a tensor, or to ask for the default, lets go of Python's lock: a process that ends
+    while a daemon thread waits for it there is aborted. This takes less than a microsecond besides.
+    """
+    return _len_torch_function_stack() > 0
