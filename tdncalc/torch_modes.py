@@ -51,7 +51,7 @@ def _opposites() -> list[AbstractContextManager[object]]:
 def _may_have_default_device() -> bool:
     """Tell whether some mode of PyTorch's functions is on, as a default device is one.
 
-    To make a tensor, or to ask for the default, lets go of Python's lock: a process that ends
-    while a daemon thread waits for it there is aborted. This takes less than a microsecond besides.
+    To make a tensor lets go of Python's lock: a process that ends while a daemon thread waits for
+    it there is aborted. This does not, and takes less than a microsecond.
     """
     return _len_torch_function_stack() > 0
