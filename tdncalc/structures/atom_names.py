@@ -4,7 +4,9 @@ import re
 
 from ase.data import atomic_numbers
 
-__all__ = ["is_symbol", "named_halogen"]
+__all__ = ["DEUTERIUM", "is_symbol", "named_halogen"]
+
+DEUTERIUM = 2.014  # amu
 
 
 def is_symbol(text: str) -> bool:

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from tdncalc.errors import StructureError
+from tdncalc.structures.atom_names import DEUTERIUM
 from tdncalc.wording import counted
 
 __all__ = ["read_mdl"]
@@ -19,7 +20,7 @@ _ISOTOPES = {"D": ("H", 2), "T": ("H", 3)}
 # amu; that of other isotopes is their mass number, to 0.1.
 _ISOTOPE_MASSES: dict[tuple[str, float], float] = {
     ("H", 1): 1.008,
-    ("H", 2): 2.014,
+    ("H", 2): DEUTERIUM,
     ("H", 3): 3.016,
 }
 _MOST_FLAT = 3  # atoms that lie in a plane anyway

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from tdncalc.errors import StructureError
-from tdncalc.structures.atom_names import is_symbol, named_halogen
+from tdncalc.structures.atom_names import DEUTERIUM, is_symbol, named_halogen
 
 __all__ = ["read_pdb"]
 
@@ -22,7 +22,6 @@ _CUT = re.compile(r"^MODEL\b(?!.*^END)", re.MULTILINE | re.DOTALL)
 _ATOM = ("ATOM", "HETATM")
 _FRAME = ("CRYST1", "ORIGX")  # stand once, before the first model, or in each
 _COORDINATES = 54  # columns
-_DEUTERIUM = 2.014  # amu
 
 
 def read_pdb(text: str) -> list[Atoms]:
@@ -66,7 +65,7 @@ def _model(lines: list[str]) -> Atoms:
     (atoms,) = ase.io.iread(text, 0, format="proteindatabank")
     if "D" in symbols:
         masses = zip(symbols, atoms.get_masses(), strict=True)
-        atoms.set_masses([_DEUTERIUM if symbol == "D" else mass for symbol, mass in masses])
+        atoms.set_masses([DEUTERIUM if symbol == "D" else mass for symbol, mass in masses])
     # The format wants a cell of 1 Å from structures that have none.
     if np.array_equal(atoms.cell.array, np.eye(3)):
         atoms.cell, atoms.pbc = None, False
