@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import ase.data
@@ -16,7 +17,7 @@ from tdncalc.tdn import TDN
 from tdncalc.training.frames import Floats, Frames
 from tdncalc.training.growing import GROWS, grow
 
-__all__ = ["interaction_energies", "origin", "start_from"]
+__all__ = ["interaction_energies", "origin", "start_from", "unexplained"]
 
 _AT_ONCE = 64
 
@@ -47,6 +48,14 @@ def start_from(model: str, settings: Mapping[str, Any]) -> Network:
     if isinstance(network, TDN):
         network.unbind()  # from its old training set
     return grow(network, settings)
+
+
+def unexplained(network: Network, frames: Frames) -> Frames:
+    """Return the structures with what a network leaves of their energies, (S,) in eV."""
+    numbers = [ase.data.atomic_numbers[symbol] for symbol in network.config.elements]
+    references = network.reference_energies[network.element_indices(torch.tensor(numbers))].numpy()
+    known = interaction_energies(network, frames) + frames.counts(numbers) @ references
+    return replace(frames, energy=frames.energy - known)
 
 
 def interaction_energies(network: Network, frames: Frames) -> Floats:

@@ -24,6 +24,7 @@ from tdncalc.training.data import (
     make_batch,
 )
 from tdncalc.training.folder import taken
+from tdncalc.training.leveling import level
 from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import make_optimizer
 from tdncalc.training.preparation import (
@@ -213,6 +214,8 @@ class _Run:
                 f"{self.folder}: the loss of the held-out structures was never a finite number, so "
                 "no model was kept; take a lower learning_rate in another run folder"
             )
+        if ended:
+            level(model, self.data.frames, self.valid.frames, self.config.data.levels())
         if ended and isinstance(self.network, TDN):
             calibrate(model, self.data.frames, self.valid.frames, device=str(self.device))
         last = state.rows[-1] if state.rows else None

@@ -21,7 +21,7 @@ from tdncalc.published.config import PublishedConfig
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.data import load_sets, pack_sets
-from tdncalc.training.finetuning import interaction_energies, start_from
+from tdncalc.training.finetuning import start_from, unexplained
 from tdncalc.training.frames import Frames
 from tdncalc.training.levels import LevelFit, alone, fit_levels
 from tdncalc.training.processes import Processes
@@ -36,6 +36,7 @@ __all__ = [
     "warn_of_isolated",
     "warn_of_shared",
     "warn_of_unseen",
+    "with_every_element",
 ]
 
 logger = logging.getLogger(__name__)
@@ -142,17 +143,15 @@ def _fit(config: TrainConfig, network: Network, frames: Frames) -> LevelFit:
         apart = cutoff if isinstance(network, TDN) else None  # others have an energy of their own
         return fit_levels(frames, elements, n_levels, apart)
     numbers = _numbers(network)
-    sample = _with_every_element(frames, numbers.tolist(), n_levels)
+    sample = with_every_element(frames, numbers.tolist(), n_levels)
     bound = np.flatnonzero(~alone(sample, cutoff))
     sample = sample.take(bound) if len(bound) else sample
     known = network.reference_energies[network.element_indices(numbers)].numpy()
-    left = sample.energy - interaction_energies(network, sample)
-    left = left - sample.counts(numbers.tolist()) @ known
-    change = fit_levels(replace(sample, energy=left), elements, n_levels)
+    change = fit_levels(unexplained(network, sample), elements, n_levels)
     return replace(change, references=known + change.references)
 
 
-def _with_every_element(frames: Frames, numbers: list[int], n_levels: int) -> Frames:
+def with_every_element(frames: Frames, numbers: list[int], n_levels: int) -> Frames:
     """Return evenly spaced structures, and some more of each element of each set."""
     chosen = set(frames.even_places(_SAMPLE).tolist())
     missing = np.full((n_levels, len(numbers)), _OF_EACH)
