@@ -1,5 +1,6 @@
 """The network as an ASE calculator: a thin adapter from atoms to results."""
 
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,8 @@ class TDNCalculator(Calculator):
     Raises
     ------
     ModelNotFoundError, DamagedModelError, OptionError
-        As :func:`tdncalc.checkpoint.load_model`; OptionError also for a negative skin.
+        As :func:`tdncalc.checkpoint.load_model`; OptionError also for a skin that is
+        no number, negative or without end.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
@@ -76,8 +78,12 @@ class TDNCalculator(Calculator):
         product: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if not skin >= 0:
-            raise OptionError(f"skin {skin} Å is not allowed; give 0 or more")
+        try:
+            possible = 0 <= skin < math.inf
+        except TypeError:
+            possible = False
+        if not possible:
+            raise OptionError(f"skin {skin!r} Å is not allowed; give a number, 0 or more")
         self.potential: Potential = load_model(
             model, device=device, dtype=dtype, product=product, evaluation=evaluation
         )

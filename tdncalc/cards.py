@@ -1,11 +1,12 @@
 """What is known about models: their folders and cards, read without PyTorch."""
 
 import json
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tdncalc.errors import DamagedModelError, ModelNotFoundError
+from tdncalc.errors import DamagedModelError, ModelNotFoundError, OptionError
 
 __all__ = ["CARD", "DEFAULT_MODEL", "FORMAT", "bundled_models", "model_folder", "read_card"]
 
@@ -35,9 +36,22 @@ def bundled_models() -> list[str]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """Return the folder of a bundled model or a path; ModelNotFoundError if there is none."""
+    """Return the folder of a bundled model or a path.
+
+    Raises
+    ------
+    ModelNotFoundError
+        There is none.
+    OptionError
+        It is neither a text nor a path.
+    """
     if isinstance(model, str) and model in bundled_models():
         return _bundled_root() / model
+    if not isinstance(model, str | os.PathLike):
+        raise OptionError(
+            f"model {model!r} is not allowed; give the name of a bundled model "
+            f"({', '.join(bundled_models())}) or the path of a model folder"
+        )
     if (folder := Path(model)).is_dir():
         return folder
     names = ", ".join(bundled_models())

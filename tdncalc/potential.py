@@ -215,13 +215,13 @@ class Potential:
         return Results(energies, energy, forces=parts[1].double() if forces else None)
 
     @undisturbed
-    def hessian(self, graph: AtomicGraph) -> Tensor:
+    def hessian(self, structure: "AtomicGraph | AnyStructure") -> Tensor:
         """Return ∂²E/∂r∂r of one structure in eV/Å², (3N, 3N) float64, symmetric."""
         if self.direct_forces:
             raise OptionError(
                 f"model {self.name!r} has direct forces, and so no second derivatives"
             )
-        graph = graph.to(self.device)
+        graph = self._graph_of(structure)
         positions = graph.positions.clone().requires_grad_(True)
         moving = AtomicGraph(**vars(graph) | {"positions": positions})
         elements = self.network.element_indices(graph.numbers)
@@ -234,9 +234,9 @@ class Potential:
         return (hessian + hessian.T) / 2
 
     @undisturbed
-    def descriptors(self, graph: AtomicGraph) -> Tensor:
+    def descriptors(self, structure: "AtomicGraph | AnyStructure") -> Tensor:
         """Return the invariant features of each atom after each layer, (N, n_layers · C)."""
-        graph = graph.to(self.device)
+        graph = self._graph_of(structure)
         elements = self.network.element_indices(graph.numbers)
         vectors = edge_vectors(graph).to(self.dtype)
         with torch.no_grad():
@@ -250,6 +250,10 @@ class Potential:
         check_elements(atoms.numbers, self.elements, self.name, label)
         edges = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, self.cutoff)
         return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *edges)
+
+    def _graph_of(self, structure: "AtomicGraph | AnyStructure") -> AtomicGraph:
+        own = structure if isinstance(structure, AtomicGraph) else self.graph(structure)
+        return own.to(self.device)
 
     @undisturbed
     def evaluate(

@@ -183,10 +183,16 @@ def test_structure_that_cannot_be_computed_is_refused(calculator, atoms, message
         atoms.get_potential_energy()
 
 
-@pytest.mark.parametrize("skin", [-0.1, float("nan")])
-def test_negative_skin_is_refused(make_calculator, skin):
-    with pytest.raises(OptionError, match=r"skin .* Å is not allowed; give 0 or more"):
+@pytest.mark.parametrize("skin", [-0.1, float("nan"), float("inf"), "1"])
+def test_a_skin_that_cannot_be_is_refused(make_calculator, skin):
+    with pytest.raises(OptionError, match=r"skin .* Å is not allowed; give a number, 0 or more"):
         make_calculator(skin=skin)
+
+
+@pytest.mark.parametrize("model", [None, 3])
+def test_a_model_that_is_no_name_is_refused(model):
+    with pytest.raises(OptionError, match=r"model .* is not allowed; .* \(organic, .*model folder"):
+        TDNCalculator(model)
 
 
 def test_calculation_of_nothing_is_refused(calculator):

@@ -83,6 +83,7 @@ def test_descriptors_have_a_row_for_each_atom(potential):
     rows = potential.descriptors(batch_graphs([water, crystal]))
     assert rows.shape == (19, 16)
     torch.testing.assert_close(rows[:3], potential.descriptors(water))
+    torch.testing.assert_close(rows[:3], potential.descriptors(structure("water")))
     assert not rows.requires_grad
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,6 +76,13 @@ class Build:
         if not self.ready() and self.start() is None:  # whoever compiled was killed
             self._attend()
         return self.ready()
+
+    def discard(self) -> None:
+        """Put a library aside that cannot be loaded, once: the next start compiles it anew."""
+        aside = self.library.with_suffix(".damaged")
+        with suppress(OSError):
+            if not aside.exists():
+                self.library.replace(aside)
 
     def _attend(self) -> None:
         while not self.ready() and self._running():

@@ -111,6 +111,7 @@ class Choice:
             self._network, self.reason = None, None
             logger.info("a compiled kernel evaluates: %s", self._build.library)
         except (OSError, AttributeError) as error:
+            self._build.discard()
             self._give_up(f"{self._build.library} cannot be loaded ({error})")
 
     def _give_up(self, reason: str) -> None:

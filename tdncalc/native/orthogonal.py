@@ -33,6 +33,7 @@ def compiled_iterations() -> Iterations | None:
     try:
         function = ctypes.CDLL(str(build.library)).tdn_orthogonalize
     except OSError as error:
+        build.discard()
         logger.info("PyTorch orthogonalizes: %s", error)
         return None
     function.restype = None

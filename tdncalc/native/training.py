@@ -178,6 +178,7 @@ def training_kernel(network: TDN) -> TrainedNetwork | None:
     try:
         return TrainedNetwork(network, build.library)
     except OSError as error:
+        build.discard()
         logger.warning(_SLOWER, error)
         return None
 

@@ -125,7 +125,19 @@ def test_damaged_library_leaves_pytorch_to_train(make_network, empty_cache, tmp_
     compiler_that(tmp_path, monkeypatch, 'for last; do :; done; echo nonsense > "$last"')
     assert compiled_iterations() is None
     assert training_kernel(make_network().float()) is None
-    assert len(list(empty_cache.glob("*.so"))) == 2
+    assert len(list(empty_cache.glob("*.damaged"))) == 2
+
+
+def test_damaged_library_is_compiled_anew_once(make_potential, empty_cache):
+    first, second, third = (make_potential(torch.float32).choice for _ in range(3))
+    library = first._build.library
+    empty_cache.mkdir()
+    library.write_text("nonsense")
+    assert not first.settle()
+    library.write_text("nonsense")  # a folder whose libraries are never loaded, say
+    assert not second.settle()
+    library.unlink()
+    assert third.settle()
 
 
 def test_machine_without_a_compiler_computes(make_potential, empty_cache, monkeypatch):
