@@ -101,3 +101,14 @@ def test_deuterium_is_hydrogen_of_its_mass():
 def test_a_line_that_is_cut_short_is_refused():
     with pytest.raises(StructureError, match=r"is truncated: .* is no whole line of an atom"):
         read(line(" O", " ", 0.0)[:50])
+
+
+@pytest.mark.parametrize(
+    ("told", "charge"), [("1-", -1), ("2+", 2), ("+ ", 1), ("  ", 0), ("xx", 0)]
+)
+def test_formal_charges_are_read(told, charge):
+    (atoms,) = read(
+        line(" O", " ", 0.0).rstrip("\n") + told + "\n" + line(" H1", " ", 0.9) + "END\n"
+    )
+    assert atoms.get_initial_charges().tolist() == [charge, 0]
+    assert atoms.get_chemical_symbols() == ["O", "H"]

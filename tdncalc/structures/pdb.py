@@ -19,6 +19,7 @@ from tdncalc.structures.atom_names import DEUTERIUM, is_symbol, named_halogen
 __all__ = ["read_pdb"]
 
 _CUT = re.compile(r"^MODEL\b(?!.*^END)", re.MULTILINE | re.DOTALL)
+_CHARGE = re.compile(r"(\d?)([+-])")
 _ATOM = ("ATOM", "HETATM")
 _FRAME = ("CRYST1", "ORIGX")  # stand once, before the first model, or in each
 _COORDINATES = 54  # columns
@@ -66,6 +67,9 @@ def _model(lines: list[str]) -> Atoms:
     if "D" in symbols:
         masses = zip(symbols, atoms.get_masses(), strict=True)
         atoms.set_masses([DEUTERIUM if symbol == "D" else mass for symbol, mass in masses])
+    charges = [_charge(row) for row in rows]
+    if any(charges):
+        atoms.set_initial_charges(charges)
     # The format wants a cell of 1 Å from structures that have none.
     if np.array_equal(atoms.cell.array, np.eye(3)):
         atoms.cell, atoms.pbc = None, False
@@ -83,6 +87,12 @@ def _symbol(line: str) -> str:
             f"has an atom '{name.strip()}' whose element is not told; give it in columns 77 and 78"
         )
     return symbol
+
+
+def _charge(line: str) -> int:
+    """Return the formal charge in columns 79 and 80, such as 2+; 0 where there is none."""
+    told = _CHARGE.fullmatch(line[78:80].strip())
+    return int(told[2] + (told[1] or "1")) if told else 0
 
 
 def _symbol_of_name(name: str) -> str:
