@@ -4,9 +4,11 @@ The reference is frames of its own trajectory, with forces. The temperature at w
 from them: that at which the mean square of the forces is kT times the mean curvature along the
 coordinates (of the model, from differences of its forces). Of frames and runs: height and place of
 the first maximum and minimum of g(r) between oxygen atoms, of that of oxygen and the hydrogen of
-other molecules, and how many oxygen atoms lie within that minimum.
+other molecules, and how many oxygen atoms lie within that minimum. Without a reference, a structure
+to start from and a temperature are enough.
 
     python water.py FRAMES.extxyz --model MODEL [--picoseconds 20] [--temperature 330]
+    python water.py examples/water.extxyz --temperature 300
 """
 
 from collections.abc import Sequence
@@ -113,16 +115,22 @@ def main() -> None:
     args = parser.parse_args()
     calculator = TDNCalculator(args.model)
     frames = read(args.frames, ":")
-    sample = frames[:: max(1, len(frames) // args.sample)]
-    measured = temperature(sample, calculator)
-    print(f"temperature of the frames' forces: {measured:.0f} K", flush=True)
-    kelvin = args.temperature or measured
+    cases: dict[str, Any] = {}
+    kelvin = args.temperature
+    if frames[0].calc:
+        sample = frames[:: max(1, len(frames) // args.sample)]
+        measured = temperature(sample, calculator)
+        print(f"temperature of the frames' forces: {measured:.0f} K", flush=True)
+        cases = {"reference": structure(frames), "reference_K": measured}
+        kelvin = kelvin or measured
+    elif not kelvin:
+        parser.error("frames without forces have no temperature; give --temperature")
     print(
         "| | O–O maximum: Å, g | minimum: Å, g | O···H maximum: Å, g | O within the minimum | |\n"
         "| --- | ---: | ---: | ---: | ---: | --- |"
     )
-    cases: dict[str, Any] = {"reference": structure(frames), "reference_K": measured}
-    print(line("reference", cases["reference"]), "|", flush=True)
+    if cases:
+        print(line("reference", cases["reference"]), "|", flush=True)
     shared = {
         "steps": round(1000 * (args.picoseconds + 5) / TIMESTEP_FS),
         "timestep_fs": TIMESTEP_FS,

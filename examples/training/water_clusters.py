@@ -53,22 +53,30 @@ def main() -> None:
 def liquid(rng: np.random.Generator, calculator: TDNCalculator) -> Iterator[Atoms]:
     """Yield frames of the dynamics of a box of molecules, each of them OHH."""
     edge = (rng.choice(SWELLINGS) * VOLUME) ** (1 / 3)
-    box = Atoms(cell=[SIDE * edge] * 3, pbc=True)
-    for place in np.ndindex(SIDE, SIDE, SIDE):
-        one = molecule("H2O")
-        one.euler_rotate(*rng.uniform(0, 360, 3), center="COM")
-        one.translate(edge * np.array(place))
-        box += one
-    temperature = rng.choice(TEMPERATURES)
+    box = packed(edge * np.array(list(np.ndindex(SIDE, SIDE, SIDE))), SIDE * edge, rng)
     box.calc = calculator
-    step, friction = 0.5 * units.fs, 0.02 / units.fs
-    dynamics = Langevin(
-        box, step, temperature_K=temperature, friction=friction, rng=rng, fixcm=False
-    )
+    dynamics = heated(box, rng.choice(TEMPERATURES), rng)
     dynamics.run(SETTLING)
     for _ in range(FRAMES):
         dynamics.run(BETWEEN)
         yield box
+
+
+def packed(places: np.ndarray, edge: float, rng: np.random.Generator) -> Atoms:
+    """Return a cubic box with a molecule at each of some places (M, 3) in Å, turned at random."""
+    box = Atoms(cell=[edge] * 3, pbc=True)
+    for place in places:
+        one = molecule("H2O")
+        one.euler_rotate(*rng.uniform(0, 360, 3), center="COM")
+        one.translate(place)
+        box += one
+    return box
+
+
+def heated(box: Atoms, temperature: float, rng: np.random.Generator) -> Langevin:
+    """Return dynamics of a box at a temperature in K."""
+    step, friction = 0.5 * units.fs, 0.02 / units.fs
+    return Langevin(box, step, temperature_K=temperature, friction=friction, rng=rng, fixcm=False)
 
 
 def cluster(frame: Atoms, rng: np.random.Generator) -> Atoms:
