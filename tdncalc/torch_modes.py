@@ -8,6 +8,8 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch._C import _len_torch_function_stack
 
+from tdncalc.daemons import awaited
+
 __all__ = ["undisturbed"]
 
 _P = ParamSpec("_P")
@@ -18,7 +20,8 @@ def undisturbed(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Let a function run without the caller's inference mode, autocast and default device.
 
     Without gradients there are no forces, in half the digits they are wrong, and tensors that the
-    caller wants on a GPU by default are not where a kernel of the CPU looks for them.
+    caller wants on a GPU by default are not where a kernel of the CPU looks for them. A daemon
+    thread may call it while the process ends.
     """
 
     @wraps(function)
@@ -30,7 +33,7 @@ def undisturbed(function: Callable[_P, _R]) -> Callable[_P, _R]:
                 stack.enter_context(opposite)
             return function(*args, **kwargs)
 
-    return run
+    return awaited(run)
 
 
 def _opposites() -> list[AbstractContextManager[object]]:
