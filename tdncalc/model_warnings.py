@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOVELTY_QUANTILE", "failed_checks", "novelties", "unlike_training"]
 
-NOVELTY_QUANTILE = 0.995  # of the environments in the training set: novelty 1 is there
+NOVELTY_QUANTILE = 0.995  # at least, of the environments in the training set, is below novelty 1
 
 # What a check means to a user. The empty ones say nothing that another does not.
 _MEANINGS = {
@@ -62,8 +62,8 @@ def unlike_training(atoms: Atoms) -> str | None:
     be = "are" if others else "is"
     return (
         f"{atoms.symbols[worst]} (atom {worst}){others} {be} unlike the training set: novelty "
-        f"{found[worst]:.2f}, and {NOVELTY_QUANTILE:.1%} of the training set is below 1; expect "
-        "larger errors"
+        f"{found[worst]:.2f}, where {NOVELTY_QUANTILE:.1%} of the training set, or more, is below "
+        "1; expect larger errors"
     )
 
 

@@ -35,8 +35,9 @@ class Novelty:
 
     .. math:: n = \sqrt{|x A_e - b_e|^2 + f_e}.
 
-    Above 1 lie 0.5 % of the environments of the training set, and of no element more than 1 %. An
-    element that the training set lacks has 1000.
+    Above 1 lie 0.5 % of the environments of the training set, or so few that nine of ten structures
+    of its mean size have none, and of no element more than 1 %. An element that the training set
+    lacks has 1000.
     How it is fitted is in :mod:`tdncalc.training.novelty`.
 
     Attributes

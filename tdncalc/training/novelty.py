@@ -32,6 +32,7 @@ from tdncalc.training.frames import Floats, Frames
 
 __all__ = ["fit_novelty"]
 
+_OF_STRUCTURES = 0.9  # of the set's mean size have no atom above 1, if atoms are unlike each other
 _OF_AN_ELEMENT = 0.99  # and at least there among those of each element
 _STRUCTURES = 40_000
 _ATOMS = 20_000  # of an element that are kept for the fit
@@ -128,11 +129,12 @@ def fit_novelty(
     samples = _collect(potential, frames, observer)
     shapes = [_shape(sample, seed) for seed, sample in enumerate(samples)]
     distances = [shape.distances(x.features) for shape, x in zip(shapes, samples, strict=True)]
-    unit = _weighted_quantile(distances, [sample.weight for sample in samples])
+    quantile = max(NOVELTY_QUANTILE, _OF_STRUCTURES ** (1 / frames.n_atoms().mean()))
+    unit = _weighted_quantile(distances, [sample.weight for sample in samples], quantile)
     units = [float(np.quantile([unit, *d], _OF_AN_ELEMENT)) for d in distances]
     novelty = _joined(shapes, [max(unit, of_one) for of_one in units])
     return novelty, {
-        "quantile": NOVELTY_QUANTILE,
+        "quantile": quantile,
         "structures": len(frames),
         "atoms": len(frames.numbers),
         "force_error_at_1_eV_per_A": unit,
@@ -238,7 +240,7 @@ def _reduced(axes: Floats, seed: int) -> Floats:
     return np.asarray(axes @ mixed[:, :RANK] * np.sqrt(size / RANK))
 
 
-def _weighted_quantile(values: list[Floats], weights: list[float]) -> float:
+def _weighted_quantile(values: list[Floats], weights: list[float], quantile: float) -> float:
     """Return the quantile of values of which those in a list have a weight each; 1 of none."""
     flat = np.concatenate(values)
     if not len(flat):  # no element has a spread, all novelties are that of an absent one
@@ -246,7 +248,7 @@ def _weighted_quantile(values: list[Floats], weights: list[float]) -> float:
     weight = np.repeat(weights, [len(v) for v in values])
     order = np.argsort(flat)
     below = np.cumsum(weight[order]) / weight.sum()
-    return float(flat[order][np.searchsorted(below, NOVELTY_QUANTILE).clip(max=len(flat) - 1)])
+    return float(flat[order][np.searchsorted(below, quantile).clip(max=len(flat) - 1)])
 
 
 def _joined(shapes: list[_Shape], units: list[float]) -> Novelty:

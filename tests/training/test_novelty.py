@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
 
 from tdncalc.checkpoint import load_model, read_card, save_model
 from tdncalc.errors import StructureError
@@ -32,6 +34,21 @@ def test_one_is_the_quantile_of_the_training_set(folder, frames):
     assert (novelties > 1 + 1e-4).mean() <= 1 - facts["quantile"]
     assert novelties.max() > 0.9
     assert facts["atoms"] == len(novelties)
+
+
+def test_most_structures_of_many_atoms_have_none_above_one(folder, tmp_path):
+    crystals = []
+    for seed in range(20):
+        atoms = bulk("Cu", cubic=True) * (3, 3, 3)
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = EMT()
+        atoms.get_forces()
+        crystals.append(atoms)
+    write(tmp_path / "large.extxyz", crystals)
+    facts = calibrate(folder, load_frames(["large.extxyz"], tmp_path), None, device="cpu")
+    found = load_model(folder, device="cpu").evaluate(crystals)
+    assert facts["quantile"] == pytest.approx(0.9 ** (1 / 108))
+    assert 1 <= sum(one["novelty"] > 1 for one in found) <= 4
 
 
 def test_novelty_grows_away_from_the_training_set(folder, frames):
