@@ -128,6 +128,8 @@ def load_network(model: str | Path, *, product: str | None = None) -> Network:
     state = _read_weights(folder, card)
     try:
         config = parse_config(card.get("architecture", "tdn"), card["config"])
+        if lacking := sorted(set(config.to_dict()) - set(card["config"])):
+            raise ConfigError(f"its config lacks {', '.join(lacking)}")
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise _misfit(folder, error) from error
     if product is not None:

@@ -225,6 +225,15 @@ def test_configuration_that_does_not_fit_the_weights_is_noticed(folder, change):
         verify(folder)
 
 
+@pytest.mark.parametrize("name", ["cutoff", "n_neighbors", "energy_scale", "edge_product"])
+def test_configuration_without_a_setting_is_noticed(folder, name):
+    edit_card(folder, lambda card: card["config"].pop(name))
+    with pytest.raises(
+        DamagedModelError, match=rf"does not fit its card \(its config lacks {name}"
+    ):
+        verify(folder)
+
+
 def test_unknown_model_is_named(tmp_path):
     with pytest.raises(
         ModelNotFoundError, match=r"no model 'organik': neither bundled .* 'tdn models list'"
