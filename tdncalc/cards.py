@@ -23,6 +23,7 @@ _TYPES: dict[str, tuple[type, str]] = {
     "format": (int, "a whole number"),
     "novelty": (dict, "an object"),
     "errors": (dict, "an object"),
+    "levels": (dict, "an object"),
     "validation": (dict, "an object"),
     "selftest": (dict, "an object"),
 }

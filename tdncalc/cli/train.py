@@ -15,6 +15,7 @@ from tdncalc.wording import counted
 
 if TYPE_CHECKING:
     from tdncalc.training import loop
+    from tdncalc.training.config import TrainConfig
 
 
 @click.command("train")
@@ -69,18 +70,29 @@ def command(
             stop=stop,
         )
     if speaks:
-        _report(settings.name, result, as_json=report.as_json)
+        _report(settings, result, as_json=report.as_json)
     return ExitCode.DONE if result.reason == "done" else ExitCode.INTERRUPTED
 
 
-def _report(name: str, result: "loop.TrainResult", *, as_json: bool) -> None:
+def _report(settings: "TrainConfig", result: "loop.TrainResult", *, as_json: bool) -> None:
+    name, levels = settings.name, settings.data.levels()
     if as_json:
-        print_json(_record(result))
+        print_json(_record(result) | {"levels": levels})
     else:
         errors = _errors(result.validation) if result.validation else "not validated yet"
         steps = counted(result.step, "step")
         rate = f"{result.atoms_per_second:.0f} atoms/s"
         click.echo(f"{name}: {result.reason}, {steps}, {rate}, {errors}; {result.model}")
+        if len(levels) > 1:
+            click.echo(f"{name}: {_about_levels(*levels)}")
+
+
+def _about_levels(own: str, *others: str) -> str:
+    """Say of which set the model's energies are, and how the others' are compared with them."""
+    whose = f"set {own!r}" if own else "the data to train on"
+    names = " and ".join(map(repr, others))
+    have = "has a level of its" if len(others) == 1 else "have levels of their"
+    return f"energies are those of {whose}; {names} {have} own: tdn evaluate --level {others[-1]}"
 
 
 def _observer(progress: Progress) -> "Callable[[loop.Progress], None]":

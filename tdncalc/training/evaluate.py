@@ -1,5 +1,6 @@
 """Judge a model: its errors on labeled structures, in all, by kind, size and element."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 from tdncalc.errors import DataError, OptionError
 from tdncalc.potential import Potential
 from tdncalc.structures.checks import check_elements
+from tdncalc.training.advice import level_advice, references_fit
 from tdncalc.training.data import load_frames
 from tdncalc.training.error_plot import draw_errors
 from tdncalc.training.frames import Floats, Frames
 from tdncalc.wording import counted
 
 __all__ = ["at_level_of_model", "evaluate", "evaluate_frames"]
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 64
 _SIZES = (11, 21, 51, 101)
@@ -101,6 +105,8 @@ def evaluate_frames(
 ) -> dict[str, Any]:
     """Evaluate a model on labeled structures.
 
+    Where their energies seem to have another level than the model's, a warning tells which.
+
     Parameters
     ----------
     potential
@@ -136,6 +142,8 @@ def evaluate_frames(
     fitted: dict[str, Any] = {}
     if fit_references:
         fitted["fitted_references"], errors.energy = _without_references(frames, errors.energy)
+    elif advice := level_advice(frames, errors.energy, potential.card.get("levels", {})):
+        logger.warning("%s", advice)
     if plot is not None:
         draw_errors(plot, frames, errors.energy, errors.forces)
     owners = np.repeat(np.arange(len(frames)), frames.n_atoms())
@@ -188,11 +196,9 @@ def _without_references(frames: Frames, errors: Floats) -> tuple[dict[str, float
             f"{counted(len(numbers), 'element')}; give more of them than elements, or "
             "leave --fit-references out"
         )
-    counts = frames.counts(numbers)  # (S, n_elements)
-    sizes = frames.n_atoms()
-    fit = np.linalg.lstsq(counts / sizes[:, None], errors / sizes, rcond=None)[0]
+    fit = references_fit(frames, errors)
     names = [ase.data.chemical_symbols[number] for number in numbers]
-    return dict(zip(names, fit.tolist(), strict=True)), errors - counts @ fit
+    return dict(zip(names, fit.tolist(), strict=True)), errors - frames.counts(numbers) @ fit
 
 
 class _Errors:

@@ -49,6 +49,16 @@ def test_training_leaves_a_model_that_other_commands_take(real_tdn, config, labe
     assert real_tdn("energy", labeled, "--model", "tiny/model").code == 0
 
 
+def test_training_tells_whose_level_its_energies_have(real_tdn, config, labeled, folder):
+    sets = "{train: {dft: data.extxyz, xtb: data.extxyz}, valid: {dft: data.extxyz}}"
+    text = (folder / config).read_text().replace("{train: data.extxyz, valid: data.extxyz}", sets)
+    (folder / config).write_text(text)
+    outcome = real_tdn("train", config)
+    said = "tiny: energies are those of set 'dft'; 'xtb' has a level of its own: tdn evaluate"
+    assert f"{said} --level xtb" in outcome.out
+    assert real_tdn("evaluate", labeled, "--model", "tiny/model", "--level", "xtb").code == 0
+
+
 def test_run_is_not_overwritten_but_resumed(real_tdn, config, folder):
     assert real_tdn("train", config, "--run-dir", "run").code == 0
     outcome = real_tdn("train", config, "--run-dir", "run")

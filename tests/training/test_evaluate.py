@@ -121,6 +121,33 @@ def test_labels_of_another_level_are_brought_to_the_model(
         evaluate(potential, ["all.extxyz"], root=data_folder, level="mp2")
 
 
+def test_energies_far_off_name_the_level_that_they_have(
+    potential: Potential, frames: Frames, caplog: pytest.LogCaptureFixture
+) -> None:
+    potential.card["levels"] = {"hf": {"Cu": 3.0, "Au": -5.0}, "xtb": {"Cu": 3.5, "Au": -5.0}}
+    evaluate_frames(potential, frames)
+    assert caplog.text == ""
+    raised = replace(frames, energy=frames.energy + frames.counts([29, 79]) @ [3.0, -5.0])
+    evaluate_frames(potential, raised)
+    assert "by 0.0 at the level of the training set 'hf'" in caplog.records[-1].message
+    assert caplog.records[-1].message.endswith("give --level hf")
+
+
+def test_energies_of_another_theory_are_told_of(
+    potential: Potential, frames: Frames, caplog: pytest.LogCaptureFixture
+) -> None:
+    raised = replace(frames, energy=frames.energy + frames.counts([29, 79]) @ [3.0, -5.0])
+    evaluate_frames(potential, raised)
+    assert "by 0.0 after a fit of an energy per element" in caplog.text
+    assert "give --fit-references" in caplog.text
+    caplog.clear()
+    evaluate_frames(potential, raised, fit_references=True)
+    evaluate_frames(potential, raised.take([0, 1, 2]))  # too few to tell
+    noise = np.random.default_rng(0).normal(0, 3, len(frames))
+    evaluate_frames(potential, replace(frames, energy=frames.energy + noise))
+    assert caplog.text == ""
+
+
 def test_reference_energies_of_another_theory_are_fitted(
     potential: Potential, frames: Frames
 ) -> None:

@@ -1,0 +1,64 @@
+"""What to try where a model's energies are far from the labels, and forces may be right."""
+
+from collections.abc import Mapping
+
+import ase.data
+import numpy as np
+
+from tdncalc.training.frames import Floats, Frames
+
+__all__ = ["level_advice", "per_atom", "references_fit"]
+
+_FAR = 50.0  # meV/atom: further off than most models ever are at their own level
+_NEARER = 0.2  # of the error: what another level must leave of it, at most
+
+
+def level_advice(
+    frames: Frames, errors: Floats, levels: Mapping[str, Mapping[str, float]]
+) -> str | None:
+    """Say of which other level of the energy labels seem to be; None if they seem to be right.
+
+    Parameters
+    ----------
+    frames
+        The structures, (S,).
+    errors
+        Computed minus true energies in eV, (S,).
+    levels
+        What each further set lies above the model, per element in eV, as the model's card says.
+    """
+    own = per_atom(frames, errors)
+    if own < _FAR:
+        return None
+    left = {name: per_atom(frames, errors + _shift(frames, row)) for name, row in levels.items()}
+    if left and left[name := min(left, key=left.__getitem__)] < _NEARER * own:
+        return (
+            f"energies are off by {own:.0f} meV/atom, and by {left[name]:.1f} at the level of the "
+            f"training set {name!r}: if that is what these data are, give --level {name}"
+        )
+    numbers = np.unique(frames.numbers).tolist()
+    if len(frames) < 2 * len(numbers):
+        return None  # a fit would take too much of the errors with it
+    after = per_atom(frames, errors - frames.counts(numbers) @ references_fit(frames, errors))
+    if after > _NEARER * own:
+        return None
+    return (
+        f"energies are off by {own:.0f} meV/atom, and by {after:.1f} after a fit of an energy per "
+        "element: if these data have another level of theory, give --fit-references"
+    )
+
+
+def per_atom(frames: Frames, errors: Floats) -> float:
+    """Return the mean absolute error in meV/atom of errors in eV, (S,)."""
+    return float(1000 * np.abs(errors / frames.n_atoms()).mean())
+
+
+def references_fit(frames: Frames, errors: Floats) -> Floats:
+    """Fit energies of the elements of `frames`, ascending, to errors per atom; eV."""
+    counts, sizes = frames.counts(np.unique(frames.numbers).tolist()), frames.n_atoms()
+    return np.asarray(np.linalg.lstsq(counts / sizes[:, None], errors / sizes, rcond=None)[0])
+
+
+def _shift(frames: Frames, row: Mapping[str, float]) -> Floats:
+    numbers = [ase.data.atomic_numbers[symbol] for symbol in row]
+    return np.asarray(frames.counts(numbers) @ list(row.values()))
