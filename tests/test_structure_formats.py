@@ -55,8 +55,18 @@ def test_everything_is_kept(name, slab, caplog):
     np.testing.assert_allclose(atoms.get_velocities(), slab.get_velocities(), atol=1e-6)
     np.testing.assert_allclose(atoms.get_initial_charges(), slab.get_initial_charges(), atol=1e-6)
     assert atoms.get_potential_energy() == -1.5
-    assert name.endswith("json") or atoms.info["name"] == "slab"
-    assert caplog.text == ""
+    if name.endswith("json"):
+        assert caplog.records[0].message == "a.json: has no place for 'name'; .extxyz and .traj do"
+    else:
+        assert atoms.info["name"] == "slab"
+        assert caplog.text == ""
+
+
+def test_what_a_later_structure_loses_is_told(slab, caplog):
+    later = slab.copy()
+    later.arrays["site"] = np.arange(len(later))
+    write("a.traj", [slab, later])
+    assert [r.message for r in caplog.records] == ["a.traj: has no place for 'site'; .extxyz does"]
 
 
 LOST = {
@@ -77,6 +87,7 @@ def test_what_is_lost_is_told_in_one_line(name, slab, caplog):
 @pytest.mark.parametrize("name", ["a.traj", "a.json"])
 def test_columns_that_only_extxyz_has_are_told(name, slab, caplog):
     slab.arrays["site"] = np.arange(len(slab))
+    slab.info = {}
     write(name, slab)
     assert "site" not in read(name).arrays
     assert caplog.records[0].message == f"{name}: has no place for 'site'; .extxyz does"

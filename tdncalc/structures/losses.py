@@ -100,7 +100,10 @@ def _entries_lost(kind: str, atoms: Atoms) -> list[str]:
     """Name the columns and entries of its own that a structure would lose."""
     if kind == "extxyz":
         return unstorable(atoms)
-    return [repr(name) for name in atoms.arrays if kind in ("traj", "json") and name not in _ARRAYS]
+    if kind not in ("traj", "json"):
+        return []
+    columns = [name for name in atoms.arrays if name not in _ARRAYS]
+    return list(map(repr, columns if kind == "traj" else [*columns, *atoms.info]))
 
 
 def _all_kept(kind: str, atoms: Atoms) -> bool:

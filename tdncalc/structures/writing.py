@@ -57,9 +57,10 @@ def write(path: str | Path, frames: Atoms | Sequence[Atoms], *, overwrite: bool 
     for image in images:
         require_writable(target, image)
     _replace(target.resolve(), images, kind, target)
-    if lost := what_is_lost(kind, images[0]):
-        what, where = ", ".join(lost), where_kept(images[0])
-        _LOG.warning("%s: has no place for %s; %s", target, what, where)
+    losses = [(what_is_lost(kind, image), image) for image in images]
+    if lost := dict.fromkeys(what for found, _ in losses for what in found):
+        most = max(losses, key=lambda loss: len(loss[0]))[1]
+        _LOG.warning("%s: has no place for %s; %s", target, ", ".join(lost), where_kept(most))
 
 
 def require_writable(path: Path, atoms: Atoms) -> None:
