@@ -25,16 +25,19 @@ def level_advice(
     errors
         Computed minus true energies in eV, (S,).
     levels
-        What each further set lies above the model, per element in eV, as the model's card says.
+        What each further set lies above the level of these errors, per element in eV; the model's
+        own, where that is another, under ``""``.
     """
     own = per_atom(frames, errors)
     if own < _FAR:
         return None
     left = {name: per_atom(frames, errors + _shift(frames, row)) for name, row in levels.items()}
     if left and left[name := min(left, key=left.__getitem__)] < _NEARER * own:
+        whose = f"the level of the training set {name!r}" if name else "the model's own level"
+        remedy = f"give --level {name}" if name else "leave --level out"
         return (
-            f"energies are off by {own:.0f} meV/atom, and by {left[name]:.1f} at the level of the "
-            f"training set {name!r}: if that is what these data are, give --level {name}"
+            f"energies are off by {own:.0f} meV/atom, and by {left[name]:.1f} at {whose}: if that "
+            f"is what these data have, {remedy}"
         )
     numbers = np.unique(frames.numbers).tolist()
     if len(frames) < 2 * len(numbers):

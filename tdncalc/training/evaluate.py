@@ -1,7 +1,7 @@
 """Judge a model: its errors on labeled structures, in all, by kind, size and element."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,8 @@ def evaluate(
         frames = frames.evenly(limit)
     if level is not None:
         frames = at_level_of_model(potential, frames, level)
-    report = evaluate_frames(
-        potential, frames, fit_references=fit_references, plot=plot, observer=observer
-    )
+    levels = _beyond(potential.card.get("levels", {}), level)
+    report = _report(potential, frames, levels, fit_references, plot, observer)
     if max(report["energy_MAE_meV_per_atom"], report["forces_MAE_meV_per_A"]) < _OWN:
         raise DataError(
             f"{sources[0]}: its energies and forces are those of model {potential.name!r} itself, "
@@ -137,12 +136,25 @@ def evaluate_frames(
     StructureError
         A structure has an element that the model does not know.
     """
+    levels = potential.card.get("levels", {})
+    return _report(potential, frames, levels, fit_references, plot, observer)
+
+
+def _report(
+    potential: Potential,
+    frames: Frames,
+    levels: Mapping[str, Mapping[str, float]],
+    fit_references: bool,
+    plot: Path | None,
+    observer: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """Evaluate, and tell where the energies seem to have one of other levels."""
     _check_known(potential, frames)
     errors = _Errors(*_predict(potential, frames, observer))
     fitted: dict[str, Any] = {}
     if fit_references:
         fitted["fitted_references"], errors.energy = _without_references(frames, errors.energy)
-    elif advice := level_advice(frames, errors.energy, potential.card.get("levels", {})):
+    elif advice := level_advice(frames, errors.energy, levels):
         logger.warning("%s", advice)
     if plot is not None:
         draw_errors(plot, frames, errors.energy, errors.forces)
@@ -175,6 +187,20 @@ def at_level_of_model(potential: Potential, frames: Frames, level: str) -> Frame
         )
     counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in levels[level]])
     return replace(frames, energy=frames.energy - counts @ list(levels[level].values()))
+
+
+def _beyond(
+    levels: Mapping[str, Mapping[str, float]], taken: str | None
+) -> Mapping[str, Mapping[str, float]]:
+    """Return what the levels lie above one of them, per element in eV; the model's is ``""``."""
+    if taken is None:
+        return levels
+    base = levels[taken]
+    own = {"": dict.fromkeys(base, 0.0)}
+    return {
+        name: {symbol: row[symbol] - base[symbol] for symbol in base}
+        for name, row in (own | dict(levels)).items()
+    }
 
 
 def _check_known(potential: Potential, frames: Frames) -> None:

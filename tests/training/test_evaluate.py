@@ -122,7 +122,7 @@ def test_labels_of_another_level_are_brought_to_the_model(
 
 
 def test_energies_far_off_name_the_level_that_they_have(
-    potential: Potential, frames: Frames, caplog: pytest.LogCaptureFixture
+    potential: Potential, frames: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     potential.card["levels"] = {"hf": {"Cu": 3.0, "Au": -5.0}, "xtb": {"Cu": 3.5, "Au": -5.0}}
     evaluate_frames(potential, frames)
@@ -131,6 +131,16 @@ def test_energies_far_off_name_the_level_that_they_have(
     evaluate_frames(potential, raised)
     assert "by 0.0 at the level of the training set 'hf'" in caplog.records[-1].message
     assert caplog.records[-1].message.endswith("give --level hf")
+    evaluate_frames(potential, at_level_of_model(potential, raised, "hf"))
+    assert len(caplog.records) == 1
+    own = [frames.atoms(index) for index in range(len(frames))]
+    for atoms, energy in zip(own, frames.energy, strict=True):
+        labels = {"energy": energy, "forces": np.zeros((len(atoms), 3))}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+    write(tmp_path / "own.extxyz", own)
+    evaluate(potential, [tmp_path / "own.extxyz"], level="hf")
+    assert "at the model's own level" in caplog.records[-1].message
+    assert caplog.records[-1].message.endswith("leave --level out")
 
 
 def test_energies_of_another_theory_are_told_of(
