@@ -1,5 +1,6 @@
 """What a training run is told: a YAML file read into frozen dataclasses, every key checked."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,14 @@ __all__ = ["DataConfig", "OptimizerConfig", "TrainConfig", "load_config"]
 
 DATA_ROOT_VARIABLE = "TDNCALC_DATA"
 _FROM_DATA = ("n_neighbors", "energy_scale")
+# What training writes into the card itself.
+_CARD_OF_RUN = frozenset(
+    {
+        *("name", "format", "architecture", "elements", "cutoff_A", "n_parameters", "config"),
+        *("coupling_residual", "sha256", "validation", "training", "from", "levels"),
+        *("leveled_meV_per_atom", "novelty", "errors", "selftest", "imported"),
+    }
+)
 _NOT_IN_FILE = ("folder", "start")  # the file's place, and what it calls "from"
 _POSITIVE = (
     *("steps", "batch_size", "learning_rate", "huber_delta", "energy_huber_delta"),
@@ -222,7 +231,7 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
             OptimizerConfig, mapping(sections.get("optimizer"), "optimizer"), "optimizer"
         ),
         "model": model,
-        "card": mapping(sections.get("card", {}), "card"),
+        "card": _card(sections.get("card", {})),
         "folder": folder,
         "start": start,
     }
@@ -230,6 +239,15 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
     _check_optimizer(config.optimizer)
     _check_sets(config.data)
     return config
+
+
+def _card(value: object) -> dict[str, Any]:
+    """Return entries for a card as JSON has them, a date as text; none that a run writes itself."""
+    entries = mapping(value, "card")
+    if own := sorted(_CARD_OF_RUN & set(entries)):
+        raise ConfigError(f"card: {own[0]} is written by the run itself, remove it")
+    plain: dict[str, Any] = json.loads(json.dumps(entries, default=str))
+    return plain
 
 
 def _check_optimizer(optimizer: OptimizerConfig) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ def test_a_configuration_is_read_whole(config_file: Path, data_folder: Path) -> 
     assert config.data.train == {"": ("all.extxyz#split=train",)}
     assert config.data_root() == data_folder
     assert config.optimizer.ema_decay == OptimizerConfig(steps=1).ema_decay
+
+
+def test_a_date_in_the_card_is_a_text(config_file: Path) -> None:
+    change(config_file, "card", "made", date(2025, 2, 1))
+    assert load_config(config_file).card["made"] == "2025-02-01"
 
 
 def test_sets_of_files_keep_their_names_and_order(config_file: Path) -> None:
@@ -108,6 +114,8 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
             "data: nothing is held out of packed data",
         ),
         ("", "card", "PBE", "card must be a mapping"),
+        ("card", "levels", "PBE", "card: levels is written by the run itself"),
+        ("card", "name", "other", "card: name is written by the run itself"),
         ("data", "valid_limit", 0, "data: valid_limit is 0, but must be above 0"),
         ("data", "train", {"dft": [1]}, "train dft must be file names"),
         ("data", "replay", [], r"data: replay must be file names, got \[\]"),
