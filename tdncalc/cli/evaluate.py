@@ -91,6 +91,8 @@ def command(
         require_ending("-o", output.output, ".json")
     if plot is not None:
         require_ending("--plot", plot, ".png")
+    if entry == "":
+        raise OptionError("--card is empty; give a name, such as --card test")
     if entry is not None and model.model in bundled_models():
         raise OptionError(
             f"--card would write into the card of {model.model}, which is bundled; give the folder "
@@ -109,6 +111,8 @@ def command(
             plot=plot,
             observer=lambda done, total: progress.show(done, f"of {total}"),
         )
+    if comparison.level is not None:
+        figures["level"] = comparison.level
     facts = {
         "command": "evaluate",
         "inputs": list(data),

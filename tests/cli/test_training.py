@@ -56,7 +56,12 @@ def test_training_tells_whose_level_its_energies_have(real_tdn, config, labeled,
     outcome = real_tdn("train", config)
     said = "tiny: energies are those of set 'dft'; 'xtb' has a level of its own: tdn evaluate"
     assert f"{said} --level xtb" in outcome.out
-    assert real_tdn("evaluate", labeled, "--model", "tiny/model", "--level", "xtb").code == 0
+    at_level = ["--model", "tiny/model", "--level", "xtb", "--card", "test"]
+    assert json.loads(real_tdn("evaluate", labeled, *at_level, "--json").out)["level"] == "xtb"
+    card = json.loads((folder / "tiny/model/card.json").read_text())
+    assert card["errors"]["test"]["level"] == "xtb"
+    nameless = real_tdn("evaluate", labeled, "--model", "tiny/model", "--card", "")
+    assert (nameless.code, "--card is empty; give a name" in nameless.err) == (2, True)
 
 
 def test_run_is_not_overwritten_but_resumed(real_tdn, config, folder):
