@@ -1,6 +1,7 @@
 """From the energy of a network to forces, stress and second derivatives, in batches."""
 
-from collections.abc import Collection, Sequence
+import pickle
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,11 @@ class Potential:
         choose = GPUChoice if device.type == "cuda" else Choice
         self.choice = choose(self.network, evaluation, device, dtype)
 
+    @undisturbed
+    def __reduce__(self) -> tuple[Callable[[bytes], "Potential"], tuple[bytes]]:
+        """Leave copies and pickles to a function that the modes of its caller do not touch."""
+        return _restored, (pickle.dumps(vars(self)),)
+
     @property
     def evaluation(self) -> str:
         """Which evaluation runs at present, ``eager`` or ``compiled``."""
@@ -93,6 +99,7 @@ class Potential:
         """Keep to one evaluation from now on: the kernel if it is there, or waited for."""
         self.choice.settle(wait=wait)
 
+    @undisturbed
     def in_pytorch(self) -> "Potential":
         """Return the same model as PyTorch evaluates it, to compare with."""
         network = deepcopy(self.network)
@@ -300,6 +307,13 @@ class Potential:
         graphs = (self.graph(s, f"structure {index}") for index, s in enumerate(structures))
         parts = in_batches(graphs, edge_budget(self.device))
         return [one for part in parts for one in backing_off(compute, part)]
+
+
+@undisturbed
+def _restored(state: bytes) -> Potential:
+    potential = object.__new__(Potential)
+    vars(potential).update(pickle.loads(state))
+    return potential
 
 
 def _results(found: dict[str, Tensor]) -> Results:

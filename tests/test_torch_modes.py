@@ -1,3 +1,5 @@
+import copy
+import pickle
 from contextlib import contextmanager
 
 import numpy as np
@@ -61,6 +63,20 @@ def test_a_model_loaded_in_inference_mode_computes_outside_of_it(model_folder):
         calculator = TDNCalculator(model_folder, device="cpu")
     atoms = structure("aspirin")
     assert np.isfinite(calculator.get_hessian(atoms)).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def test_a_copy_made_in_a_mode_of_the_caller_computes_the_same(model_folder, twin_of, mode):
+    calculator = TDNCalculator(model_folder, device="cpu")
+    atoms = structure("aspirin")
+    forces, hessian = calculator.get_forces(atoms), calculator.get_hessian(structure("water"))
+    with MODES[mode]():
+        twin = twin_of(calculator)
+    atoms.positions[0] += 0.01
+    assert np.array_equal(twin.get_forces(atoms), calculator.get_forces(atoms))
+    assert not np.array_equal(twin.get_forces(atoms), forces)
+    assert np.array_equal(twin.get_hessian(structure("water")), hessian)
 
 
 def test_modes_of_the_caller_remain(model_folder):
