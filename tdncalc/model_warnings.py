@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["NOVELTY_QUANTILE", "failed_checks", "novelties", "unlike_training"]
 
 NOVELTY_QUANTILE = 0.995  # at least, of the environments in the training set, is below novelty 1
+_FAR = 2.0  # the novelty of an atom that no number of atoms explains
 
 # What a check means to a user. The empty ones say nothing that another does not.
 _MEANINGS = {
@@ -60,10 +61,14 @@ def unlike_training(atoms: Atoms) -> str | None:
     worst, n_beyond = int(found.argmax()), int((found > 1).sum())
     others = f" and {n_beyond - 1} more" if n_beyond > 1 else ""
     be = "are" if others else "is"
+    ordinary = round((1 - NOVELTY_QUANTILE) * len(atoms))  # are above 1 there
+    consequence = "expect larger errors"
+    if n_beyond <= ordinary and found[worst] < _FAR:
+        consequence = f"of {len(atoms)} atoms of the set itself up to {ordinary} would be above"
     return (
         f"{atoms.symbols[worst]} (atom {worst}){others} {be} unlike the training set: novelty "
         f"{found[worst]:.2f}, where {NOVELTY_QUANTILE:.1%} of the training set, or more, is below "
-        "1; expect larger errors"
+        f"1; {consequence}"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms, units
 
 from tdncalc.errors import StructureError
-from tdncalc.model_warnings import unlike_training
+from tdncalc.model_warnings import novelties, unlike_training
 from tdncalc.workflows import ensembles, velocities
 from tdncalc.workflows.constraints import not_in_stress
 from tdncalc.workflows.guards import Watch
@@ -78,7 +78,7 @@ class Run:
         self._constraints = tuple(atoms.constraints)
         self._start = fingerprint(atoms)
         self._watch = Watch(settings.guards, atoms)
-        self._warned = False
+        self._told = 0.5  # the novelty that was warned of, half of the first that is
         self._rng = np.random.default_rng(settings.seed)
         self._free = ensembles.free_momenta(atoms, settings)
         # Constraints take their bond lengths here, from the start, also where a run goes on.
@@ -171,11 +171,12 @@ class Run:
         return MDStep(self.step, kelvin, largest, frame, self._warning())
 
     def _warning(self) -> str | None:
-        if self._warned:
+        """Warn of a novelty above 1, and again of one that is twice as large."""
+        found = novelties(self.atoms)
+        if found is None or not found.max() > 2 * self._told:
             return None
-        text = unlike_training(self.atoms)
-        self._warned = text is not None
-        return text
+        self._told = float(found.max())
+        return unlike_training(self.atoms)
 
     def _measure(self, kelvin: float, max_force: float) -> MDFrame:
         atoms = self.atoms

@@ -5,6 +5,7 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 
 from tdncalc.errors import OptionError
+from tdncalc.model_warnings import unlike_training
 from tdncalc.workflows.guards import Guards, Watch, closest_pair
 from tdncalc.workflows.md import MDSettings, run_md
 from tdncalc.workflows.relax import RelaxSettings, relax
@@ -141,6 +142,34 @@ def test_novelty_is_warned_of_once_and_recorded_in_every_frame():
     novelties = [step.frame.novelty for step in seen if step.frame is not None]
     assert len(novelties) == 5
     assert novelties == sorted(novelties)
+
+
+def test_novelty_is_warned_of_again_where_it_has_doubled():
+    atoms = flying("Ar2", [[-1.1, 0, 0], [1.1, 0, 0]], [[-0.1, 0, 0], [0.1, 0, 0]])
+    seen = []
+    settings = MDSettings(steps=250, ensemble="nve", guards=Guards(max_gap=None))
+    run_md(atoms, settings=settings, calculator=Stranger(), observer=seen.append)
+    first, second = [step.warning for step in seen if step.warning is not None]
+    assert "novelty 1.10" in first
+    assert "novelty 2.2" in second  # the first above 2 · 1.10
+
+
+@pytest.mark.parametrize(
+    ("largest", "n_beyond", "consequence"),
+    [
+        (1.4, 1, "; of 200 atoms of the set itself up to 1 would be above"),
+        (1.4, 2, "; expect larger errors"),
+        (2.1, 1, "; expect larger errors"),
+    ],
+)
+def test_what_an_atom_of_many_above_1_means_is_told(largest, n_beyond, consequence):
+    atoms = Atoms("Ar200")
+    found = np.full(200, 0.3)
+    found[:n_beyond] = largest
+    atoms.set_array("novelties", found)
+    text = unlike_training(atoms)
+    assert text is not None
+    assert text.endswith(consequence)
 
 
 def test_novelty_stops_a_relaxation():
