@@ -10,6 +10,7 @@ from tdncalc.report.run import Floats, Run
 
 _MOST_ANALYZED = 200  # frames; more make g(r) no smoother to the eye
 _REACH = 8.0  # Å
+_BONDS_OF_HYDROGEN = 1.5  # Å, the longest
 _ABSCISSAE = {"time_fs": ("Time", "fs"), "step": ("Step", ""), "frame": ("Frame", "")}
 _TITLES = {
     "temperature_K": "Temperature",
@@ -107,17 +108,33 @@ def _pairs(run: Run) -> dict[str, Any] | None:
     if not found:
         return None
     n = len(chosen)
+    note = f"Mean of {n} frames." if n > 1 else "Of the last structure."
+    top = _top(found) if periodic else None
+    if top is not None:
+        highest = max(pair.values.max() for pair in found)
+        note += f" Bonds of hydrogen reach {highest:.3g}; with one line alone all of it is shown."
     return {
         "key": "rdf",
         "title": "Radial distribution g(r)" if periodic else "Distances between atoms",
-        "note": f"Mean of {n} frames." if n > 1 else "Of the last structure.",
+        "note": note,
         "x": {"title": "r", "unit": "Å", "values": numbers(found[0].r, 5)},
         "y": {
             "title": "g(r)" if periodic else "neighbors per atom",
             "unit": "" if periodic else "1/Å",
+            "top": top,
         },
         "lines": [{"title": pair.pair, "values": numbers(pair.values, 4)} for pair in found],
     }
+
+
+def _top(found: list[analysis.PairDistances]) -> float | None:
+    """Return the highest g(r) that is no bond of hydrogen; None where these dwarf nothing."""
+    others = [
+        pair.values[pair.r > _BONDS_OF_HYDROGEN] if "H" in pair.pair.split("–") else pair.values
+        for pair in found
+    ]
+    top = max(float(values.max()) for values in others)
+    return top if 0 < 3 * top < max(pair.values.max() for pair in found) else None
 
 
 def _displacement(run: Run) -> dict[str, Any] | None:

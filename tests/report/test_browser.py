@@ -16,6 +16,7 @@ from ase.io import read, write
 from tdncalc.report import build_page, read_runs
 
 sync_api = pytest.importorskip("playwright.sync_api")
+LIQUID = Path(__file__).parents[2] / "examples/water.extxyz"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.slow,
@@ -100,6 +101,20 @@ def test_the_slider_moves_the_atoms_and_the_cursors(opened, dynamics):
     assert all(b > a + 150 for a, b in zip(start, end, strict=True))
     assert page.locator("output").inner_text() == "290 fs · 30 / 30"
     assert page.locator("[data-key=potential_eV] .value").inner_text() == "−102.90 eV"
+
+
+def test_a_cut_line_is_whole_where_it_is_alone(opened, dynamics):
+    page = opened(dynamics("water", n_frames=3, atoms=read(LIQUID)))
+    plot = page.locator("[data-key=rdf]")
+
+    def highest():
+        ticks = plot.locator("text[text-anchor=end]").all_text_contents()
+        return max(float(tick) for tick in ticks if tick.replace(".", "").isdigit())
+
+    assert highest() < 6
+    for other in ("H–H", "O–O"):
+        plot.get_by_role("button", name=other).click()
+    assert highest() > 8
 
 
 def test_a_click_in_a_plot_moves_the_frame(opened, dynamics):

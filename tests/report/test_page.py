@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
@@ -15,6 +15,7 @@ import tdncalc
 from tdncalc.report import build_page, read_runs
 from tdncalc.report.page import short_names, vendored
 
+LIQUID = Path(__file__).parents[2] / "examples/water.extxyz"
 HOSTILE = "</script><b>"
 
 
@@ -139,6 +140,18 @@ def test_plots_have_titles_units_and_no_constant_volume(dynamics, unpacking):
         "Pressure": "GPa",
     }
     assert [plot["key"] for plot in run["plots"]] == ["rdf", "msd", "rmsd"]
+
+
+def test_bonds_of_hydrogen_do_not_dwarf_the_liquid(dynamics, unpacking):
+    def distances(atoms, stem):
+        data, _ = unpacking.data_of(page_of(dynamics(stem, n_frames=3, atoms=atoms)))
+        return data["runs"][0]["plots"][0]
+
+    liquid = distances(read(LIQUID), "water")
+    assert 1.5 < liquid["y"]["top"] < 6
+    assert "Bonds of hydrogen reach" in liquid["note"]
+    assert max(max(line["values"]) for line in liquid["lines"]) > 3 * liquid["y"]["top"]
+    assert distances(bulk("Cu", cubic=True), "copper")["y"]["top"] is None
 
 
 def test_dynamics_over_picoseconds_are_plotted_in_picoseconds(dynamics, unpacking):

@@ -15,7 +15,7 @@ function niceTicks(low, high, count, least = 0) {
 class Plot {
   /**
    * @param spec title, unit, x {title, unit, values}, lines [{title, values, x, place}], log,
-   *   height, note, column {left, plots} shared by plots below each other; onpick(x) is called where the reader points and clicks
+   *   height, top (where lines are cut unless one is alone), note, column {left, plots} shared by plots below each other; onpick(x) is called where the reader points and clicks
    */
   constructor(spec) {
     this.spec = { ...spec, lines: spec.lines.map((line, k) => ({ place: k, ...line })) };
@@ -97,6 +97,7 @@ class Plot {
       if (high - low < 0.3) low -= 0.2, high += 0.2;
     }
     if (this.spec.zero) low = Math.min(low, 0);
+    if (this.spec.top && this.#shown().length > 1) high = Math.min(high, this.spec.top);
     const pad = (high - low) * 0.06 || Math.abs(high) * 1e-6 || 1;
     this.low = low - (this.spec.zero && low === 0 ? 0 : pad);
     this.high = high + pad;
@@ -105,7 +106,8 @@ class Plot {
     this.left = this.#leftMargin();
     this.toX = (v) => this.left + ((v - this.x0) / (this.x1 - this.x0)) * (width - this.left - MARGIN.right);
     const top = MARGIN.top, bottom = height - MARGIN.bottom;
-    this.toY = (v) => bottom - (((log ? Math.log10(v) : v) - this.low) / (this.high - this.low)) * (bottom - top);
+    const share = (v) => ((log ? Math.log10(v) : v) - this.low) / (this.high - this.low);
+    this.toY = (v) => Math.max(0, bottom - share(v) * (bottom - top)); // what is cut ends at the edge
   }
 
   /** Room for the ticks; plots that stand in one column take the same. */

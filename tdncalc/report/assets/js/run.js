@@ -91,6 +91,6 @@ function abscissaIn(run, unit) {
 function structuralPlot(plot, onpick) {
   return new Plot({
     key: plot.key, title: plot.title, unit: plot.y.unit, x: plot.x, lines: plot.lines, note: plot.note,
-    height: 190, zero: true, onpick: plot.frames ? onpick : null,
+    height: 190, zero: true, top: plot.y.top, onpick: plot.frames ? onpick : null,
   });
 }
