@@ -140,7 +140,8 @@ def _novelty(card: dict[str, Any]) -> str:
 
 def _print_entries(entries: dict[str, Any], *, indent: int) -> None:
     """Print a card as indented lines."""
-    for key, value in entries.items():
+    for name, value in entries.items():
+        key = name or "unnamed"  # the set of a training with one alone
         if isinstance(value, dict):
             click.echo(f"{'':{indent}}{key}:")
             _print_entries(value, indent=indent + 2)

@@ -73,6 +73,13 @@ def test_show_rounds_what_was_measured_and_json_does_not(tdn, copied):
     assert json.loads(tdn("models", "show", "copied", "--json").out)["training"] == figures
 
 
+def test_show_names_what_a_card_leaves_without_a_name(tdn, copied):
+    card = json.loads((copied / "card.json").read_text())
+    leveled = {"leveled_meV_per_atom": {"": 0.25}}
+    (copied / "card.json").write_text(json.dumps(card | leveled))
+    assert "leveled_meV_per_atom:\n  unnamed: 0.25\n" in tdn("models", "show", "copied").out
+
+
 def test_verify_finds_bundled_models_intact(tdn, bundled):
     outcome = tdn("models", "verify")
     assert outcome.code == 0
