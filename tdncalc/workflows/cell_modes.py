@@ -14,7 +14,7 @@ from ase.filters import Filter, FrechetCellFilter
 from tdncalc.errors import OptionError
 from tdncalc.workflows.constraints import arranged, not_in_stress
 from tdncalc.workflows.relax_settings import CellMode, RelaxSettings, RelaxStep
-from tdncalc.workflows.subject import has_stress, snapshot
+from tdncalc.workflows.subject import has_stress, require_novelty, snapshot
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -92,8 +92,10 @@ def pose(atoms: Atoms, settings: RelaxSettings) -> Problem:
     Raises
     ------
     OptionError
-        The cell is not one that can move so, or the calculator has no stress.
+        The cell is not one that can move so, or the calculator has no stress, or no novelty
+        where that has a limit.
     """
+    require_novelty(atoms, settings.max_novelty)
     constraints = tuple(atoms.constraints)
     atoms.set_constraint(arranged(atoms))
     if settings.cell != "fixed":

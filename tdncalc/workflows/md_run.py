@@ -20,6 +20,7 @@ from tdncalc.workflows.md_statistics import Statistics
 from tdncalc.workflows.subject import (
     has_stress,
     model_of,
+    require_novelty,
     require_same_energy,
     require_same_model,
     snapshot,
@@ -70,6 +71,7 @@ class Run:
         self, atoms: Atoms, settings: MDSettings, files: RunFiles, checkpoint: Checkpoint | None
     ) -> None:
         velocities.require_movable(atoms)
+        require_novelty(atoms, settings.guards.max_novelty)
         self.atoms = atoms
         self.step = 0
         self.statistics = Statistics()

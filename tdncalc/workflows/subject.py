@@ -91,6 +91,22 @@ def has_stress(atoms: Atoms) -> bool:
     return "stress" in atoms.calc.implemented_properties and atoms.cell.rank == 3
 
 
+def require_novelty(atoms: Atoms, limit: float | None) -> None:
+    """Refuse a limit of the novelty that nothing would be measured against.
+
+    Raises
+    ------
+    OptionError
+        There is a limit, and the calculator gives no novelty.
+    """
+    if limit is not None and "novelties" not in atoms.calc.implemented_properties:
+        raise OptionError(
+            f"max_novelty={limit:g} needs a calculator that gives a novelty, and "
+            f"{type(atoms.calc).__name__} gives none with this model; 'tdn models calibrate' "
+            "fits one to a model, or leave it out"
+        )
+
+
 def model_of(calculator: Calculator) -> dict[str, str]:
     """Return name and sha256 of a calculator's model; nothing of one that does not say them."""
     return dict(getattr(calculator, "model_identity", {}))

@@ -3,6 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
 
 from tdncalc.errors import OptionError
 from tdncalc.model_warnings import unlike_training
@@ -170,6 +171,16 @@ def test_what_an_atom_of_many_above_1_means_is_told(largest, n_beyond, consequen
     text = unlike_training(atoms)
     assert text is not None
     assert text.endswith(consequence)
+
+
+def test_a_limit_that_nothing_is_measured_against_is_refused():
+    atoms = bulk("Cu", cubic=True)
+    message = "max_novelty=3 needs a calculator that gives a novelty, and EMT gives none"
+    with pytest.raises(OptionError, match=message):
+        relax(atoms, calculator=EMT(), settings=RelaxSettings(max_novelty=3))
+    settings = MDSettings(steps=1, guards=Guards(max_novelty=3))
+    with pytest.raises(OptionError, match=message):
+        run_md(atoms, calculator=EMT(), settings=settings)
 
 
 def test_novelty_stops_a_relaxation():
