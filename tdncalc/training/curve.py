@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 __all__ = ["write_curve"]
 
@@ -44,6 +44,7 @@ def _draw(rows: Sequence[dict[str, float]]) -> Figure:
         for (part, errors), style in zip(drawn.items(), ("C7-", "C0.-"), strict=True):
             axes.plot(steps, errors, style, label=part)
         axes.set(xlabel="step", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if any(error > 0 for errors in drawn.values() for error in errors):  # not so at rest
             axes.set_yscale("log")
             _label_plainly(axes)
