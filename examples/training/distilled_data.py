@@ -34,7 +34,7 @@ FLOOR = 0.05  # eV/Å
 
 
 def main() -> None:
-    """Append to the file, and say how many were dropped."""
+    """Append to the file, and say how many were written."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="an extended XYZ file")
     parser.add_argument("--models", nargs="+", required=True, help="names or folders")
@@ -77,12 +77,16 @@ def _moved(
     moving = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     moving.calc = dynamics
     temperature = float(np.exp(rng.uniform(*np.log(kelvin))))
-    MaxwellBoltzmannDistribution(moving, temperature_K=1.5 * temperature, rng=rng)
-    friction = 0.02 / ase.units.fs
-    run = Langevin(moving, 2 * ase.units.fs, temperature_K=temperature, friction=friction, rng=rng)
-    run.run(int(rng.integers(*STEPS)))
+    heated(moving, temperature, rng).run(int(rng.integers(*STEPS)))
     moving.calc = None
     return moving
+
+
+def heated(atoms: Atoms, temperature: float, rng: np.random.Generator) -> Langevin:
+    """Return dynamics of atoms with a calculator at a temperature in K, in steps of 2 fs."""
+    MaxwellBoltzmannDistribution(atoms, temperature_K=1.5 * temperature, rng=rng)
+    friction = 0.02 / ase.units.fs
+    return Langevin(atoms, 2 * ase.units.fs, temperature_K=temperature, friction=friction, rng=rng)
 
 
 def _too_close(atoms: Atoms, model: Potential) -> bool:

@@ -13,15 +13,13 @@ which ``pip install chgnet`` brings along. A quarter of an hour on one core::
 import argparse
 from pathlib import Path
 
-import ase.units
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from chgnet.model import CHGNetCalculator
+from distilled_data import heated
 
 from tdncalc import TDNCalculator
 
@@ -44,7 +42,7 @@ LARGEST_FORCE = 15.0  # eV/Å
 
 
 def main() -> None:
-    """Append to the file until it has as many structures as wanted."""
+    """Append each structure to the file as soon as it is labeled."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="an extended XYZ file")
     parser.add_argument("--runs", type=int, default=110, help="for each element; twice for alloys")
@@ -95,10 +93,7 @@ def _snapshots(atoms: Atoms, dynamics: TDNCalculator, rng: np.random.Generator) 
     melting = np.mean([ELEMENTS[symbol][2] for symbol in atoms.symbols])
     temperature = rng.uniform(300, 2 * melting)
     atoms.calc = dynamics
-    MaxwellBoltzmannDistribution(atoms, temperature_K=1.5 * temperature, rng=rng)
-    run = Langevin(
-        atoms, 2 * ase.units.fs, temperature_K=temperature, friction=0.02 / ase.units.fs, rng=rng
-    )
+    run = heated(atoms, temperature, rng)
     snapshots = []
     for steps in np.diff([0, *STEPS]):
         run.run(int(steps))

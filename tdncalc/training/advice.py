@@ -7,7 +7,7 @@ import numpy as np
 
 from tdncalc.training.frames import Floats, Frames
 
-__all__ = ["level_advice", "per_atom", "references_fit"]
+__all__ = ["level_advice", "references_fit", "shift"]
 
 _FAR = 50.0  # meV/atom: further off than most models ever are at their own level
 _NEARER = 0.2  # of the error: what another level must leave of it, at most
@@ -28,10 +28,10 @@ def level_advice(
         What each further set lies above the level of these errors, per element in eV; the model's
         own, where that is another, under ``""``.
     """
-    own = per_atom(frames, errors)
+    own = _per_atom(frames, errors)
     if own < _FAR:
         return None
-    left = {name: per_atom(frames, errors + _shift(frames, row)) for name, row in levels.items()}
+    left = {name: _per_atom(frames, errors + shift(frames, row)) for name, row in levels.items()}
     if left and left[name := min(left, key=left.__getitem__)] < _NEARER * own:
         whose = f"the level of the training set {name!r}" if name else "the model's own level"
         remedy = f"give --level {name}" if name else "leave --level out"
@@ -42,7 +42,7 @@ def level_advice(
     numbers = np.unique(frames.numbers).tolist()
     if len(frames) < 2 * len(numbers):
         return None  # a fit would take too much of the errors with it
-    after = per_atom(frames, errors - frames.counts(numbers) @ references_fit(frames, errors))
+    after = _per_atom(frames, errors - frames.counts(numbers) @ references_fit(frames, errors))
     if after > _NEARER * own:
         return None
     return (
@@ -51,7 +51,7 @@ def level_advice(
     )
 
 
-def per_atom(frames: Frames, errors: Floats) -> float:
+def _per_atom(frames: Frames, errors: Floats) -> float:
     """Return the mean absolute error in meV/atom of errors in eV, (S,)."""
     return float(1000 * np.abs(errors / frames.n_atoms()).mean())
 
@@ -62,6 +62,7 @@ def references_fit(frames: Frames, errors: Floats) -> Floats:
     return np.asarray(np.linalg.lstsq(counts / sizes[:, None], errors / sizes, rcond=None)[0])
 
 
-def _shift(frames: Frames, row: Mapping[str, float]) -> Floats:
+def shift(frames: Frames, row: Mapping[str, float]) -> Floats:
+    """Return the energy of each structure (S,) in eV that a level of so much per element has."""
     numbers = [ase.data.atomic_numbers[symbol] for symbol in row]
     return np.asarray(frames.counts(numbers) @ list(row.values()))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tdncalc.errors import DataError, OptionError
 from tdncalc.potential import Potential
 from tdncalc.structures.checks import check_elements
-from tdncalc.training.advice import level_advice, references_fit
+from tdncalc.training.advice import level_advice, references_fit, shift
 from tdncalc.training.data import load_frames
 from tdncalc.training.error_plot import draw_errors
 from tdncalc.training.frames import Floats, Frames
@@ -185,8 +185,7 @@ def at_level_of_model(potential: Potential, frames: Frames, level: str) -> Frame
             f"model {potential.name!r} has no level {level!r}; it has: {allowed}; its own is meant "
             "where none is named"
         )
-    counts = frames.counts([ase.data.atomic_numbers[symbol] for symbol in levels[level]])
-    return replace(frames, energy=frames.energy - counts @ list(levels[level].values()))
+    return replace(frames, energy=frames.energy - shift(frames, levels[level]))
 
 
 def _beyond(
