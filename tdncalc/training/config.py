@@ -218,6 +218,10 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
         key: _listed(value, key) for key, value in mapping(sections.get("data"), "data").items()
     }
     model = mapping(sections.get("model", {} if start else None), "model")
+    if start and "architecture" in sections:
+        raise ConfigError(
+            f"architecture: a run that goes on from {start!r} has that model's, remove it"
+        )
     architecture = sections.get("architecture", "tdn")
     if fixed := sorted(set(model) & set(_FROM_DATA)):
         raise ConfigError(f"model: {fixed[0]} is measured on the data, remove it")

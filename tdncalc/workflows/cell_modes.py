@@ -13,6 +13,7 @@ from ase.filters import Filter, FrechetCellFilter
 
 from tdncalc.errors import OptionError
 from tdncalc.workflows.constraints import arranged, not_in_stress
+from tdncalc.workflows.films import film_factor
 from tdncalc.workflows.relax_settings import CellMode, RelaxSettings, RelaxStep
 from tdncalc.workflows.subject import has_stress, require_novelty, snapshot
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 # that a cell is about as stiff as a bond whatever its size. With ASE's N instead, a distorted cell
 # of 108 copper atoms takes 149 steps, not 29.
 STRAIN_LENGTH = 1.5  # Å
-_FILM = 3.0  # Å that the outermost atoms of a film take up
 _MOSTLY_FILM = 1.5  # cell over film: layers of a crystal lie nearer
 _FLAT = 1e-4  # Å, and of rotations: what files round off
 _XY = (True, True, False, False, False, True)  # Voigt xx, yy, zz, yz, xz, xy
@@ -131,20 +131,6 @@ def _mixes_z(rotations: Iterable[np.ndarray], cell: np.ndarray) -> bool:
 def _is_film(atoms: Atoms) -> bool:
     """Tell a slab from a crystal: the third direction is not periodic, or much of it vacuum."""
     return not atoms.pbc[2] or film_factor(atoms.positions, atoms.cell.array) > _MOSTLY_FILM
-
-
-def film_factor(positions: np.ndarray, cell: np.ndarray) -> float:
-    """Return by how much the stress in a film is above that of its cell, which the vacuum dilutes.
-
-    The height of the cell over the thickness of what is in it, the widest gap between the atoms
-    along the normal being vacuum but for 3 Å; 1 where there is none.
-    """
-    area = np.cross(cell[0], cell[1])
-    size = np.linalg.norm(area)
-    height = abs(float(cell[2] @ area)) / size
-    along = np.sort((positions @ area / size) % height)
-    gap = float(np.diff(along, append=along[0] + height).max())
-    return float(height / min(height - gap + _FILM, height))
 
 
 def free_part(stress: np.ndarray, mode: CellMode) -> np.ndarray:

@@ -12,6 +12,7 @@ from tdncalc.errors import StructureError
 from tdncalc.model_warnings import novelties, unlike_training
 from tdncalc.workflows import ensembles, velocities
 from tdncalc.workflows.constraints import not_in_stress
+from tdncalc.workflows.films import warn_of_vacuum
 from tdncalc.workflows.guards import Watch
 from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
 from tdncalc.workflows.md_files import MDFrame, RunFiles
@@ -173,12 +174,15 @@ class Run:
         return MDStep(self.step, kelvin, largest, frame, self._warning())
 
     def _warning(self) -> str | None:
-        """Warn of a novelty above 1, and again of one that is twice as large."""
+        """Warn of a pressure on vacuum, of a novelty above 1, and of one that is twice as large."""
+        said = []
+        if self.step == 0 and self._settings.constant_pressure:
+            said.append(warn_of_vacuum(self.atoms))
         found = novelties(self.atoms)
-        if found is None or not found.max() > 2 * self._told:
-            return None
-        self._told = float(found.max())
-        return unlike_training(self.atoms)
+        if found is not None and found.max() > 2 * self._told:
+            self._told = float(found.max())
+            said.append(unlike_training(self.atoms))
+        return "; ".join(filter(None, said)) or None
 
     def _measure(self, kelvin: float, max_force: float) -> MDFrame:
         atoms = self.atoms

@@ -60,6 +60,13 @@ def test_a_data_root_may_lie_in_the_home_folder(
     assert paths_of("~/a.xyz", config.data_root()) == [tmp_path / "a.xyz"]
 
 
+def test_architecture_is_that_of_the_model_to_go_on_from(config_file: Path) -> None:
+    change(config_file, "", "architecture", "tdn")
+    change(config_file, "", "model", {})
+    with pytest.raises(ConfigError, match=r"architecture: .* from 'organic' has that model's, rem"):
+        load_config(config_file, "organic")
+
+
 def test_data_paths_start_from_the_configuration_without_a_root(config_file: Path) -> None:
     change(config_file, "data", "root", "")
     assert load_config(config_file).data_root() == config_file.parent

@@ -55,6 +55,31 @@ def test_table_has_a_row_for_each_frame(morse, copper, files):
         assert float(row["pressure_GPa"]) == pytest.approx(-stress / units.GPa, abs=1e-5)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("ensemble", ["npt-mtk", "npt-berendsen"])
+def test_a_barostat_warns_of_a_layer_without_atoms(axis, ensemble):
+    slab = bulk("Cu", cubic=True) * (2, 2, 2)
+    slab.center(vacuum=5.0, axis=axis)
+    slab.calc = EMT()
+    settings = MDSettings(steps=2, ensemble=ensemble, seed=1)
+    seen = []
+    run_md(slab, settings=settings, observer=seen.append)
+    first, *others = [step.warning for step in seen]
+    vector = ("first", "second", "third")[axis]
+    assert first.startswith(f"10 Å along the {vector} cell vector hold no atoms, and the pressure")
+    assert set(others) == {None}
+
+
+@pytest.mark.parametrize(("ensemble", "vacuum"), [("npt-mtk", 0.9), ("nvt-bussi", 5.0)])
+def test_nothing_is_said_of_vacuum_that_is_none_or_stays(ensemble, vacuum):
+    slab = bulk("Cu", cubic=True) * (2, 2, 2)
+    slab.center(vacuum=vacuum, axis=2)
+    seen = []
+    settings = MDSettings(steps=2, ensemble=ensemble, seed=1)
+    run_md(slab, settings=settings, calculator=EMT(), observer=seen.append)
+    assert {step.warning for step in seen} == {None}
+
+
 def test_table_of_a_molecule_leaves_pressure_and_volume_empty(morse, cluster, files):
     run_md(cluster, calculator=morse(), settings=SHORT, files=files)
     assert {(row["pressure_GPa"], row["volume_A3"]) for row in rows(files)} == {("", "")}

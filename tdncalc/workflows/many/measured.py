@@ -8,7 +8,7 @@ import numpy as np
 from ase import units
 
 from tdncalc.moving_state import State
-from tdncalc.workflows.cell_modes import film_factor
+from tdncalc.workflows.films import film_factor
 from tdncalc.workflows.many.coordinates import free_parts
 from tdncalc.workflows.relax_settings import RelaxSettings
 from tdncalc.workflows.rows import Bools, Floats, Rows
