@@ -100,9 +100,10 @@ class TDNCalculator(Calculator):
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the lock and the tensors of pairs out of copies and pickles."""
+        """Leave the lock and neighbors, which threads would share, out of copies and pickles."""
         kept = {key: value for key, value in vars(self).items() if key != "_lock"}
-        return kept | {"_listed": None}
+        own = SkinNeighborList(self.neighbors.cutoff, self.neighbors.skin)
+        return kept | {"neighbors": own, "_listed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take a lock of its own."""

@@ -67,7 +67,11 @@ def test_results_are_not_tied_to_the_atoms(calculator):
     assert np.array_equal(atoms.get_forces(), kept)
 
 
-@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def through_pickle(calculator: TDNCalculator) -> TDNCalculator:
+    return pickle.loads(pickle.dumps(calculator))
+
+
+@pytest.mark.parametrize("twin_of", [copy.copy, copy.deepcopy, through_pickle])
 @pytest.mark.parametrize("used", [False, True])
 def test_copies_compute_the_same_and_apart(calculator, twin_of, used):
     atoms = structure("aspirin")
@@ -81,6 +85,7 @@ def test_copies_compute_the_same_and_apart(calculator, twin_of, used):
     other.positions[0] += 0.1
     other.get_forces()
     assert not np.array_equal(twin.results["forces"], calculator.results["forces"])
+    assert twin.neighbors is not calculator.neighbors
 
 
 def test_atoms_with_calculator_can_be_copied_deeply(calculator):
@@ -110,7 +115,6 @@ def test_threads_compute_the_same(make_calculator):
 
     def work(name):
         own = copy.copy(shared)  # one potential for all, a calculator for each
-        own.neighbors = copy.deepcopy(shared.neighbors)
         for _ in range(3):
             own.reset()
             found[name] = forces_elsewhere(structure(name), own)
