@@ -86,6 +86,7 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     try:
+        damaged = _damaged_record(path) if start == b"PK" else None
         content = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
@@ -95,9 +96,21 @@ def _load(path: Path) -> dict[str, Any]:
                 f"{path}: only the first part of a PyTorch file; download it again"
             ) from error
         raise CheckpointError(f"{path}: {_unreadable(error)}") from error
+    if damaged:
+        raise CheckpointError(
+            f"{path}: damaged, {damaged} is not as it was written; copy or download it again"
+        )
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, no state dict")
     return content
+
+
+def _damaged_record(path: Path) -> str | None:
+    """Return the first part of a file that differs from its checksum, which torch.load ignores."""
+    with zipfile.ZipFile(path) as archive:
+        if any(record.CRC for record in archive.infolist()):  # PyTorch may be told to write none
+            return archive.testzip()
+    return None
 
 
 def _unreadable(error: Exception) -> str:

@@ -115,6 +115,13 @@ def half(path, state):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def one_bit_wrong(path, state):
+    save(path, state)
+    content = bytearray(path.read_bytes())
+    content[content.index(state[MATRIX].tobytes())] ^= 1
+    path.write_bytes(content)
+
+
 def another(path, state):
     torch.save(torch.nn.Linear(2, 2).state_dict(), path)
 
@@ -133,6 +140,7 @@ REFUSED = [
     (lambda path, state: path.write_bytes(b""), "not a PyTorch file"),
     (lambda path, state: None, "cannot be read"),
     (half, "only the first part"),
+    (one_bit_wrong, r"damaged, x/data/\d+ is not as it was written"),
     (another, "another architecture"),
     (lambda path, state: torch.save(torch.zeros(3), path), "holds a Tensor"),
     (lambda path, state: torch.save({"epoch": 3}, path), "neither a state dict"),
@@ -169,6 +177,16 @@ def test_what_is_no_whole_checkpoint_is_refused_in_one_line_and_nothing_is_writt
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path / "x.pth"))
     assert {path.name for path in tmp_path.iterdir()} <= {"x.pth"}
+
+
+def test_a_file_without_checksums_is_read(state, tmp_path):
+    computed = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = save(tmp_path / "x.pth", state)
+    finally:
+        torch.serialization.set_crc32_options(computed)
+    assert len(read_checkpoint(path).state) == len(state)
 
 
 def test_a_hostile_pickle_is_one_indeed(tmp_path, monkeypatch):
