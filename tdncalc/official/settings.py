@@ -70,6 +70,12 @@ class ImportSettings:
         """Check what no checkpoint could fit."""
         if self.references not in REFERENCES:
             raise OptionError(f"references={self.references!r}; allowed: {', '.join(REFERENCES)}")
+        known = REFERENCES[self.references]
+        if lacking := [symbol for symbol in self.elements if known and symbol not in known]:
+            raise OptionError(
+                f"references={self.references!r} has no energy of {' '.join(lacking)}, only of "
+                f"{' '.join(known)}; leave these elements out, or take references='none'"
+            )
         for name in ("cutoff", "n_avg", "d_avg", "max_neighbors"):
             value = getattr(self, name)
             if value is not None and not value > 0:

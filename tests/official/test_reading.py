@@ -232,3 +232,9 @@ def test_references_and_a_per_atom_energy_give_totals(state, tmp_path):
 def test_impossible_import_settings_are_refused(settings):
     with pytest.raises(OptionError, match=next(iter(settings))):
         ImportSettings(**settings)
+
+
+def test_an_element_without_a_reference_energy_is_refused():
+    with pytest.raises(OptionError, match="'pubchemqcr' has no energy of Fe, only of H Be"):
+        ImportSettings(references="pubchemqcr", elements=("H", "Fe"))
+    assert ImportSettings(elements=("H", "Fe")).elements == ("H", "Fe")
