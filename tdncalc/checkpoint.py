@@ -231,8 +231,12 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _replace(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _read_weights(folder: Path, card: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import pickle
@@ -104,6 +105,17 @@ def test_saving_into_a_file_is_refused(make_network, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="taken: cannot write the model"):
         save_model(tmp_path / "taken", make_network(("H",)), {"name": "m"})
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(make_network, tmp_path, monkeypatch):
+    def fill(path, _data):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(OutputError, match="No space left"):
+        save_model(tmp_path / "m", make_network(("H",)), {"name": "m"})
+    assert not list((tmp_path / "m").iterdir())
 
 
 def test_whole_model_is_verified(model_folder):
