@@ -102,6 +102,9 @@ def measure(entries: Sequence[Entry], setting: Setting) -> list[Row]:
     list[Row]
         One for each entry, in order, also for what does not exist or is too large.
     """
+    numbers = setting.edges * (setting.l_max + 1) ** 2 * setting.channels
+    if reason := _too_large(numbers, setting):
+        return [Row(e.name, e.map_name, e.exact, e.text, reason=reason) for e in entries]
     x, y = _operands(setting, setting.edges)
     products: dict[str, Product] = {}
     memory: dict[str, int] = {}
@@ -156,13 +159,20 @@ def _build(entry: Entry, setting: Setting) -> Product:
     if product.needs_direction and setting.many:
         raise ProductUnavailableError("not defined: y must be the harmonics of one direction")
     numbers = setting.edges * product.workspace(setting.channels, many=setting.many)
-    size = numbers * setting.dtype.itemsize
-    if size > MAX_WORKSPACE:
-        raise ProductUnavailableError(
-            f"too large: one array of {size / 2**30:.1f} GiB (limit {MAX_WORKSPACE / 2**30:.0f}); "
-            "take fewer --edges"
-        )
+    if reason := _too_large(numbers, setting):
+        raise ProductUnavailableError(reason)
     return product.to(setting.device, setting.dtype)
+
+
+def _too_large(numbers: int, setting: Setting) -> str:
+    """Say that an array of so many numbers is more than is allowed; nothing if it is not."""
+    size = numbers * setting.dtype.itemsize
+    if size <= MAX_WORKSPACE:
+        return ""
+    return (
+        f"too large: one array of {size / 2**30:.1f} GiB (limit {MAX_WORKSPACE / 2**30:.0f}); "
+        "take fewer --edges"
+    )
 
 
 def _operands(setting: Setting, n: int) -> tuple[Tensor, Tensor]:

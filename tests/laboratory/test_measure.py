@@ -75,6 +75,11 @@ def test_product_that_is_too_large_is_reported(monkeypatch):
     assert "fewer --edges" in cp.reason
 
 
+def test_operands_that_are_too_large_are_reported():
+    rows = measure(chosen_entries(["gaunt"]), replace(SETTING, edges=10**12))
+    assert all(row.reason.startswith("too large: one array of") for row in rows)
+
+
 def test_peak_memory_counts_what_is_alive_at_once():
     x = torch.ones(1000, dtype=torch.float64)
 
