@@ -1,5 +1,6 @@
 """An evaluation that is recorded once and replayed with other positions and edges."""
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -20,21 +21,29 @@ Evaluate = Callable[[AtomicGraph, Tensor], Found]
 Recorder = Callable[[Callable[[], Found]], Callable[[], Found]]
 
 _WARM_UPS = 3  # until kernels are compiled and checked, and libraries have their memory
+_RECORDING = threading.Lock()  # a process can make one CUDA graph at a time
 MOVING = ("numbers", "positions", "cell")
 _LISTED = ("edge_index", "edge_shift", "batch")
 
 
 def cuda_graph(function: Callable[[], Found]) -> Callable[[], Found]:
-    """Record what a function has the GPU do as one CUDA graph, and return what replays it."""
-    stream = torch.cuda.Stream()
+    """Record what a function has the present GPU do as one CUDA graph, and return what replays it.
+
+    Other threads may use GPUs meanwhile.
+    """
+    # The stream that torch would take is of the GPU on which it first recorded: on another one the
+    # graph would hold nothing.
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UPS):
             function()
+        with (
+            _RECORDING,
+            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+        ):
+            found = function()
     torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = function()
 
     def replay() -> Found:
         graph.replay()
