@@ -15,6 +15,8 @@ from tdncalc.fused.terms import Terms
 __all__ = ["TritonKernels", "block_sizes"]
 
 _LARGE, _SMALL = 64, 32  # channels of a program of one warp: two a thread share what an edge needs
+# Triton's own choice of the second depends on its version, and some warn of that.
+_OPTIONS = {"num_warps": 1, "enable_fp_fusion": True}
 _MANY_COMPONENTS = 10  # with two channels a thread, second derivatives do not fit into registers
 
 
@@ -102,9 +104,9 @@ class TritonKernels:
     def _launch(self, kernel: Any, block: int, like: Tensor, *arguments: object) -> None:  # noqa: ANN401
         """Run a kernel for each of N atoms and block of channels; ``like`` is (N, …)."""
         given = [x.tensors() if isinstance(x, Rows) else x for x in arguments]
-        options = {"M": self._coupling, "C": self._channels, "BLOCK": block, "num_warps": 1}
+        sizes = {"M": self._coupling, "C": self._channels, "BLOCK": block}
         with on_device(like.device):
-            kernel[(len(like), _n_blocks(self._channels, block))](*given, **options)
+            kernel[(len(like), _n_blocks(self._channels, block))](*given, **sizes, **_OPTIONS)
 
 
 def _n_blocks(channels: int, block: int) -> int:
