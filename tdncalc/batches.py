@@ -12,17 +12,24 @@ __all__ = ["backing_off", "edge_budget", "in_batches", "is_shortage", "too_large
 
 _CPU_EDGES = 50_000  # more are no faster: their features leave the caches
 _CUDA_BYTES_PER_EDGE = 16_000  # of PyTorch's tensors for energy and forces, and some room
-_ALLOCATION_FAILED = ("can't allocate memory", "not enough memory", "out of memory")
+_ALLOCATION_FAILED = (
+    *("can't allocate memory", "not enough memory", "out of memory"),
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 T = TypeVar("T")
 
 
 def edge_budget(device: torch.device) -> int:
-    """Return how many edges to evaluate together: on a GPU what its free memory holds."""
+    """Return how many edges to evaluate together: on a GPU what its free memory holds.
+
+    What PyTorch keeps of earlier evaluations is free to it.
+    """
     if device.type != "cuda":
         return _CPU_EDGES
     free, _ = torch.cuda.mem_get_info(device)
-    return max(_CPU_EDGES, free // _CUDA_BYTES_PER_EDGE)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(_CPU_EDGES, (free + kept) // _CUDA_BYTES_PER_EDGE)
 
 
 def in_batches(graphs: Iterable[AtomicGraph], budget: int) -> Iterator[list[AtomicGraph]]:

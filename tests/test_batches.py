@@ -45,8 +45,9 @@ def test_no_graphs_are_no_batches():
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=["Python", "CUDA", "CPU", "cuBLAS"],
 )
 def test_shortage_of_memory_makes_batches_smaller(graphs, fitting, error):
     expected = [len(graph.numbers) for graph in graphs]
@@ -78,5 +79,12 @@ def test_potential_goes_on_after_a_shortage(potential, monkeypatch):
 
 
 def test_budget_of_a_gpu_is_what_its_memory_holds(monkeypatch):
+    memory = {"memory_reserved": 0, "memory_allocated": 0}
+    for name in memory:
+        monkeypatch.setattr(torch.cuda, name, lambda device, name=name: memory[name])
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 * 10**9, 80 * 10**9))
     assert edge_budget(torch.device("cuda")) == 5_000_000
+    # PyTorch keeps the memory of an evaluation before, but for 16 GB all of it is idle
+    memory |= {"memory_reserved": 80 * 10**9, "memory_allocated": 16 * 10**9}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 80 * 10**9))
+    assert edge_budget(torch.device("cuda")) == 4_000_000
