@@ -258,13 +258,18 @@ def _read_weights(folder: Path, card: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def find_device(device: str | torch.device) -> torch.device:
-    """Return the device of that name; an OptionError if there is no such device here."""
+    """Return the device of that name; an OptionError if there is no such device here.
+
+    Of CUDA without a number it is the present one: a thread has its own present device.
+    """
     device = str(device)
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    known = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
+    if known is None:
         raise OptionError(f"device {device!r} is not known; allowed: auto, cpu, cuda, cuda:n")
-    place = torch.device(device)
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+    if device == "cpu":
+        return torch.device("cpu")
+    if int(known[1] or 0) >= torch.cuda.device_count():  # torch itself would take 256 for 0
         raise OptionError(f"device {device!r} is not on this machine; use cpu or auto")
-    return place
+    return torch.device("cuda", int(known[1] or torch.cuda.current_device()))

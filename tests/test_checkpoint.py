@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load, save
 
 from tdncalc.checkpoint import (
+    find_device,
     load_model,
     load_network,
     model_folder,
@@ -281,6 +282,29 @@ def test_device_that_is_not_here_is_refused(model_folder):
         OptionError, match="device 'cuda:99' is not on this machine; use cpu or auto"
     ):
         load_model(model_folder, device="cuda:99")
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A machine with two GPUs, of which the second one is this thread's."""
+    for name, value in {"is_available": True, "device_count": 2, "current_device": 1}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+
+
+@pytest.mark.parametrize(
+    ("device", "found"),
+    [("auto", "cuda:1"), ("cuda", "cuda:1"), ("cuda:0", "cuda:0"), ("cuda:1", "cuda:1")],
+)
+def test_gpu_stays_the_same_whatever_another_thread_takes_for_the_present_one(
+    two_gpus, device, found
+):
+    assert find_device(device) == torch.device(found)
+
+
+@pytest.mark.parametrize("device", ["cuda:2", "cuda:256", "cuda:99999999999999999999"])
+def test_numbers_beyond_the_gpus_here_are_refused(two_gpus, device):
+    with pytest.raises(OptionError, match=f"device '{device}' is not on this machine"):
+        find_device(device)
 
 
 def test_every_error_is_one_line(folder):
