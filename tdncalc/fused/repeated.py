@@ -7,7 +7,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tdncalc.batches import is_shortage
 from tdncalc.fused.device import on_device
 from tdncalc.fused.padding import fits, pad_edges, room
 from tdncalc.fused.recording import (
@@ -28,13 +27,18 @@ logger = logging.getLogger(__name__)
 # beyond the cutoff, which a recording computes too, are better left out.
 _MOST_EDGES = 200_000
 
+# Evaluations of one size before it is recorded, which takes about as long: structures that are
+# relaxed are done, or leave their batch, after a few steps.
+_PATIENCE = 8
+
 
 class Repeated:
     """Evaluates graphs that may list pairs beyond the cutoff.
 
-    When the same list of pairs comes a second time, what the GPU does is recorded, for a few more
-    pairs than there are, and replayed from then on, also with other lists. It is recorded anew when
-    the number of atoms, structures or results changes, or that of pairs by much.
+    When several graphs of one size have come, and the same list of pairs for a second time, what
+    the GPU does is recorded, for a few more pairs than there are, and replayed from then on, also
+    with other lists. It is recorded anew when the number of atoms, structures or results changes,
+    or that of pairs by much.
 
     Parameters
     ----------
@@ -57,6 +61,8 @@ class Repeated:
         self._lock = threading.Lock()
         self._recording: Recording | None = None
         self._recorded: tuple[str, int, int] | tuple[()] = ()
+        self._waiting: tuple[str, int, int] | tuple[()] = ()  # what comes and is not recorded yet
+        self._n_waiting = 0
         self._in_recording: Tensor | None = None  # the list that the recording holds
         self._listed: Tensor | None = None  # the one seen last
         self._pairs: AtomicGraph | None = None
@@ -72,13 +78,21 @@ class Repeated:
         if results and self.record is not None and graph.edge_index.shape[1] <= _MOST_EDGES:
             if self._usable(graph, size):
                 return self._replayed(graph)
-            if known and (found := self._recorded_now(evaluate, graph, size)) is not None:
-                return found
+            if known and self._worthwhile(size):
+                found = self._recorded_now(evaluate, graph, size)
+                if found is not None:
+                    return found
         return self._once(evaluate, graph, known=known)
 
     def _usable(self, graph: AtomicGraph, size: tuple[str, int, int]) -> bool:
         recording, n_edges = self._recording, graph.edge_index.shape[1]
         return recording is not None and size == self._recorded and fits(n_edges, recording.n_edges)
+
+    def _worthwhile(self, size: tuple[str, int, int]) -> bool:
+        """Tell whether a size comes often enough to be recorded; counts how often."""
+        self._n_waiting = self._n_waiting + 1 if size == self._waiting else 1
+        self._waiting = size
+        return self._n_waiting >= _PATIENCE
 
     def _replayed(self, graph: AtomicGraph) -> Found:
         assert self._recording is not None
@@ -99,13 +113,12 @@ class Repeated:
         try:
             padded = self._padded(graph, room(graph.edge_index.shape[1]))
             self._recording = Recording(evaluate, *padded, self.record)
-        except Exception as error:
-            if is_shortage(error):
-                raise
+        except Exception as error:  # noqa: BLE001 - also of memory, of which a recording takes more
             logger.info("steps are not recorded: %s", error)
             self.record = None
             return None
         self._recorded, self._in_recording = size, graph.edge_index
+        self._n_waiting = 0
         logger.info(
             "steps of %d atoms are recorded, with room for %d pairs",
             size[1],

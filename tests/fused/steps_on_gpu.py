@@ -6,10 +6,12 @@ import sys
 import numpy as np
 
 from tdncalc import TDNCalculator
+from tdncalc.fused import repeated as repeated_module
 from tests.structures import structure
 
 if __name__ == "__main__":
     name = sys.argv[1]
+    repeated_module._PATIENCE = 1
     exact = TDNCalculator(device="cpu", dtype="float64")
     plain = TDNCalculator(device="cuda", evaluation="eager")
     fused = TDNCalculator(device="cuda", evaluation="compiled")

@@ -10,7 +10,7 @@ import torch
 from ase.build import bulk, molecule
 
 from tdncalc.errors import OptionError, StructureError
-from tdncalc.fused import fusing, gpu_choice, padding
+from tdncalc.fused import fusing, gpu_choice, padding, repeated
 from tdncalc.fused.checked import CheckedKernels
 from tdncalc.fused.gpu_choice import GPUChoice
 from tdncalc.fused.operator import register_kernels
@@ -28,6 +28,7 @@ def triton_on_cpu():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fusing, "start_build", lambda *_: None)
         patch.setattr(padding, "_LEAST", 8)  # the interpreter is slow
+        patch.setattr(repeated, "_PATIENCE", 1)
         yield
     register_kernels("cpu", fusing.cpu_kernels)
 

@@ -30,6 +30,11 @@ class Recorder:
         return replay
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(repeated_module, "_PATIENCE", 1)
+
+
 @pytest.fixture
 def recorder():
     return Recorder()
@@ -134,12 +139,32 @@ def test_many_pairs_are_not_recorded(potential, compute, recorder, monkeypatch):
     assert recorder.made == 0
 
 
-def test_what_cannot_be_recorded_is_computed_and_not_tried_again(potential, caplog):
+def test_batches_that_keep_changing_are_not_recorded(potential, compute, recorder, monkeypatch):
+    monkeypatch.setattr(repeated_module, "_PATIENCE", 3)
+    for size in (3, 2, 3, 1):
+        graph = pairs(molecule("C6H6")[:size], potential.cutoff + 1)
+        for _ in range(3):  # the first time its list is new
+            assert_right(potential, compute(graph), graph)
+    assert recorder.made == 0
+    for _ in range(2):
+        compute(graph)
+    assert (recorder.made, recorder.replayed) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("operation not permitted when stream is capturing"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+    ids=["operation", "memory"],
+)
+def test_what_cannot_be_recorded_is_computed_and_not_tried_again(potential, caplog, error):
     tried = []
 
     def record(function):
         tried.append(function)
-        raise RuntimeError("operation not permitted when stream is capturing")
+        raise error
 
     repeated = Repeated(potential.cutoff, torch.device("cpu"), record)
     graph = pairs(molecule("CH4"), potential.cutoff + 1)
@@ -152,7 +177,7 @@ def test_what_cannot_be_recorded_is_computed_and_not_tried_again(potential, capl
         for _ in range(4):
             assert_right(potential, repeated.compute(evaluate, graph, "all"), graph)
     assert len(tried) == 1
-    assert "steps are not recorded: operation not permitted" in caplog.text
+    assert f"steps are not recorded: {error}" in caplog.text
 
 
 def test_results_asked_for_apart_are_of_the_list_that_is_given(potential, compute):
