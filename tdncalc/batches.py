@@ -8,10 +8,13 @@ import torch
 from tdncalc.errors import OutOfMemoryError
 from tdncalc.geometry.graph import AtomicGraph, batch_graphs
 
-__all__ = ["backing_off", "edge_budget", "in_batches", "is_shortage", "too_large"]
+__all__ = ["backing_off", "edge_budget", "in_batches", "in_edges", "is_shortage", "too_large"]
 
 _CPU_EDGES = 50_000  # more are no faster: their features leave the caches
-_CUDA_BYTES_PER_EDGE = 16_000  # of PyTorch's tensors for energy and forces, and some room
+_EDGES_PER_ATOM = 10  # in the memory that they take
+# Of PyTorch's tensors for energy and forces: of `organic` an edge takes 23 kB in float32, or 2 kB
+# with kernels for the messages, and an atom 250 kB. Of larger networks fewer are tried.
+_CUDA_NUMBERS_PER_EDGE = 6_250
 _ALLOCATION_FAILED = (
     *("can't allocate memory", "not enough memory", "out of memory"),
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -20,7 +23,12 @@ _ALLOCATION_FAILED = (
 T = TypeVar("T")
 
 
-def edge_budget(device: torch.device) -> int:
+def in_edges(n_atoms: int, n_edges: int) -> int:
+    """Return what atoms and edges take of a budget."""
+    return _EDGES_PER_ATOM * n_atoms + n_edges
+
+
+def edge_budget(device: torch.device, dtype: torch.dtype) -> int:
     """Return how many edges to evaluate together: on a GPU what its free memory holds.
 
     What PyTorch keeps of earlier evaluations is free to it.
@@ -29,15 +37,15 @@ def edge_budget(device: torch.device) -> int:
         return _CPU_EDGES
     free, _ = torch.cuda.mem_get_info(device)
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(_CPU_EDGES, (free + kept) // _CUDA_BYTES_PER_EDGE)
+    return max(_CPU_EDGES, (free + kept) // (dtype.itemsize * _CUDA_NUMBERS_PER_EDGE))
 
 
 def in_batches(graphs: Iterable[AtomicGraph], budget: int) -> Iterator[list[AtomicGraph]]:
-    """Cut graphs into runs of at most ``budget`` edges and atoms, but of at least one graph."""
+    """Cut graphs into runs that take at most a budget, but of at least one graph."""
     part: list[AtomicGraph] = []
     room = budget
     for graph in graphs:
-        size = graph.edge_index.shape[1] + len(graph.numbers)
+        size = in_edges(len(graph.numbers), graph.edge_index.shape[1])
         if part and size > room:
             yield part
             part, room = [], budget

@@ -56,7 +56,7 @@ class MovingBatch:
         self.members: list[Member] = []
         self.counts: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         factor = 1 if potential.choice.kernel() is None else _KERNEL_FACTOR
-        self.budget = factor * edge_budget(potential.device)
+        self.budget = factor * edge_budget(potential.device, potential.dtype)
         self._anchor = np.empty((0, 3))
         self._anchor_cells = np.empty((0, 3, 3))
         self._parts: list[tuple[slice, slice, AtomicGraph]] | None = None

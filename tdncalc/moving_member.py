@@ -4,6 +4,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from tdncalc.batches import in_edges
 from tdncalc.errors import StructureError
 from tdncalc.geometry.neighbors import SkinNeighborList
 from tdncalc.potential import Potential
@@ -11,8 +12,6 @@ from tdncalc.structures import check_elements
 from tdncalc.structures.checks import check_apart
 
 __all__ = ["Member"]
-
-_PAIRS_PER_ATOM = 10  # in the memory that they take
 
 _Floats = NDArray[np.float64]
 
@@ -66,7 +65,7 @@ class Member:
             return False
         self.positions, self.cell = positions.copy(), cell.copy()
         self.edge_index, self.edge_shift = pairs[0].astype(np.int64), pairs[1].astype(np.float64)
-        self.size = _PAIRS_PER_ATOM * len(self.numbers) + self.edge_index.shape[1]
+        self.size = in_edges(len(self.numbers), self.edge_index.shape[1])
         return True
 
     def distances(self) -> _Floats:

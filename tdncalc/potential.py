@@ -305,7 +305,7 @@ class Potential:
             return split_results(graph, self.compute(graph, **wanted), properties)
 
         graphs = (self.graph(s, f"structure {index}") for index, s in enumerate(structures))
-        parts = in_batches(graphs, edge_budget(self.device))
+        parts = in_batches(graphs, edge_budget(self.device, self.dtype))
         return [one for part in parts for one in backing_off(compute, part)]
 
 

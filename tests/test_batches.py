@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdncalc.batches import backing_off, edge_budget, in_batches
+from tdncalc.batches import backing_off, edge_budget, in_batches, in_edges
 from tdncalc.errors import OutOfMemoryError
 from tests.structures import structure
 
@@ -30,7 +30,7 @@ def test_batches_hold_every_graph_once_and_in_order(graphs, budget):
     parts = list(in_batches(iter(graphs), budget))
     assert [graph for part in parts for graph in part] == graphs
     for part in parts:
-        size = sum(graph.edge_index.shape[1] + len(graph.numbers) for graph in part)
+        size = sum(in_edges(len(graph.numbers), graph.edge_index.shape[1]) for graph in part)
         assert len(part) == 1 or size <= budget
 
 
@@ -83,8 +83,9 @@ def test_budget_of_a_gpu_is_what_its_memory_holds(monkeypatch):
     for name in memory:
         monkeypatch.setattr(torch.cuda, name, lambda device, name=name: memory[name])
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 * 10**9, 80 * 10**9))
-    assert edge_budget(torch.device("cuda")) == 5_000_000
+    assert edge_budget(torch.device("cuda"), torch.float32) == 3_200_000
+    assert edge_budget(torch.device("cuda"), torch.float64) == 1_600_000
     # PyTorch keeps the memory of an evaluation before, but for 16 GB all of it is idle
     memory |= {"memory_reserved": 80 * 10**9, "memory_allocated": 16 * 10**9}
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 80 * 10**9))
-    assert edge_budget(torch.device("cuda")) == 4_000_000
+    assert edge_budget(torch.device("cuda"), torch.float32) == 2_560_000

@@ -1,13 +1,13 @@
 """Measure what a network finds in its training set at most, which bounds it everywhere."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from copy import deepcopy
 
 import torch
 from torch import Tensor
 
-from tdncalc.batches import edge_budget, in_batches
-from tdncalc.geometry.graph import AtomicGraph, batch_graphs, edge_vectors
+from tdncalc.batches import backing_off, edge_budget, in_batches
+from tdncalc.geometry.graph import AtomicGraph, edge_vectors
 from tdncalc.potential import Potential
 from tdncalc.tdn import TDN
 from tdncalc.training.frames import Frames
@@ -45,9 +45,12 @@ def lowest_energies(
     potential = _unbound(network, device)
     potential.settle(wait=True)
     lowest = torch.full((len(network.config.elements),), torch.inf, dtype=torch.float64)
-    for graph in _graphs(potential, frames.evenly(limit)):
+
+    def note(graph: AtomicGraph) -> None:
         elements, energies = _of_layers(potential, graph)
-        lowest = lowest.scatter_reduce(0, elements, energies, "amin")
+        lowest.scatter_reduce_(0, elements, energies, "amin")
+
+    _each(potential, frames.evenly(limit), note)
     return torch.where(lowest.isfinite(), lowest, -torch.inf).float()
 
 
@@ -73,10 +76,14 @@ def largest_norms(
         copy.get_submodule(f"interactions.{layer}.message").register_forward_hook(
             lambda _module, _inputs, gathered, layer=layer: note(layer, gathered)
         )
-    for graph in _graphs(potential, frames.evenly(limit)):
+
+    def evaluate(graph: AtomicGraph) -> None:
+        nonlocal elements
         moved = graph.to(device)
         elements = copy.element_indices(moved.numbers)
         copy(elements, moved.edge_index, edge_vectors(moved).float())
+
+    _each(potential, frames.evenly(limit), evaluate)
     return torch.where(largest > 0, largest, torch.inf).cpu()
 
 
@@ -86,10 +93,16 @@ def _unbound(network: TDN, device: torch.device) -> Potential:
     return Potential(network, {"name": "unbound"}, device=device, dtype=torch.float32)
 
 
-def _graphs(potential: Potential, frames: Frames) -> Iterator[AtomicGraph]:
-    """Yield batches of the structures."""
+def _each(potential: Potential, frames: Frames, note: Callable[[AtomicGraph], None]) -> None:
+    """Note something of all structures, in batches, of some perhaps twice."""
+
+    def compute(graph: AtomicGraph) -> list[None]:
+        note(graph)
+        return []
+
     graphs = (potential.graph(frames.atoms(i), f"structure {i}") for i in range(len(frames)))
-    return (batch_graphs(part) for part in in_batches(graphs, edge_budget(potential.device)))
+    for part in in_batches(graphs, edge_budget(potential.device, potential.dtype)):
+        backing_off(compute, part)
 
 
 def _of_layers(potential: Potential, graph: AtomicGraph) -> tuple[Tensor, Tensor]:

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tdncalc.batches import edge_budget, in_batches
+from tdncalc.batches import backing_off, edge_budget, in_batches
 from tdncalc.errors import OptionError
-from tdncalc.geometry.graph import AtomicGraph, batch_graphs
+from tdncalc.geometry.graph import AtomicGraph
 from tdncalc.model_warnings import NOVELTY_QUANTILE
 from tdncalc.novelty import RANK, Novelty
 from tdncalc.potential import Potential
@@ -180,21 +180,22 @@ def _evaluate(
     """Return the features (n, F) and mean squared force errors (n,) of the atoms to keep."""
     features, squares, done, first = [], [], 0, 0
     graphs = (potential.graph(frames.atoms(i), f"structure {i}") for i in range(len(frames)))
-    for part in in_batches(graphs, edge_budget(potential.device)):
-        x, forces = _compute(potential, part)
-        atoms = slice(first, first + len(x))
-        wanted = kept[atoms]
-        features.append(x[wanted])
-        errors = forces[wanted] - frames.forces[atoms][wanted]
-        squares.append((errors**2).mean(1) + _TINY)
-        first, done = atoms.stop, done + len(part)
+    for part in in_batches(graphs, edge_budget(potential.device, potential.dtype)):
+        for x, forces in backing_off(lambda graph: [_compute(potential, graph)], part):
+            atoms = slice(first, first + len(x))
+            wanted = kept[atoms]
+            features.append(x[wanted])
+            errors = forces[wanted] - frames.forces[atoms][wanted]
+            squares.append((errors**2).mean(1) + _TINY)
+            first = atoms.stop
+        done += len(part)
         if observer:
             observer(done, len(frames))
     return np.concatenate(features), np.concatenate(squares)
 
 
-def _compute(potential: Potential, part: list[AtomicGraph]) -> tuple[NDArray[np.float32], Floats]:
-    results = potential.compute(batch_graphs(part), descriptors=True)
+def _compute(potential: Potential, graph: AtomicGraph) -> tuple[NDArray[np.float32], Floats]:
+    results = potential.compute(graph, descriptors=True)
     assert results.forces is not None
     assert results.descriptors is not None
     return results.descriptors.float().cpu().numpy(), results.forces.cpu().numpy()

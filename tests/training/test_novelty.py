@@ -10,6 +10,9 @@ from ase.io import write
 
 from tdncalc.checkpoint import load_model, read_card, save_model
 from tdncalc.errors import StructureError
+from tdncalc.geometry.graph import edge_vectors
+from tdncalc.potential import Potential
+from tdncalc.training import bounds
 from tdncalc.training.calibration import calibrate, judge
 from tdncalc.training.data import load_frames
 from tdncalc.training.novelty import _likeliest, _reduced, fit_novelty
@@ -34,6 +37,30 @@ def test_one_is_the_quantile_of_the_training_set(folder, frames):
     assert (novelties > 1 + 1e-4).mean() <= 1 - facts["quantile"]
     assert novelties.max() > 0.9
     assert facts["atoms"] == len(novelties)
+
+
+def test_calibration_takes_smaller_batches_where_memory_is_short(folder, frames, monkeypatch):
+    calibrate(folder, frames, None, device="cpu")
+    expected = load_model(folder, device="cpu")
+    compute = Potential.compute
+
+    def narrow(potential, graph, **options):
+        if graph.n_structures > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(potential, graph, **options)
+
+    def narrow_vectors(graph):
+        if graph.n_structures > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return edge_vectors(graph)
+
+    monkeypatch.setattr(Potential, "compute", narrow)
+    monkeypatch.setattr(bounds, "edge_vectors", narrow_vectors)
+    calibrate(folder, frames, None, device="cpu")
+    found = load_model(folder, device="cpu")
+    for name, bound in expected.network.bounds().items():
+        torch.testing.assert_close(found.network.bounds()[name], bound)
+    torch.testing.assert_close(found.novelty.floors, expected.novelty.floors, rtol=1e-3, atol=0)
 
 
 def test_most_structures_of_many_atoms_have_none_above_one(folder, tmp_path):

@@ -19,7 +19,7 @@ SHORT = RelaxSettings(fmax=0.5, steps=12)
 @pytest.fixture
 def small_batches(monkeypatch):
     """Room for two or three molecules at a time."""
-    monkeypatch.setattr(moving_batch, "edge_budget", lambda device: 800)
+    monkeypatch.setattr(moving_batch, "edge_budget", lambda device, dtype: 800)
 
 
 def shaken(atoms, seed, width=0.08):
