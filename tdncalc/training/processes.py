@@ -4,12 +4,19 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tdncalc.checkpoint import find_device
+
 __all__ = ["Processes", "joined", "process_rank"]
+
+# Others wait while the first one packs data, validates or calibrates; nccl ends them after ten
+# minutes if it is not told.
+_PATIENCE = timedelta(days=7)
 
 
 def process_rank() -> int:
@@ -65,15 +72,20 @@ def joined(device: torch.device) -> Iterator[Processes]:
     """Join the processes that ``torchrun`` started, if it did, for as long as the context lasts.
 
     They talk through nccl on CUDA, a device each, and through gloo on CPUs.
+
+    Raises
+    ------
+    OptionError
+        There are more processes on this machine than GPUs.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Processes(0, 1, device)
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        device = find_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(process_rank(), size, device)
     finally:

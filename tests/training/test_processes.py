@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 import yaml
 
 from tdncalc.checkpoint import load_network
+from tdncalc.errors import OptionError
 from tdncalc.training.config import load_config
 from tdncalc.training.loop import train
+from tdncalc.training.processes import joined
 
 
 def torchrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,3 +56,38 @@ def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(
     two = load_network(tmp_path / "two" / "model").state_dict()
     for name, value in one.items():
         assert torch.allclose(two[name], value, rtol=2e-3, atol=2e-4), name
+
+
+@pytest.fixture
+def one_of_two(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """Be the second of two processes; how they would talk, and how long one waits in hours."""
+    joining = []
+
+    def join(backend, *, timeout):
+        joining.append((backend, timeout.total_seconds() / 3600))
+
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(dist, "init_process_group", join)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    return joining
+
+
+def test_processes_wait_while_the_first_one_packs_data_for_hours(one_of_two, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device, backend in (("cuda:0", "nccl"), ("cpu", "gloo")):
+        with joined(torch.device(device)) as processes:
+            expected = torch.device("cuda:1" if backend == "nccl" else "cpu")
+            assert processes.device == expected
+        found, hours = one_of_two.pop()
+        assert found == backend
+        assert hours > 24
+
+
+def test_more_processes_than_gpus_are_refused(one_of_two, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    refused = pytest.raises(OptionError, match="device 'cuda:1' is not on this machine")
+    with refused, joined(torch.device("cuda:0")):
+        pass
