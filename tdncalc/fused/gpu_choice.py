@@ -17,6 +17,12 @@ __all__ = ["GPUChoice"]
 
 logger = logging.getLogger(__name__)
 
+_ROUNDED = (
+    "PyTorch is set to multiply float32 matrices in TF32, of 10 bits: forces are about a thousand "
+    "times less exact; unset TORCH_ALLOW_TF32_CUBLAS_OVERRIDE, which NVIDIA's containers set, or "
+    "call torch.set_float32_matmul_precision('highest')"
+)
+
 
 class GPUChoice:
     """The evaluation of one network on a GPU.
@@ -52,6 +58,8 @@ class GPUChoice:
         self, network: object, wanted: Evaluation, device: torch.device, dtype: torch.dtype
     ) -> None:
         wanted = meant(wanted)
+        if dtype == torch.float32 and _rounds_products():
+            logger.warning(_ROUNDED)
         self._given = network, wanted, device, dtype
         self.fused: TDN | None = None
         self.reason = _obstacle(network, wanted, dtype)
@@ -90,6 +98,17 @@ class GPUChoice:
     def settle(self, *, wait: bool = True) -> bool:
         """Tell whether kernels evaluate; that was decided at once."""
         return self.fused is not None
+
+
+def _rounds_products() -> bool:
+    """Tell whether PyTorch rounds what it multiplies on a GPU."""
+    matmul = torch.backends.cuda.matmul
+    precision = getattr(matmul, "fp32_precision", None)  # since PyTorch 2.9; the other then raises
+    if precision is None:
+        return bool(matmul.allow_tf32)
+    if precision == "none":
+        precision = getattr(torch.backends, "fp32_precision", precision)
+    return bool(precision == "tf32")
 
 
 def _obstacle(network: object, wanted: str, dtype: torch.dtype) -> str | None:

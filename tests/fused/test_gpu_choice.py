@@ -145,6 +145,27 @@ def test_reason_for_pytorch_is_told(make_network, wanted, dtype, reason):
         assert (choice.name(), choice.reason, choice.takes_pairs()) == ("eager", reason, False)
 
 
+@pytest.fixture
+def precision():
+    before = torch.get_float32_matmul_precision()
+    yield torch.set_float32_matmul_precision
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize(
+    ("level", "dtype", "told"),
+    [
+        ("highest", torch.float32, False),
+        ("high", torch.float32, True),
+        ("high", torch.float64, False),
+    ],
+)
+def test_products_in_tf32_are_told(make_network, precision, caplog, level, dtype, told):
+    precision(level)
+    GPUChoice(make_network().to(dtype), "eager", CPU, dtype)
+    assert ("PyTorch is set to multiply float32 matrices in TF32" in caplog.text) == told
+
+
 def test_machine_without_triton_evaluates_by_pytorch(make_network, monkeypatch):
     monkeypatch.delenv("TDNCALC_EVALUATION")
     monkeypatch.setattr(gpu_choice, "find_spec", lambda name: None)
