@@ -62,8 +62,8 @@ def split_results(
     energies = _split(results.energies, sizes)
     forces = None if results.forces is None else _split(results.forces, sizes)
     novelties = None if results.novelties is None else _split(results.novelties, sizes)
-    strained = results.strain_gradient is not None
-    volumes = _volumes(graph.cell) if strained else [0.0] * graph.n_structures
+    strain_gradient = None if results.strain_gradient is None else results.strain_gradient.cpu()
+    volumes = [0.0] * graph.n_structures if strain_gradient is None else _volumes(graph.cell)
     split: list[Properties] = []
     for index, energy in enumerate(results.energy.tolist()):
         one: Properties = {"energy": energy, "free_energy": energy}
@@ -71,8 +71,8 @@ def split_results(
             one["energies"] = energies[index]
         if forces is not None and "forces" in properties:
             one["forces"] = forces[index]
-        if results.strain_gradient is not None and volumes[index] > 0:
-            one["stress"] = voigt(results.strain_gradient[index].cpu() / volumes[index])
+        if strain_gradient is not None and volumes[index] > 0:
+            one["stress"] = voigt(strain_gradient[index] / volumes[index])
         if novelties is not None and "novelty" in properties:
             one["novelties"] = novelties[index]
             one["novelty"] = max(novelties[index].tolist())

@@ -33,6 +33,20 @@ def test_atom_without_neighbors_has_exactly_its_reference_energy(potential, make
     assert (result["forces"] == 0).all()
 
 
+def test_results_of_many_structures_are_copied_from_a_gpu_together(potential, monkeypatch):
+    copied, crystal = [], structure("slab")
+
+    def cpu(tensor):
+        copied.append(tensor)
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    potential.evaluate([crystal] * 2)
+    of_two = len(copied)
+    potential.evaluate([crystal] * 6)
+    assert len(copied) == 2 * of_two > 0
+
+
 @pytest.mark.parametrize("edges_per_batch", [1, 1000, 50_000])
 def test_batch_of_everything_equals_one_by_one(potential, monkeypatch, edges_per_batch):
     atoms = [structure(name) for name in NAMES]
