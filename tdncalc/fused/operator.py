@@ -89,16 +89,18 @@ class Reference:
     """
 
     def __init__(self, coupling: Tensor) -> None:
-        self.coupling = coupling
         n_degrees = math.isqrt(coupling.shape[2])
-        self.degree = torch.tensor([d for d in range(n_degrees) for _ in range(2 * d + 1)])
+        degree = torch.tensor([d for d in range(n_degrees) for _ in range(2 * d + 1)])
+        self._tables = degree, coupling
+        self._moved: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     def forward(
         self, s: Tensor, harmonics: Tensor, weights: Tensor, source: Tensor, target: Tensor
     ) -> Tensor:
         """See :class:`Kernels`."""
-        coupled = self._coupled(s.index_select(0, source), harmonics)
-        coupled = coupled * weights.index_select(1, self.degree.to(target))
+        degree, coupling = self._tables_for(s)
+        coupled = _coupled(coupling, s.index_select(0, source), harmonics)
+        coupled = coupled * weights.index_select(1, degree)
         return sum_by(coupled, target, s.shape[0])
 
     def backward(
@@ -111,13 +113,13 @@ class Reference:
         target: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`Kernels`."""
-        degree, coupling = self.degree.to(target), self.coupling.to(s)
+        degree, coupling = self._tables_for(s)
         sent, arrived = s.index_select(0, source), a.index_select(0, target)
         weighted = arrived * weights.index_select(1, degree)  # (E, D_out, C)
         by_sent = torch.einsum("abk,eb,ekc->eac", coupling, harmonics, weighted)
         by_harmonics = torch.einsum("abk,eac,ekc->eb", coupling, sent, weighted)
         by_weights = torch.zeros_like(weights).index_add(
-            1, degree, self._coupled(sent, harmonics) * arrived
+            1, degree, _coupled(coupling, sent, harmonics) * arrived
         )
         return sum_by(by_sent, source, s.shape[0]), by_harmonics, by_weights
 
@@ -142,9 +144,18 @@ class Reference:
             totals = [x + y for x, y in zip(totals, [gathered, *gradients], strict=True)]
         return totals[0], totals[1], totals[2], totals[3]
 
-    def _coupled(self, sent: Tensor, harmonics: Tensor) -> Tensor:
-        """Couple features (E, D_in, C) with harmonics (E, D_edge) to (E, D_out, C)."""
-        return torch.einsum("abk,eb,eac->ekc", self.coupling.to(sent), harmonics, sent)
+    def _tables_for(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the degree of each component of the result, and M; copied to a GPU once."""
+        key = s.device, s.dtype
+        if key not in self._moved:
+            degree, coupling = self._tables
+            self._moved[key] = degree.to(s.device), coupling.to(s)
+        return self._moved[key]
+
+
+def _coupled(coupling: Tensor, sent: Tensor, harmonics: Tensor) -> Tensor:
+    """Couple features (E, D_in, C) with harmonics (E, D_edge) to (E, D_out, C)."""
+    return torch.einsum("abk,eb,eac->ekc", coupling, harmonics, sent)
 
 
 Factory = Callable[[Tensor, int], Kernels | None]

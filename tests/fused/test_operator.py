@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tdncalc.fused.operator import (
+    Reference,
     coupling_key,
     gather_product,
     gather_product_backward,
@@ -55,3 +57,32 @@ def test_the_operators_are_sound_for_torch() -> None:
     torch.library.opcheck(gather_product_backward, (a, *floats, *edges, key))
     fixed = [x.detach() for x in (a, *floats)]
     torch.library.opcheck(gather_product_double_backward, (fixed[1:], *fixed, *edges, key))
+
+
+class Copies(TorchDispatchMode):
+    """Counts the tensors that are copied from one device to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten._to_copy.default:
+            self.n += args[0].device != found.device
+        return found
+
+
+def test_definition_waits_for_another_device_once():
+    # "meta" stands for a GPU; what is recorded there must copy nothing from the CPU
+    reference = Reference(coupling_tensor(1))
+    shapes = (3, 4, 8), (5, 4), (5, 2, 8)  # 3 atoms, 5 edges, 8 channels
+    s, harmonics, weights = (torch.ones(shape, device="meta") for shape in shapes)
+    source = target = torch.zeros(5, dtype=torch.int64, device="meta")
+    found = []
+    for _ in range(2):
+        with Copies() as copies:
+            a = reference.forward(s, harmonics, weights, source, target)
+            reference.backward(a, s, harmonics, weights, source, target)
+        found.append(copies.n)
+    assert found[0] > found[1] == 0
