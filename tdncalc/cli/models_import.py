@@ -110,6 +110,8 @@ def import_model(
     """
     if not overwrite and (output / "card.json").exists():
         raise OutputError(f"{output}: holds a model already; give --overwrite to replace it")
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output}: is a file; give the folder to make")
     from tdncalc.official.importing import import_checkpoint
 
     card = import_checkpoint(checkpoint, output, settings)

@@ -68,7 +68,7 @@ class CheckedKernels:
                     self._prove(self._kernels, name, arguments)
                 return getattr(self._kernels, name)(*arguments)
             except Exception as error:
-                if is_shortage(error):
+                if is_shortage(error) or _recording():
                     raise
                 self._give_up(f"{type(error).__name__}: {error}")
         return getattr(self._reference, name)(*arguments)
@@ -87,6 +87,11 @@ class CheckedKernels:
         self._kernels = None
         told = " ".join(reason.split())[:300]
         warnings.warn(f"PyTorch gathers messages: the kernel failed ({told})", stacklevel=2)
+
+
+def _recording() -> bool:
+    """Tell whether steps are recorded now: what fails then may be the recording's fault."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
 def _first_edges(name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -75,6 +75,14 @@ def test_a_model_is_not_replaced_unless_told(model, checkpoint, real_tdn):
     assert again.code == 0
 
 
+def test_a_file_is_no_folder_to_make(checkpoint, folder, real_tdn):
+    (folder / "model").write_text("mine")
+    outcome = real_tdn("models", "import", checkpoint, "-o", "model", *ELEMENTS)
+    assert outcome.code == 1
+    assert outcome.err == "Error: model: is a file; give the folder to make\n"
+    assert (folder / "model").read_text() == "mine"
+
+
 def test_what_is_no_checkpoint_is_one_line_and_leaves_nothing(folder, real_tdn, files):
     (folder / "page.pth").write_text("<html>")
     outcome = real_tdn("models", "import", "page.pth", "-o", "model")

@@ -100,3 +100,16 @@ def test_many_edges_are_checked_in_part(monkeypatch, name):
     kernels = Kernels(fault=1.0)
     getattr(checked(kernels), name)(*arguments(name))
     assert [len(given[-1]) for given in kernels.calls] == [2, E]
+
+
+def test_kernel_that_fails_in_a_recording_is_kept_and_the_error_is_the_recordings(monkeypatch):
+    kernels = Kernels(RuntimeError("operation not permitted when stream is capturing"), at_call=3)
+    tested = checked(kernels)
+    tested.forward(*arguments("forward"))  # once to be checked
+    for name in ("is_available", "is_current_stream_capturing"):
+        monkeypatch.setattr(torch.cuda, name, lambda: True)
+    with pytest.raises(RuntimeError, match="capturing"):
+        tested.forward(*arguments("forward"))
+    kernels.at_call = 5
+    tested.forward(*arguments("forward"))
+    assert len(kernels.calls) == 4
