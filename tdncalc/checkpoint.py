@@ -130,6 +130,8 @@ def load_network(model: str | Path, *, product: str | None = None) -> Network:
         config = parse_config(card.get("architecture", "tdn"), card["config"])
         if lacking := sorted(set(config.to_dict()) - set(card["config"])):
             raise ConfigError(f"its config lacks {', '.join(lacking)}")
+        if card.get("config_sha256", digest := _digest(card["config"])) != digest:
+            raise ConfigError("its config is not as it was written")
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise _misfit(folder, error) from error
     if product is not None:
@@ -168,7 +170,7 @@ def save_model(folder: str | Path, network: Network, card: Mapping[str, Any]) ->
     Returns
     -------
     dict
-        The card as written, with elements, configuration, format, parameter count and checksum.
+        The card as written, with elements, configuration, format, parameter count and checksums.
     """
     folder = Path(folder)
     coupling = network.coupling
@@ -185,6 +187,7 @@ def save_model(folder: str | Path, network: Network, card: Mapping[str, Any]) ->
         "n_parameters": sum(p.numel() for p in network.parameters()),
         "coupling_residual": coupling.factors.residual,
         "config": network.config.to_dict(),
+        "config_sha256": _digest(network.config.to_dict()),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     written.pop("novelty", None)
@@ -223,6 +226,11 @@ def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
         _replace(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
     except OSError as error:
         raise OutputError(f"{folder}: cannot write the card ({error})") from error
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    """Return the checksum of a configuration: changed, it gives other numbers with the weights."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(tensor: Tensor) -> Tensor:

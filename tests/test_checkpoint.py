@@ -230,12 +230,19 @@ def test_card_of_another_format_is_refused(folder):
         {"n_layers": 1},
         {"edge_product": "fft"},
         {"width": 7},
+        {"cutoff": 4.999},
+        {"n_neighbors": 1.0},
     ],
 )
 def test_configuration_that_does_not_fit_the_weights_is_noticed(folder, change):
     edit_card(folder, lambda card: card["config"].update(change))
     with pytest.raises(DamagedModelError, match="does not fit its card"):
         verify(folder)
+
+
+def test_configuration_without_a_checksum_is_taken(folder):
+    edit_card(folder, lambda card: card.pop("config_sha256"))
+    verify(folder)
 
 
 @pytest.mark.parametrize("name", ["cutoff", "n_neighbors", "energy_scale", "edge_product"])
