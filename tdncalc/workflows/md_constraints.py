@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixBondLengths, FixCom, FixLinearTriatomic, FixScaled, Hookean
+from ase.constraints import (
+    FixBondLengths,
+    FixCom,
+    FixLinearTriatomic,
+    FixScaled,
+    FixSubsetCom,
+    Hookean,
+)
 
 from tdncalc.errors import OptionError
 from tdncalc.workflows.constraints import OF_SINGLE_ATOMS, require_separate
@@ -25,7 +32,8 @@ def require_understood(atoms: Atoms) -> None:
     require_separate(atoms)
     for constraint in atoms.constraints:
         name = type(constraint).__name__
-        if not isinstance(constraint, _UNDERSTOOD):
+        # ASE holds the center of some atoms by moving all, but stills the momenta of these alone.
+        if not isinstance(constraint, _UNDERSTOOD) or isinstance(constraint, FixSubsetCom):
             allowed = ", ".join(kind.__name__ for kind in _UNDERSTOOD)
             raise OptionError(
                 f"the constraint {name} has no temperature in molecular dynamics; drop it, or "

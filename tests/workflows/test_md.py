@@ -15,6 +15,7 @@ from ase.constraints import (
     FixedPlane,
     FixInternals,
     FixScaled,
+    FixSubsetCom,
     Hookean,
 )
 from ase.io import read
@@ -416,6 +417,7 @@ def test_constant_pressure_with_constraints_is_refused(morse, copper):
         (FixInternals(bonds=[[2.5, [0, 1]]]), "the constraint FixInternals has no temperature"),
         (FixedMode(np.ones((4, 3))), "the constraint FixedMode has no temperature"),
         (ExternalForce(0, 1, 0.1), "the constraint ExternalForce has no temperature"),
+        (FixSubsetCom([0, 2]), "the constraint FixSubsetCom has no temperature"),
         (FixScaled([0], (0, 1, 0)), "FixScaled holds directions .* take FixedPlane or FixedLine"),
     ],
 )
