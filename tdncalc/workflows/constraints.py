@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,13 +153,27 @@ def meet(atoms: Atoms) -> None:
     if not atoms.constraints:
         return
     require_separate(atoms)
-    try:
+    with near_by():
         atoms.set_positions(atoms.get_positions())
-    except ValueError as error:
+
+
+@contextmanager
+def near_by() -> Iterator[None]:
+    """Turn what ASE says of constraints that cannot be met into a StructureError."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if not gave_up(error):
+            raise
         raise StructureError(
             f"its constraints cannot be met from where the atoms are ({error}); start from a "
             "structure that is nearer to them, or go there in steps"
         ) from error
+
+
+def gave_up(error: ValueError | RuntimeError) -> bool:
+    """Tell whether an error can be that of a constraint that finds no place for its atoms."""
+    return isinstance(error, ValueError) or str(error) == "Did not converge"  # of FixBondLengths
 
 
 def described(constraints: Iterable[FixConstraint]) -> str:

@@ -11,7 +11,7 @@ from ase import Atoms, units
 from tdncalc.errors import StructureError
 from tdncalc.model_warnings import novelties, unlike_training
 from tdncalc.workflows import ensembles, velocities
-from tdncalc.workflows.constraints import not_in_stress
+from tdncalc.workflows.constraints import gave_up, meet, near_by, not_in_stress
 from tdncalc.workflows.films import warn_of_vacuum
 from tdncalc.workflows.guards import Watch
 from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
@@ -85,14 +85,17 @@ class Run:
         self._rng = np.random.default_rng(settings.seed)
         self._free = ensembles.free_momenta(atoms, settings)
         # Constraints take their bond lengths here, from the start, also where a run goes on.
-        atoms.set_momenta(atoms.get_momenta())
+        meet(atoms)
+        with near_by():
+            atoms.set_momenta(atoms.get_momenta())
         self._has_volume = bool(atoms.pbc.all()) and has_stress(atoms)
         self._has_pressure = self._has_volume and not_in_stress(atoms) is None
         # The checkpoint that begins a run comes before its first frame.
         recorded = checkpoint if checkpoint is not None and checkpoint.frames > 0 else None
         self._resumed_at = None if recorded is None else recorded.step
         if checkpoint is None:
-            self._prepare_velocities()
+            with near_by():
+                self._prepare_velocities()
         else:
             checkpoint.require_same_run(settings, self._start)
             require_same_model("the checkpoint", checkpoint.model, model_of(atoms.calc))
@@ -148,6 +151,10 @@ class Run:
             return str(error)
         except OverflowError:
             return "thermostat or barostat ran away (time constant too short for the time step?)"
+        except RuntimeError as error:
+            if not gave_up(error):
+                raise
+            return "its constraints could not be kept (time step too long?)"
         return None
 
     def _aim(self) -> None:

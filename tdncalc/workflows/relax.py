@@ -14,7 +14,7 @@ from tdncalc import structures
 from tdncalc.errors import StructureError
 from tdncalc.wording import counted
 from tdncalc.workflows.cell_modes import Problem, pose
-from tdncalc.workflows.constraints import meet
+from tdncalc.workflows.constraints import gave_up, meet
 from tdncalc.workflows.descent import Descent, descent
 from tdncalc.workflows.relax_settings import RelaxResult, RelaxSettings, RelaxStep
 from tdncalc.workflows.relax_trajectory import RelaxTrajectory
@@ -154,8 +154,8 @@ def _step(way: Descent, problem: Problem, now: RelaxStep) -> str | None:
     """Take a step; tell why there is none."""
     try:
         way.step(problem.enthalpy(now))
-    except ValueError as error:  # of a constraint that finds no positions to its liking
-        if not problem.atoms.constraints:
+    except (ValueError, RuntimeError) as error:
+        if not (problem.atoms.constraints and gave_up(error)):
             raise
         return f"its constraints could not be kept ({error})"
     return None

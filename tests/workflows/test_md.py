@@ -427,6 +427,27 @@ def test_constraints_that_spoil_the_temperature_are_refused(morse, skewed, const
         run_md(skewed, calculator=morse(), settings=SHORT)
 
 
+def test_bond_lengths_that_contradict_each_other_are_refused(morse, cluster):
+    lengths = FixBondLengths([(0, 2), (2, 4), (0, 4)], bondlengths=[2.0, 2.0, 9.0])
+    cluster.set_constraint(lengths)
+    with pytest.raises(StructureError, match="its constraints cannot be met"):
+        run_md(cluster, calculator=morse(), settings=SHORT)
+
+
+def test_bond_lengths_that_cannot_be_kept_on_the_way_are_a_guard(morse, cluster, monkeypatch):
+    def give_up(self, atoms, new):
+        raise RuntimeError("Did not converge")
+
+    def break_down(now):
+        if now.step == 3:
+            monkeypatch.setattr(FixBondLengths, "adjust_positions", give_up)
+
+    cluster.set_constraint(FixBondLengths([(0, 2)]))
+    result = run_md(cluster, calculator=morse(), settings=SHORT, observer=break_down)
+    assert result.reason.startswith("guard: its constraints could not be kept")
+    assert result.steps == 3
+
+
 def test_slab_on_a_plane_does_not_slide(morse, copper):
     copper.set_constraint(FixedPlane([0, 1], [0, 0, 1]))
     result = run_md(copper, calculator=morse(), settings=SHORT)

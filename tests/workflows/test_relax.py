@@ -198,12 +198,28 @@ class Tiring(FixAtoms):
     """A constraint that finds positions to its liking three times."""
 
     left = 3
+    error = ValueError("did not converge")
 
     def adjust_positions(self, atoms, new):
         self.left -= 1
         if self.left < 0:
-            raise ValueError("did not converge")
+            raise self.error
         super().adjust_positions(atoms, new)
+
+
+def test_bond_lengths_that_contradict_each_other_are_refused(morse, cluster):
+    lengths = FixBondLengths([(0, 2), (2, 4), (0, 4)], bondlengths=[2.0, 2.0, 9.0])
+    cluster.set_constraint(lengths)
+    with pytest.raises(StructureError, match="its constraints cannot be met"):
+        relax(cluster, calculator=morse())
+
+
+def test_bond_lengths_that_cannot_be_kept_on_the_way_end_it(morse, copper):
+    tiring = Tiring([0])
+    tiring.error = RuntimeError("Did not converge")
+    copper.set_constraint(tiring)
+    result = relax(copper, calculator=morse())
+    assert result.reason == "its constraints could not be kept (Did not converge)"
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
