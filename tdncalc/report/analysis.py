@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -126,7 +127,8 @@ def unwrapped(positions: Floats, cells: Floats, pbc: NDArray[np.bool_]) -> Float
 
 def minimum_image(vectors: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
     """Return the shortest periodic image of each vector (N, 3), in a cell however skewed."""
-    whole = _completed(cell)
+    # upright to the periodic ones the others have no part in which image is nearest
+    whole, _ = minkowski_reduce(_completed(np.where(pbc[:, None], cell, 0.0)), pbc)
     scaled = vectors @ np.linalg.inv(whole)
     scaled -= np.where(pbc, np.round(scaled), 0.0)
     ranges = [(-1, 0, 1) if periodic else (0,) for periodic in pbc]

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -91,6 +93,17 @@ def test_directions_that_are_not_periodic_are_left_alone():
     open_z = np.array([True, True, False])
     found = analysis.unwrapped(path, np.array([SKEWED] * 100), open_z)
     assert (found - found[0])[..., 2] == pytest.approx((path - path[0])[..., 2])
+
+
+@pytest.mark.parametrize("pbc", [PERIODIC, np.array([True, True, False])])
+def test_minimum_image_is_the_shortest_in_a_cell_however_skewed(pbc):
+    cell = np.array([[4.0, 0, 0], [18.0, 5.0, 0], [0, -14.0, 6.0]])
+    vectors = np.random.default_rng(7).uniform(-6, 6, (50, 3))
+    ranges = [np.arange(-n, n + 1) if p else [0] for n, p in zip((60, 14, 4), pbc, strict=True)]
+    shifts = np.array(list(itertools.product(*ranges))) @ cell
+    shortest = [np.linalg.norm(vector + shifts, axis=1).min() for vector in vectors]
+    found = np.linalg.norm(analysis.minimum_image(vectors, cell, pbc), axis=1)
+    assert found == pytest.approx(shortest)
 
 
 def test_minimum_image_agrees_with_ase_in_a_skewed_cell():
