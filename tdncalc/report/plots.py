@@ -142,10 +142,13 @@ def _displacement(run: Run) -> dict[str, Any] | None:
     if times is None or len(run.rows) < 3:
         return None
     x = times[run.rows]
-    if not np.allclose(np.diff(x), x[1] - x[0], rtol=1e-3):
-        return None  # the average over origins takes equal intervals
+    # the average over origins takes equal intervals; the last one may be shorter
+    n = len(x) if np.isclose(x[-1] - x[-2], x[1] - x[0], rtol=1e-3) else len(x) - 1
+    x = x[:n]
+    if n < 3 or not np.allclose(np.diff(x), x[1] - x[0], rtol=1e-3):
+        return None
     atoms = run.frames[0]
-    positions = _free_paths(run)
+    positions = _free_paths(run)[:n]
     half = len(x) // 2 + 1  # beyond, too few pairs of frames are left to average over
     symbols = np.array(atoms.get_chemical_symbols())
     lines = [

@@ -149,9 +149,9 @@ def _differ(frames: Sequence[Atoms]) -> bool:
 
 
 def _spread(n: int, at_most: int) -> list[int]:
-    """Choose frames, the first and the last among them."""
+    """Choose frames, the first and the last among them, all but the last at equal intervals."""
     if at_most < 2:
         raise OptionError(f"{at_most} frames cannot be shown; at least 2 are needed")
     if n <= at_most:
         return list(range(n))
-    return [round(i * (n - 1) / (at_most - 1)) for i in range(at_most)]
+    return [*range(0, n - 1, -(-(n - 1) // (at_most - 1))), n - 1]

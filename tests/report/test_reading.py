@@ -10,6 +10,7 @@ from ase.io.trajectory import TrajectoryReader
 
 from tdncalc.errors import OptionError, StructureError
 from tdncalc.report import read_runs
+from tdncalc.report.plots import structural
 
 
 @pytest.mark.parametrize("ending", ["", ".traj", ".csv", ".json", ".checkpoint"])
@@ -113,9 +114,27 @@ def test_empty_columns_are_left_out_and_unknown_ones_kept(dynamics):
 
 def test_long_trajectories_are_thinned_with_first_and_last_frame(dynamics):
     (run,) = read_runs([dynamics()], max_frames=7)
-    assert run.rows == [0, 5, 10, 14, 19, 24, 29]
+    assert run.rows == [0, 5, 10, 15, 20, 25, 29]
     assert "7 of 30 frames" in run.notes[0]
     assert len(run.columns["step"]) == 30
+
+
+@pytest.mark.parametrize(("n_frames", "at_most", "lags"), [(30, 7, 4), (30, 2000, 16), (31, 7, 4)])
+def test_displacement_is_told_of_a_trajectory_that_is_thinned(dynamics, n_frames, at_most, lags):
+    stem = dynamics(n_frames=n_frames, atoms=bulk("Cu", cubic=True))
+    (run,) = read_runs([stem], max_frames=at_most)
+    (msd,) = [plot for plot in structural(run) if plot["key"] == "msd"]
+    assert len(msd["x"]["values"]) == lags
+
+
+def test_displacement_is_told_of_a_run_that_ended_between_two_frames(dynamics):
+    stem = dynamics(atoms=bulk("Cu", cubic=True))
+    table = Path(f"{stem}.csv")
+    *rows, last = table.read_text().splitlines()
+    table.write_text("\n".join([*rows, last.replace("580,290,", "563,281.5,")]) + "\n")
+    (run,) = read_runs([stem])
+    (msd,) = [plot for plot in structural(run) if plot["key"] == "msd"]
+    assert len(msd["x"]["values"]) == 15
 
 
 def test_a_relaxation_is_measured_from_its_frames(dynamics):
@@ -235,7 +254,7 @@ def test_only_the_frames_that_are_shown_are_read(dynamics, monkeypatch):
     stem = dynamics()
     monkeypatch.setattr(TrajectoryReader, "__getitem__", note)
     (run,) = read_runs([stem], max_frames=4)
-    assert run.rows == [0, 10, 19, 29]
+    assert run.rows == [0, 10, 20, 29]
     assert len(read) <= 5
     assert [float(atoms.get_potential_energy()) for atoms in run.frames] == pytest.approx(
         run.columns["potential_eV"][run.rows], abs=1e-6
