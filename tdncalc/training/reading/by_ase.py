@@ -2,7 +2,7 @@
 
 import gzip
 import lzma
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,10 @@ from tdncalc.structures.extxyz import require_values
 from tdncalc.training.frames import Floats, Structure
 
 __all__ = ["read"]
+
+# What stands before the names of labels: nothing, or what MACE puts there; the first goes first.
+_OWN, _REF = ("", "REF_"), ("REF_", "")
+_BOTH = ("energy", "forces")
 
 
 def read(path: Path, _wanted: dict[str, str]) -> Iterator[Structure]:
@@ -55,7 +59,8 @@ def _frames(path: Path) -> Iterator[Atoms]:
 
 
 def _labeled(atoms: Atoms, label: str) -> Structure:
-    energy, forces = _label(atoms, "energy"), _label(atoms, "forces")
+    prefixes = _prefixes(atoms)
+    energy, forces = _label(atoms, "energy", prefixes), _label(atoms, "forces", prefixes)
     if energy is None or forces is None:
         keys = dict.fromkeys((*_results(atoms), *atoms.info, *atoms.arrays))
         like = [key for key in keys if "energ" in key or "forc" in key]
@@ -70,30 +75,41 @@ def _labeled(atoms: Atoms, label: str) -> Structure:
         energy=energy.item(),
         cell=atoms.cell.array,
         pbc=atoms.pbc,
-        stress=_stress(atoms),
+        stress=_stress(atoms, prefixes),
         info=atoms.info,
         kind=str(atoms.info.get("config_type", atoms.info.get("kind", "all"))),
     )
 
 
-def _label(atoms: Atoms, name: str) -> Floats | None:
-    """Return what a structure says of itself under a name, or under the one that MACE gives it."""
-    for place in (_results(atoms), atoms.info, atoms.arrays):
-        for key in (name, f"REF_{name}"):
-            if place.get(key) is not None:
-                return np.asarray(place[key], dtype=np.float64)
-    return None
+def _prefixes(atoms: Atoms) -> Sequence[str]:
+    """Return, first, before which of its names and MACE's both energy and forces are there.
+
+    One of each would be of two methods.
+    """
+    return next((p for p in (_OWN, _REF) if all(_found(atoms, p[0] + k) for k in _BOTH)), _OWN)
+
+
+def _found(atoms: Atoms, name: str) -> list[Any]:
+    """Return what a structure says of itself under a name."""
+    places = (_results(atoms), atoms.info, atoms.arrays)
+    return [place[name] for place in places if place.get(name) is not None]
+
+
+def _label(atoms: Atoms, name: str, prefixes: Sequence[str]) -> Floats | None:
+    """Return what a structure says of itself under a name, with the first prefix that it has."""
+    found = [value for prefix in prefixes for value in _found(atoms, prefix + name)]
+    return np.asarray(found[0], dtype=np.float64) if found else None
 
 
 def _results(atoms: Atoms) -> dict[str, Any]:
     return {} if atoms.calc is None else atoms.calc.results
 
 
-def _stress(atoms: Atoms) -> Floats | None:
+def _stress(atoms: Atoms, prefixes: Sequence[str]) -> Floats | None:
     """Return the stress in eV/Å³, (3, 3); a virial, in eV, is −V times the stress."""
-    stress = _label(atoms, "stress")
+    stress = _label(atoms, "stress", prefixes)
     if stress is None and atoms.cell.rank == 3:
-        virials = (_label(atoms, name) for name in ("virial", "virials"))
+        virials = (_label(atoms, name, prefixes) for name in ("virial", "virials"))
         virial = next((one for one in virials if one is not None), None)
         stress = None if virial is None else -virial / atoms.cell.volume
     if stress is None:

@@ -85,6 +85,19 @@ def test_stress_is_read_by_its_names_or_from_a_virial(
     assert found.forces == pytest.approx(crystal.get_forces(), abs=1e-6)
 
 
+@pytest.mark.parametrize("left_out", ["energy", "forces"])
+def test_energy_and_forces_are_of_one_method(
+    tmp_path: Path, labeled: list[Atoms], left_out: str
+) -> None:
+    atoms = labeled[0]
+    other = {"energy": -1.0, "forces": np.ones((len(atoms), 3))}
+    del other[left_out]
+    (tmp_path / "a.xyz").write_text(as_text(atoms, **other, **labels(atoms, "REF_")))
+    found = load_frames(["a.xyz"], tmp_path)
+    assert found.energy[0] == pytest.approx(atoms.get_potential_energy())
+    assert found.forces == pytest.approx(atoms.get_forces(), abs=1e-6)
+
+
 def test_labels_of_other_names_are_named(tmp_path: Path, labeled: list[Atoms]) -> None:
     (tmp_path / "a.xyz").write_text(as_text(labeled[0], **labels(labeled[0], "dft_")))
     with pytest.raises(DataError, match=r"or REF_energy and REF_forces; it has dft_energy, dft_f"):
