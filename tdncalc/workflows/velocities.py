@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms, units
+from ase.constraints import FixCom
 
 from tdncalc.errors import StructureError
 from tdncalc.workflows.md_constraints import free_axes, removed
@@ -32,7 +33,12 @@ def translates(atoms: Atoms) -> bool:
 
 def rotates(atoms: Atoms) -> bool:
     """Tell whether the whole rotates freely: a molecule, periodic nowhere."""
-    return translates(atoms) and not atoms.pbc.any()
+    if atoms.pbc.any():
+        return False
+    others: Atoms = atoms.copy()
+    # a center of mass that is held lets the rest turn about it
+    others.set_constraint([c for c in atoms.constraints if not isinstance(c, FixCom)])
+    return translates(others)
 
 
 def degrees_of_freedom(atoms: Atoms, *, pushed: bool) -> int:

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from ase.constraints import FixBondLengths, FixedPlane, FixScaled, Hookean
+from ase.constraints import FixBondLengths, FixCom, FixedPlane, FixScaled, Hookean
 
 from tdncalc.workflows import ensembles, velocities
 from tdncalc.workflows.md import ENSEMBLES, MDSettings, Ramp, run_md
@@ -105,7 +105,9 @@ def test_conserved_quantity_does_not_drift(morse, copper, ensemble):
     assert abs(result.drift_meV_per_atom_per_ps) < 0.3
 
 
-def test_rotation_of_a_molecule_is_not_thermostatted_by_bussi(morse, cluster):
+@pytest.mark.parametrize("constraint", [None, FixCom()])
+def test_rotation_of_a_molecule_is_not_thermostatted_by_bussi(morse, cluster, constraint):
+    cluster.set_constraint(constraint)
     settings = MDSettings(300, "nvt-bussi", timestep_fs=4.0)
     result = run_md(cluster, calculator=morse(), settings=settings)
     np.testing.assert_allclose(result.atoms.get_angular_momentum(), 0, atol=1e-8)

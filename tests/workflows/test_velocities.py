@@ -33,6 +33,8 @@ def with_constraint(atoms, constraint):
         (Atoms("Ar"), False, 3),
         (with_constraint(bulk("Cu", cubic=True), FixAtoms([0])), False, 9),
         (with_constraint(bulk("Cu", cubic=True), FixCom()), False, 9),
+        (with_constraint(molecule("CH4"), FixCom()), False, 9),
+        (with_constraint(molecule("CH4"), FixCom()), True, 12),
         (with_constraint(molecule("CH4"), FixBondLength(0, 1)), False, 8),
         (with_constraint(molecule("CO2"), FixLinearTriatomic([(1, 0, 2)])), False, 0),
         (with_constraint(molecule("CH4"), Hookean(0, 1, 5.0, 1.0)), False, 9),
