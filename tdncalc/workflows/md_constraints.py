@@ -12,6 +12,8 @@ from ase.constraints import (
     FixSubsetCom,
     Hookean,
 )
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from tdncalc.errors import OptionError
 from tdncalc.workflows.constraints import OF_SINGLE_ATOMS, require_separate
@@ -57,10 +59,39 @@ def removed(atoms: Atoms) -> int:
     count = 3 * len(atoms) - int(free.sum())
     for constraint in atoms.constraints:
         if isinstance(constraint, FixBondLengths):
-            count += int(free[np.asarray(constraint.pairs)].any(axis=1).sum())
+            pairs = np.asarray(constraint.pairs)
+            count += _independent(pairs[free[pairs].any(axis=1)])
         elif not isinstance(constraint, OF_SINGLE_ATOMS):
             count += int(constraint.get_removed_dof(atoms))
     return count
+
+
+def _independent(pairs: np.ndarray) -> int:
+    """Return how many lengths of bonds (P, 2) do not follow from others.
+
+    Of the ten between five atoms one does. Those of an atom that has three at most do not, so that
+    only what is left without such atoms is looked at.
+    """
+    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+    count = 0
+    while (loose := (np.bincount(pairs.ravel(), minlength=1) <= 3)[pairs].any(axis=1)).any():
+        count += int(loose.sum())
+        pairs = pairs[~loose]
+    size = pairs.max(initial=-1) + 1
+    links = coo_array((np.ones(len(pairs)), pairs.T), (size, size))
+    owner = connected_components(links)[1][pairs[:, 0]] if size else pairs[:, 0]
+    return count + sum(_rank(pairs[owner == one]) for one in np.unique(owner))
+
+
+def _rank(pairs: np.ndarray) -> int:
+    """Return how many lengths of bonds (P, 2) can change by themselves, at places without order."""
+    atoms, flat = np.unique(pairs, return_inverse=True)
+    ends, bonds = flat.reshape(-1, 2), np.arange(len(pairs))
+    places = np.random.default_rng(0).normal(size=(len(atoms), 3))
+    vectors = places[ends[:, 0]] - places[ends[:, 1]]
+    gradients = np.zeros((len(pairs), len(atoms), 3))
+    gradients[bonds, ends[:, 0]], gradients[bonds, ends[:, 1]] = vectors, -vectors
+    return int(np.linalg.matrix_rank(gradients.reshape(len(pairs), -1)))
 
 
 def free_axes(atoms: Atoms) -> np.ndarray:

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -23,6 +25,17 @@ def with_constraint(atoms, constraint):
     return atoms
 
 
+def two(name):
+    pair = molecule(name)
+    pair.extend(molecule(name))
+    pair.positions[len(pair) // 2 :, 0] += 5.0
+    return pair
+
+
+EVERY_PAIR = list(itertools.combinations(range(5), 2))  # ten, of which nine make five atoms rigid
+NEXT_PAIRS = [(i + 5, j + 5) for i, j in EVERY_PAIR]
+
+
 @pytest.mark.parametrize(
     ("atoms", "pushed", "free"),
     [
@@ -36,6 +49,10 @@ def with_constraint(atoms, constraint):
         (with_constraint(molecule("CH4"), FixCom()), False, 9),
         (with_constraint(molecule("CH4"), FixCom()), True, 12),
         (with_constraint(molecule("CH4"), FixBondLength(0, 1)), False, 8),
+        (with_constraint(molecule("CH4"), FixBondLengths(EVERY_PAIR)), True, 3),
+        (with_constraint(molecule("CH4"), FixBondLengths([*EVERY_PAIR[:6], (1, 0)])), True, 6),
+        (with_constraint(two("CH4"), FixBondLengths([*EVERY_PAIR, *NEXT_PAIRS])), True, 9),
+        (with_constraint(molecule("C2H6"), FixBondLengths(EVERY_PAIR[:4])), True, 17),
         (with_constraint(molecule("CO2"), FixLinearTriatomic([(1, 0, 2)])), False, 0),
         (with_constraint(molecule("CH4"), Hookean(0, 1, 5.0, 1.0)), False, 9),
         (with_constraint(molecule("CH4"), Hookean(0, [0, 0, 1], 5.0)), False, 15),
