@@ -17,7 +17,7 @@ from matplotlib.ticker import NullFormatter
 FOLDER = Path(__file__).parent
 FORCES = "forces_meV_per_A"
 ENERGIES = "energy_meV_per_atom"
-OURS = ("organic", "organic-small", "tdncalc, 3 layers of 96")
+OURS = ("organic", "organic-small", "organic-large", "tdncalc, 3 layers of 96")
 MARKERS = "osDv^PX*"
 
 
