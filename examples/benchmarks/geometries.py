@@ -59,7 +59,7 @@ def summary(cases: Iterable[dict[str, Any]]) -> dict[str, float]:
         "rmsd_90_percent_A": float(np.percentile([case["rmsd"] for case in cases], 90)),
         "rmsd_nearest_median_A": float(np.median([case["rmsd_nearest"] for case in cases])),
         "same_basin": float(np.mean([case["same_basin"] for case in cases])),
-        "soft_part_median": float(np.median([case["soft_part"] for case in cases])),
+        "soft_part_median": float(np.nanmedian([case["soft_part"] for case in cases])),
         "bonds_kept": sum(case["bonds_kept"] for case in cases),
         "bond_length_MAE_A": float(np.mean(np.concatenate([c["bond_errors"] for c in cases]))),
         "angle_MAE_degrees": float(np.mean(np.concatenate([c["angle_errors"] for c in cases]))),

@@ -66,6 +66,8 @@ def best_rmsd(one: Atoms, other: Atoms) -> float:
 def soft_part(one: Atoms, other: Atoms, hessian: np.ndarray) -> float:
     """Return which part of the squared displacement lies in the three softest vibrations.
 
+    Not a number where nothing is displaced.
+
     Parameters
     ----------
     one, other
@@ -79,7 +81,7 @@ def soft_part(one: Atoms, other: Atoms, hessian: np.ndarray) -> float:
     curvatures, modes = np.linalg.eigh(hessian)
     along = (modes.T @ (moved.positions - one.positions).ravel()) ** 2
     softest = np.argsort(np.abs(curvatures))[6:9]
-    return float(along[softest].sum() / along.sum())
+    return float(along[softest].sum() / along.sum()) if along.any() else float("nan")
 
 
 def rotatable(atoms: Atoms) -> int:
