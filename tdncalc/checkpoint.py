@@ -193,11 +193,10 @@ def save_model(folder: str | Path, network: Network, card: Mapping[str, Any]) ->
     written.pop("novelty", None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / _WEIGHTS, data)
+        _replace({folder / _WEIGHTS: data, folder / CARD: _card(written)})
         (folder / NOVELTY_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot write the model ({error})") from error
-    _write_card(folder, written)
     return written
 
 
@@ -206,7 +205,10 @@ def add_errors(model: str | Path, name: str, errors: Mapping[str, Any]) -> None:
     folder = model_folder(model)
     card = read_card(folder)
     card["errors"] = {**card.get("errors", {}), name: dict(errors)}
-    _write_card(folder, card)
+    try:
+        _replace({folder / CARD: _card(card)})
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write the card ({error})") from error
 
 
 def add_novelty(model: str | Path, novelty: Novelty, facts: Mapping[str, Any]) -> None:
@@ -214,18 +216,15 @@ def add_novelty(model: str | Path, novelty: Novelty, facts: Mapping[str, Any]) -
     folder = model_folder(model)
     card = read_card(folder)
     data = novelty.dump()
+    described_card = card | {"novelty": described(data, card) | dict(facts)}
     try:
-        _replace(folder / NOVELTY_FILE, data)
+        _replace({folder / NOVELTY_FILE: data, folder / CARD: _card(described_card)})
     except OSError as error:
         raise OutputError(f"{folder}: cannot write the novelty ({error})") from error
-    _write_card(folder, card | {"novelty": described(data, card) | dict(facts)})
 
 
-def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    try:
-        _replace(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write the card ({error})") from error
+def _card(card: Mapping[str, Any]) -> bytes:
+    return (json.dumps(card, indent=1) + "\n").encode()
 
 
 def _digest(config: Mapping[str, Any]) -> str:
@@ -237,13 +236,17 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous()
 
 
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
+def _replace(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them are there before the first is replaced."""
+    temporary = {path: path.with_name(path.name + ".tmp") for path in files}
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        for path, data in files.items():
+            temporary[path].write_bytes(data)
+        for path, written in temporary.items():
+            os.replace(written, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
         raise
 
 

@@ -108,15 +108,23 @@ def test_saving_into_a_file_is_refused(make_network, tmp_path):
         save_model(tmp_path / "taken", make_network(("H",)), {"name": "m"})
 
 
-def test_a_full_disk_leaves_no_part_of_a_file(make_network, tmp_path, monkeypatch):
-    def fill(path, _data):
+@pytest.mark.parametrize("full", ["model.safetensors.tmp", "card.json.tmp"])
+def test_a_full_disk_leaves_the_model_that_was_there(make_network, tmp_path, monkeypatch, full):
+    folder, write = tmp_path / "m", Path.write_bytes
+    save_model(folder, make_network(("H",)), {"name": "old"})
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fill(path, data):
+        if path.name != full:
+            return write(path, data)
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fill)
     with pytest.raises(OutputError, match="No space left"):
-        save_model(tmp_path / "m", make_network(("H",)), {"name": "m"})
-    assert not list((tmp_path / "m").iterdir())
+        save_model(folder, make_network(("H", "C")), {"name": "new"})
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    verify(folder)
 
 
 def test_whole_model_is_verified(model_folder):
