@@ -5,7 +5,8 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +192,10 @@ def save_model(folder: str | Path, network: Network, card: Mapping[str, Any]) ->
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     written.pop("novelty", None)
-    try:
+    with _writing(folder, "model"):
         folder.mkdir(parents=True, exist_ok=True)
         _replace({folder / _WEIGHTS: data, folder / CARD: _card(written)})
         (folder / NOVELTY_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write the model ({error})") from error
     return written
 
 
@@ -205,10 +204,8 @@ def add_errors(model: str | Path, name: str, errors: Mapping[str, Any]) -> None:
     folder = model_folder(model)
     card = read_card(folder)
     card["errors"] = {**card.get("errors", {}), name: dict(errors)}
-    try:
+    with _writing(folder, "card"):
         _replace({folder / CARD: _card(card)})
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write the card ({error})") from error
 
 
 def add_novelty(model: str | Path, novelty: Novelty, facts: Mapping[str, Any]) -> None:
@@ -216,11 +213,9 @@ def add_novelty(model: str | Path, novelty: Novelty, facts: Mapping[str, Any]) -
     folder = model_folder(model)
     card = read_card(folder)
     data = novelty.dump()
-    described_card = card | {"novelty": described(data, card) | dict(facts)}
-    try:
-        _replace({folder / NOVELTY_FILE: data, folder / CARD: _card(described_card)})
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write the novelty ({error})") from error
+    card["novelty"] = described(data, card) | dict(facts)
+    with _writing(folder, "novelty"):
+        _replace({folder / NOVELTY_FILE: data, folder / CARD: _card(card)})
 
 
 def _card(card: Mapping[str, Any]) -> bytes:
@@ -234,6 +229,15 @@ def _digest(config: Mapping[str, Any]) -> str:
 
 def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous()
+
+
+@contextmanager
+def _writing(folder: Path, what: str) -> Iterator[None]:
+    """Turn what goes wrong when a part of a model folder is written into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write the {what} ({error})") from error
 
 
 def _replace(files: Mapping[Path, bytes]) -> None:

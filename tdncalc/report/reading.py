@@ -1,5 +1,6 @@
 """The files of a run, read into one object."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -154,4 +155,4 @@ def _spread(n: int, at_most: int) -> list[int]:
         raise OptionError(f"{at_most} frames cannot be shown; at least 2 are needed")
     if n <= at_most:
         return list(range(n))
-    return [*range(0, n - 1, -(-(n - 1) // (at_most - 1))), n - 1]
+    return [*range(0, n - 1, math.ceil((n - 1) / (at_most - 1))), n - 1]

@@ -153,12 +153,12 @@ def meet(atoms: Atoms) -> None:
     if not atoms.constraints:
         return
     require_separate(atoms)
-    with near_by():
+    with told_if_unmet():
         atoms.set_positions(atoms.get_positions())
 
 
 @contextmanager
-def near_by() -> Iterator[None]:
+def told_if_unmet() -> Iterator[None]:
     """Turn what ASE says of constraints that cannot be met into a StructureError."""
     try:
         yield

@@ -3,7 +3,7 @@
 import numpy as np
 from ase import Atoms
 
-__all__ = ["film_factor", "warn_of_vacuum"]
+__all__ = ["film_factor", "pressed_vacuum"]
 
 _FILM = 3.0  # Å that the outermost atoms of a film take up
 _VACUUM = 8.0  # Å without atoms: layers of crystals lie nearer
@@ -20,7 +20,7 @@ def film_factor(positions: np.ndarray, cell: np.ndarray) -> float:
     return height / min(height - gap + _FILM, height)
 
 
-def warn_of_vacuum(atoms: Atoms) -> str | None:
+def pressed_vacuum(atoms: Atoms) -> str | None:
     """Say that a barostat would close a layer without atoms; None where there is none."""
     for axis, vector in enumerate(_VECTORS):
         _, gap = _height_and_gap(atoms.positions, atoms.cell.array, axis)

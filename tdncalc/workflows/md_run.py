@@ -11,8 +11,8 @@ from ase import Atoms, units
 from tdncalc.errors import StructureError
 from tdncalc.model_warnings import novelties, unlike_training
 from tdncalc.workflows import ensembles, velocities
-from tdncalc.workflows.constraints import gave_up, meet, near_by, not_in_stress
-from tdncalc.workflows.films import warn_of_vacuum
+from tdncalc.workflows.constraints import gave_up, meet, not_in_stress, told_if_unmet
+from tdncalc.workflows.films import pressed_vacuum
 from tdncalc.workflows.guards import Watch
 from tdncalc.workflows.md_checkpoint import Checkpoint, fingerprint
 from tdncalc.workflows.md_files import MDFrame, RunFiles
@@ -86,7 +86,7 @@ class Run:
         self._free = ensembles.free_momenta(atoms, settings)
         # Constraints take their bond lengths here, from the start, also where a run goes on.
         meet(atoms)
-        with near_by():
+        with told_if_unmet():
             atoms.set_momenta(atoms.get_momenta())
         self._has_volume = bool(atoms.pbc.all()) and has_stress(atoms)
         self._has_pressure = self._has_volume and not_in_stress(atoms) is None
@@ -94,7 +94,7 @@ class Run:
         recorded = checkpoint if checkpoint is not None and checkpoint.frames > 0 else None
         self._resumed_at = None if recorded is None else recorded.step
         if checkpoint is None:
-            with near_by():
+            with told_if_unmet():
                 self._prepare_velocities()
         else:
             checkpoint.require_same_run(settings, self._start)
@@ -184,7 +184,7 @@ class Run:
         """Warn of a pressure on vacuum, of a novelty above 1, and of one that is twice as large."""
         said = []
         if self.step == 0 and self._settings.constant_pressure:
-            said.append(warn_of_vacuum(self.atoms))
+            said.append(pressed_vacuum(self.atoms))
         found = novelties(self.atoms)
         if found is not None and found.max() > 2 * self._told:
             self._told = float(found.max())
