@@ -8,6 +8,7 @@ from typing import Any, Self
 import click
 
 from tdncalc.cli.failures import heard_or_not, say
+from tdncalc.wording import counted
 
 _REDRAW_S = 0.1
 _LINE_S = 20.0
@@ -90,8 +91,9 @@ class Progress:
         if self._bar is not None:
             self._draw(done, text)
             return
-        of = "" if self._total is None else f"/{self._total}"
-        say(f"{self._label}: {done}{of} {self._unit}  {text}")
+        noun = self._unit.removesuffix("s")
+        counts = counted(done, noun) if self._total is None else f"{done}/{self._total} {noun}s"
+        say(f"{self._label}: {counts}  {text}")
 
     def _draw(self, done: int, text: str) -> None:
         # Not the bar's update, which draws nothing when no step was taken.

@@ -11,7 +11,7 @@ import click
 from tdncalc.cli import session
 from tdncalc.cli.cluster import worker_model
 from tdncalc.cli.done import digest
-from tdncalc.cli.failures import ExitCode, heard_or_not, named
+from tdncalc.cli.failures import ExitCode, heard_or_not, named, say
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.outputs import (
     as_json,
@@ -55,9 +55,12 @@ def relax_all(job: Job, reader: Inputs) -> ExitCode:
     if stream.resumes:
         _require_same_settings(summary, facts(job, model))
     make_folder(job.output)
+    n_before = stream.n_done
     with stream:
         write_json(summary, facts(job, model) | _files(stream, summary))  # of a killed run, too
         _relax_into(stream, job, reader, model)
+    if stream.n_done == n_before > 0 and not (job.stop() or reader.failed or job.report.quiet):
+        say(f"{stream.paths[0]}: already done, has every structure")
     ended = facts(job, model) | _files(stream, summary) | _ended(stream, job, reader)
     write_json(summary, ended)
     if job.report.as_json:

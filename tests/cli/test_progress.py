@@ -51,6 +51,15 @@ def test_lines_elsewhere_than_on_a_terminal(hasty, capsys):
     assert last.endswith("0 s left")
 
 
+def test_one_of_a_number_that_is_not_known_has_no_plural(hasty, capsys):
+    with Progress("relax", None, quiet=False, unit="structures") as shown:
+        for done in (1, 2):
+            shown.show(done, "3 at work")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "relax: 1 structure  3 at work"
+    assert second.startswith("relax: 2 structures  3 at work")
+
+
 def test_reader_that_leaves_ends_no_run(hasty, monkeypatch):
     class Gone(io.StringIO):
         def write(self, text):

@@ -100,6 +100,13 @@ def test_killed_run_is_resumed_with_every_structure_once(run, molecules, model_f
     assert_each_once(24)
 
 
+def test_nothing_left_to_resume_is_told(run, molecules):
+    told = "relaxed.extxyz: already done, has every structure"
+    assert told not in run("relax", f"{molecules}@:2", "--fmax", "9").err
+    assert told in run("relax", f"{molecules}@:2", "--fmax", "9", "--resume").err
+    assert told not in run("relax", f"{molecules}@:3", "--fmax", "9", "--resume").err
+
+
 def test_other_settings_are_not_resumed(run, molecules):
     assert run("relax", molecules, "--fmax", "1").code == 0
     before = Path("relax.json").read_text()
