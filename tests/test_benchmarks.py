@@ -148,6 +148,8 @@ def test_every_contender_is_described(harness):
         "tdncalc_compiled",
         "tdncalc_e3nn",
         "tdncalc_eager",
+        "tdncalc_large",
+        "tdncalc_metals",
         "tdncalc_small",
     ]
     assert all(one.setup for one in found if not one.ours)

@@ -16,6 +16,8 @@ DAY = 86400  # seconds
 _OURS = {
     "tdncalc_compiled": "#c1121f",
     "tdncalc_small": "#780000",
+    "tdncalc_large": "#ff4d6d",
+    "tdncalc_metals": "#a4133c",
     "tdncalc_eager": "#e07a5f",
     "tdncalc_e3nn": "#f2b8a0",
 }
