@@ -121,6 +121,19 @@ class Frames:
         """Return the places of at most so many structures, evenly spaced."""
         return np.linspace(0, len(self) - 1, min(limit, len(self))).astype(np.int64)
 
+    def geometry(self, index: int) -> tuple[bytes, ...]:
+        """Return a structure's atomic numbers, positions and cell, to tell it from others."""
+        part = slice(self.starts[index], self.starts[index + 1])
+        numbers = self.numbers[part].astype(np.uint8)
+        return numbers.tobytes(), self.positions[part].tobytes(), self.cell[index].tobytes()
+
+    def n_distinct(self) -> int:
+        """Return how many structures there are, each with its energy counted once."""
+        _, which, times = np.unique(self.energy, return_inverse=True, return_counts=True)
+        alike = np.flatnonzero(times[which] > 1)  # only these can have come before
+        found = {(float(self.energy[i]), _digest(self.geometry(int(i)))) for i in alike}
+        return len(self) - len(alike) + len(found)
+
     def has_stress(self) -> NDArray[np.bool_]:
         """Return of which structures the stress is known, (S,)."""
         return np.asarray(np.isfinite(self.stress).all(axis=(1, 2)))
@@ -158,6 +171,10 @@ class Structure:
     stress: Floats | None = None
     info: Mapping[str, object] = field(default_factory=dict)
     kind: str = "all"
+
+
+def _digest(parts: tuple[bytes, ...]) -> bytes:
+    return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
 
 
 def gather(structures: Iterable[Structure]) -> Frames:

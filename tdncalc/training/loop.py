@@ -37,7 +37,7 @@ from tdncalc.training.preparation import (
 )
 from tdncalc.training.processes import Processes, joined
 from tdncalc.training.progress import Meter, Progress
-from tdncalc.training.record import fingerprint, model_card
+from tdncalc.training.record import counted_structures, fingerprint, model_card
 from tdncalc.training.sampling import batches_of
 from tdncalc.training.schedule import energy_weight, learning_rate
 from tdncalc.training.state import RunState, load_state, save_state
@@ -146,6 +146,7 @@ class _Run:
             warn_of_unseen(train_frames, network, config.start)
             warn_of_isolated(train_frames, network, config.start)
             warn_of_shared(train_frames, valid_frames)
+            self.structures = counted_structures(train_frames)
         self.network = network.to(device)
         levels = Levels(self.level_fit.free).to(device) if len(names) > 1 else None
         trained = [network, levels] if levels else [network]
@@ -306,9 +307,7 @@ class _Run:
             torch._foreach_copy_([*self.parameters], values)
 
     def _save_model(self) -> None:
-        card = model_card(
-            self.config, self.state, self.processes, n_structures=len(self.data.frames)
-        )
+        card = model_card(self.config, self.state, self.processes, self.structures)
         save_model(self.folder / "model", self.network, {**card, **self._levels()})
 
     def _levels(self) -> dict[str, Any]:

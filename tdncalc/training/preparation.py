@@ -261,11 +261,11 @@ def warn_of_isolated(frames: Frames, network: Network, start: str) -> None:
 
 def warn_of_shared(train_frames: Frames, valid_frames: Frames) -> None:
     """Warn of structures to validate on that are also learned from."""
-    held_out = {_place(valid_frames, index) for index in range(len(valid_frames))}
+    held_out = {valid_frames.geometry(index) for index in range(len(valid_frames))}
     shared = set()
     for block in train_frames.blocks():
         alike = np.flatnonzero(np.isin(block.energy, valid_frames.energy))
-        shared |= held_out.intersection(_place(block, int(index)) for index in alike)
+        shared |= held_out.intersection(block.geometry(int(index)) for index in alike)
     if shared:
         logger.warning(
             "%d of %d structures to validate on are among those to train on: their errors say "
@@ -273,13 +273,6 @@ def warn_of_shared(train_frames: Frames, valid_frames: Frames) -> None:
             len(shared),
             len(held_out),
         )
-
-
-def _place(frames: Frames, index: int) -> tuple[bytes, ...]:
-    """Return a structure's atomic numbers, positions and cell."""
-    part = slice(frames.starts[index], frames.starts[index + 1])
-    numbers = frames.numbers[part].astype(np.uint8)
-    return numbers.tobytes(), frames.positions[part].tobytes(), frames.cell[index].tobytes()
 
 
 def _held(frames: Frames) -> set[str]:

@@ -11,10 +11,11 @@ import torch
 from tdncalc.architectures import Network
 from tdncalc.training.config import TrainConfig
 from tdncalc.training.finetuning import origin
+from tdncalc.training.frames import Frames
 from tdncalc.training.processes import Processes
 from tdncalc.training.state import RunState
 
-__all__ = ["fingerprint", "model_card"]
+__all__ = ["counted_structures", "fingerprint", "model_card"]
 
 # What a resumed run may change of its optimizer.
 _FREE = {"steps", "checkpoint_seconds", "validate_every", "compiled", "threads"}
@@ -30,19 +31,26 @@ def fingerprint(config: TrainConfig, network: Network, processes: Processes) -> 
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
+def counted_structures(frames: Frames) -> dict[str, int]:
+    """Return, for the card, how many structures there are; and with those that come repeatedly."""
+    n_distinct = frames.n_distinct()
+    repeats = {} if n_distinct == len(frames) else {"structures_with_repeats": len(frames)}
+    return {"structures": n_distinct, **repeats}
+
+
 def model_card(
-    config: TrainConfig, state: RunState, processes: Processes, *, n_structures: int
+    config: TrainConfig, state: RunState, processes: Processes, structures: dict[str, int]
 ) -> dict[str, Any]:
     """Return the card of the model that the last validation was of.
 
-    What the configuration says of it, that validation, what the training took, and the model that
-    it went on from.
+    What the configuration says of it, that validation, what the training took, the `structures` it
+    learned from by :func:`counted_structures`, and the model that it went on from.
     """
     row, threads = state.rows[-1], config.optimizer.threads
     training = {
         "seconds": row["seconds"],
         "steps": state.step,
-        "structures": n_structures,
+        **structures,
         "machine": f"{platform.machine()}, {threads} thread, {processes.device.type}",
         "processes": processes.size,
         "torch": torch.__version__,

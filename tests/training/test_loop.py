@@ -65,6 +65,23 @@ def test_the_saved_model_has_the_errors_of_its_card(
     )
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_card_counts_each_structure_once(
+    config_file: Path, tmp_path: Path, packed: bool
+) -> None:
+    config = with_steps(load_config(config_file), 20)
+    once = replace(config, data=replace(config.data, packed=packed))
+    whole = read_card(train(once, run_dir=tmp_path / "once").model)["training"]
+    assert whole["structures"] == 21
+    assert "structures_with_repeats" not in whole
+    twice = replace(
+        once.data, train={"": ("all.extxyz#split=train", "all.extxyz.xz#config_type=crystal")}
+    )
+    found = read_card(train(replace(once, data=twice), run_dir=tmp_path / "twice").model)
+    assert found["training"]["structures"] == 21
+    assert found["training"]["structures_with_repeats"] == 33
+
+
 def test_the_model_kept_is_that_of_the_lowest_loss(
     config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
