@@ -28,6 +28,8 @@ _TYPES: dict[str, tuple[type, str]] = {
     "selftest": (dict, "an object"),
 }
 _REQUIRED = list(_TYPES)[:5]
+# What is read of the outcome of a physics check.
+_OUTCOME = {"check": str, "value": int | float, "unit": str, "passed": bool}
 
 
 def bundled_models() -> list[str]:
@@ -87,6 +89,13 @@ def _check_types(card: dict[str, Any], path: Path) -> None:
             raise _wrong(path, name, wanted)
     if not all(isinstance(symbol, str) for symbol in card["elements"]):
         raise _wrong(path, "elements", _TYPES["elements"][1])
+    checks = card.get("selftest", {}).get("checks", [])
+    if not isinstance(checks, list) or not all(map(_is_outcome, checks)):
+        raise _wrong(path, "selftest", f"a list of checks with {', '.join(_OUTCOME)}")
+
+
+def _is_outcome(row: object) -> bool:
+    return isinstance(row, dict) and all(isinstance(row.get(k), t) for k, t in _OUTCOME.items())
 
 
 def _wrong(path: Path, name: str, wanted: str) -> DamagedModelError:

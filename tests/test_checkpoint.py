@@ -329,6 +329,9 @@ def test_every_error_is_one_line(folder):
     assert "\n" not in str(caught.value)
 
 
+OUTCOME = {"check": "net force", "value": 0.1, "unit": "eV/Å", "passed": False}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -337,6 +340,11 @@ def test_every_error_is_one_line(folder):
         ("errors", []),
         ("validation", 7),
         ("selftest", 3),
+        ("selftest", {"checks": [{}]}),
+        ("selftest", {"checks": {"check": "net force"}}),
+        ("selftest", {"checks": ["net force"]}),
+        ("selftest", {"checks": [OUTCOME | {"value": None}]}),
+        ("selftest", {"checks": [OUTCOME | {"passed": "no"}]}),
         ("elements", "HC"),
         ("elements", [1, 2]),
         ("config", []),
