@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.failures import ExitCode, say
 from tdncalc.cli.options import ReportOptions, device_option, gather, report_options, threads_option
-from tdncalc.cli.outputs import as_json, print_json
+from tdncalc.cli.outputs import print_json, write_json, write_text
 from tdncalc.errors import OptionError, OutputError
+from tdncalc.wording import counted
 
 if TYPE_CHECKING:
     from tdncalc.laboratory.catalogue import Entry
@@ -105,7 +106,8 @@ def products(
     """Compare tensor products: time, memory, work, errors, and what each can express.
 
     Products are grouped by the map that they compute: only times within a group can be compared.
-    What is not defined or too large is reported with the reason.
+    What is not defined or too large is reported with the reason. Ctrl-C keeps the settings that are
+    done.
     """
     degrees, channels = _numbers("--l-max", sweep.l_max), _numbers("--channels", sweep.channels)
     _check_files(files)
@@ -122,15 +124,40 @@ def products(
     where = machine(settings[0].device)
     if not report.as_json:
         click.echo(f"{where}\n")
-    found = [record for s in settings for record in _measured(entries, s, report)]
-    result = {"machine": where, "maps": MAPS, "notes": NOTES, "measurements": found}
+    found = _sweep(entries, settings, report)
+    complete = len(found) == len(settings)
+    result = {
+        "machine": where,
+        "maps": MAPS,
+        "notes": NOTES,
+        "reason": "done" if complete else "stopped",
+        "measurements": [record for records in found for record in records],
+    }
     if report.as_json:
         print_json(result)
     else:
         click.echo(NOTES)
     for path in files.outputs:
         _write(path, result)
-    return ExitCode.DONE
+    if not complete:
+        wrote = f"; wrote {', '.join(map(str, files.outputs))}" if files.outputs else ""
+        done = f"{len(found)} of {counted(len(settings), 'setting')}"
+        say(f"\nstopped: {done} measured{wrote}")  # below the ^C of a terminal
+    return ExitCode.DONE if complete else ExitCode.INTERRUPTED
+
+
+def _sweep(
+    entries: Sequence["Entry"], settings: Sequence["Setting"], report: ReportOptions
+) -> list[list[dict[str, Any]]]:
+    """Measure one setting after another, until the last or an interrupt after the first."""
+    found: list[list[dict[str, Any]]] = []
+    try:
+        for setting in settings:
+            found.append(_measured(entries, setting, report))
+    except KeyboardInterrupt:
+        if not found:
+            raise
+    return found
 
 
 def _measured(
@@ -205,13 +232,14 @@ def _write(path: Path, result: dict[str, Any]) -> None:
     from tdncalc.laboratory.plot import draw
     from tdncalc.laboratory.report import csv_text
 
-    try:
-        match path.suffix.lower():
-            case ".csv":
-                path.write_text(csv_text(result["measurements"]), encoding="utf-8")
-            case ".json":
-                path.write_text(as_json(result, indent=2) + "\n", encoding="utf-8")
-            case _:
+    match path.suffix.lower():
+        case ".csv":
+            write_text(path, csv_text(result["measurements"]))
+        case ".json":
+            write_json(path, result)
+        case _:
+            try:
                 draw(path, result["measurements"], result["machine"])
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+            except OSError as error:
+                why = error.strerror or error
+                raise OutputError(f"{path}: cannot be written ({why})") from error

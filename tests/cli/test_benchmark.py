@@ -3,6 +3,8 @@ import json
 
 import pytest
 
+from tdncalc.laboratory import measure as laboratory
+
 PRODUCTS = ("--product", "gaunt-dense", "--product", "gaunt-so2", "--product", "matrix")
 SMALL = ("benchmark", "products", "--edges", "3", "--channels", "2", *PRODUCTS)
 
@@ -85,3 +87,40 @@ def test_file_is_replaced_if_asked(real_tdn, folder):
     outcome = real_tdn(*SMALL, "--l-max", "1", "-o", "a.csv", "--overwrite")
     assert outcome.code == 0
     assert (folder / "a.csv").read_text().startswith("l_max,channels,")
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Press Ctrl-C while the setting of this number, from 0 on, is measured."""
+
+    def at(number):
+        measure, done = laboratory.measure, []
+
+        def measured(entries, setting):
+            if len(done) == number:
+                raise KeyboardInterrupt
+            done.append(setting)
+            return measure(entries, setting)
+
+        monkeypatch.setattr(laboratory, "measure", measured)
+
+    return at
+
+
+def test_an_interrupt_leaves_the_settings_that_are_measured(real_tdn, folder, interrupted):
+    interrupted(1)
+    files = ("-o", "a.csv", "-o", "a.json", "-o", "a.png")
+    outcome = real_tdn(*SMALL, "--l-max", "1..3", *files)
+    assert outcome.code == 130
+    assert outcome.err == "\nstopped: 1 of 3 settings measured; wrote a.csv, a.json, a.png\n"
+    with open("a.csv", newline="") as file:
+        assert [row["l_max"] for row in csv.DictReader(file)] == ["1"] * 3
+    assert json.loads((folder / "a.json").read_text())["reason"] == "stopped"
+
+
+def test_an_interrupt_before_anything_is_measured_leaves_nothing(real_tdn, folder, interrupted):
+    interrupted(0)
+    outcome = real_tdn(*SMALL, "--l-max", "1", "-o", "a.csv")
+    assert outcome.code == 130
+    assert outcome.err.strip() == "Error: interrupted"
+    assert not list(folder.iterdir())
