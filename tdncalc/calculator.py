@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from tdncalc.geometry.graph import AtomicGraph, listed_graph, make_graph, moved_
 from tdncalc.geometry.neighbors import SkinNeighborList
 from tdncalc.native.choice import Evaluation
 from tdncalc.potential import Potential
-from tdncalc.results import split_results
+from tdncalc.results import PROPERTIES, split_results
 from tdncalc.structures import check, check_elements
 from tdncalc.structures.checks import SAME_POINT, check_apart, check_finite, check_repeat
 from tdncalc.torch_modes import undisturbed
 
 __all__ = ["TDNCalculator"]
+
+_NOVELTY = ("novelty", "novelties")
 
 
 class TDNCalculator(Calculator):
@@ -39,7 +42,9 @@ class TDNCalculator(Calculator):
     Voigt order. Only what is asked for is computed; unchanged atoms are never computed again.
     Results do not depend on the history of the calculator. Threads may share one and take turns;
     for speed give each its own. A model that has a novelty gives it with everything else:
-    ``novelties`` (N,) and ``novelty``, the largest of them.
+    ``novelties`` (N,) and ``novelty``, the largest of them, in ``results`` and by
+    :meth:`get_property`. They are not among ``implemented_properties``: ASE's sums of calculators
+    would add up those of two models.
 
     Parameters
     ----------
@@ -89,9 +94,6 @@ class TDNCalculator(Calculator):
         )
         if self.potential.direct_forces:  # they are no derivatives of an energy, nor is a stress
             self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
-        if self.potential.novelty is not None:
-            novelty = ["novelty", "novelties"]
-            self.implemented_properties = [*self.implemented_properties, *novelty]
         # What ASE keeps beside results in databases and trajectories.
         sha256 = self.model_identity.get("sha256", "")
         self.parameters.update(model=self.potential.name, sha256=sha256, dtype=dtype)
@@ -113,6 +115,11 @@ class TDNCalculator(Calculator):
     def direct_forces(self) -> bool:
         """Whether forces are no gradient of the energy."""
         return self.potential.direct_forces
+
+    @property
+    def gives_novelty(self) -> bool:
+        """Whether results hold a novelty."""
+        return self.potential.novelty is not None
 
     @property
     def evaluation(self) -> str:
@@ -156,7 +163,10 @@ class TDNCalculator(Calculator):
     ) -> Any:  # noqa: ANN401 - as ASE has it
         """Return one property of the atoms, as ASE's calculators do; threads take turns."""
         with self._lock:
-            return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
+            if name not in _NOVELTY or not self.gives_novelty:
+                return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
+            energy = super().get_property("energy", atoms, allow_calculation)  # type: ignore[no-untyped-call]
+            return None if energy is None else deepcopy(self.results[name])
 
     @undisturbed
     def calculate(
@@ -185,7 +195,7 @@ class TDNCalculator(Calculator):
         results = self.potential.compute(graph, forces=gradient, stress=gradient and rank == 3)
         if results.shortest is not None and results.shortest < SAME_POINT:
             check_apart(self.atoms)
-        (self.results,) = split_results(graph, results, self.implemented_properties)
+        (self.results,) = split_results(graph, results, PROPERTIES)
 
     def export_properties(self) -> Properties:
         """Return the results that ASE knows: all but the novelty."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
+    from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
-__all__ = ["NOVELTY_QUANTILE", "failed_checks", "novelties", "unlike_training"]
+__all__ = [
+    "NOVELTY_QUANTILE",
+    "failed_checks",
+    "gives_novelty",
+    "novelties",
+    "novelty_results",
+    "unlike_training",
+]
 
 NOVELTY_QUANTILE = 0.995  # at least, of the environments in the training set, is below novelty 1
 _FAR = 2.0  # the novelty of an atom that no number of atoms explains
@@ -46,9 +54,38 @@ def failed_checks(card: Mapping[str, Any]) -> str | None:
     return f"model {card['name']!r} (measured when it was imported): {'; '.join(facts)}"
 
 
+def gives_novelty(calculator: Calculator) -> bool:
+    """Tell whether a calculator, or one of those that ASE adds up in it, gives a novelty."""
+    return any(getattr(part, "gives_novelty", False) for part in _parts(calculator))
+
+
+def novelty_results(calculator: Calculator) -> dict[str, Any]:
+    """Return ``novelties`` (N,) and ``novelty`` of a calculator that has computed; nothing without.
+
+    Of calculators that ASE adds up an atom has the largest: it is strange where it is so for one.
+    """
+    found = [p.results["novelties"] for p in _parts(calculator) if "novelties" in p.results]
+    if not found:
+        return {}
+    import numpy as np  # takes longer than a command that asks for no structure
+
+    largest = np.max(found, axis=0)
+    return {"novelties": largest, "novelty": float(largest.max())}
+
+
+def _parts(calculator: Calculator) -> Iterator[Calculator]:
+    """Yield the calculators of which ASE makes a sum, an average or a mixture; else the one."""
+    mixer = getattr(calculator, "mixer", None)
+    if mixer is None:
+        yield calculator
+        return
+    for part in mixer.calcs:
+        yield from _parts(part)
+
+
 def novelties(atoms: Atoms) -> NDArray[np.float64] | None:
     """Return the novelty of each atom, (N,), that a calculator left or that is kept; or None."""
-    results = {} if atoms.calc is None else atoms.calc.results
+    results = {} if atoms.calc is None else novelty_results(atoms.calc)
     found: NDArray[np.float64] | None = results.get("novelties", atoms.arrays.get("novelties"))
     return found
 

@@ -4,12 +4,17 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.lj import LennardJones
+from ase.calculators.mixing import SumCalculator
 
 from tdncalc.calculator import TDNCalculator
 from tdncalc.checkpoint import add_novelty, load_model, load_network, save_model, verify
-from tdncalc.errors import DamagedModelError
+from tdncalc.errors import DamagedModelError, OptionError
+from tdncalc.model_warnings import novelties
 from tdncalc.novelty import FILE, RANK, Novelty
 from tdncalc.workflows.many.relaxations import relax_many
+from tdncalc.workflows.relax import relax
 from tdncalc.workflows.relax_settings import RelaxSettings
 from tests.structures import structure
 
@@ -62,6 +67,46 @@ def test_novelty_comes_with_forces_and_by_name(folder):
     atoms.get_forces()
     kept = calculator.results["novelty"]
     assert calculator.get_property("novelty", atoms) == kept
+    calculator.get_property("novelties", atoms)[:] = 0
+    assert calculator.get_property("novelties", atoms, allow_calculation=False).max() == kept
+    atoms.positions[0, 0] += 0.1
+    assert calculator.get_property("novelty", atoms, allow_calculation=False) is None
+    assert calculator.get_property("novelty", atoms) != kept
+
+
+@pytest.fixture
+def other(folder, tmp_path):
+    """The same model with another novelty."""
+    copy = shutil.copytree(folder, tmp_path / "other")
+    novelty = some_novelty(16, 16)
+    add_novelty(copy, Novelty(novelty.axes.flip(1), novelty.offsets, novelty.floors), {})
+    return copy
+
+
+def test_a_sum_of_models_has_no_sum_of_novelties(folder, other):
+    both = [TDNCalculator(one, device="cpu") for one in (folder, other)]
+    atoms = structure("aspirin")
+    atoms.calc = SumCalculator(both)
+    atoms.get_forces()
+    assert "novelty" not in atoms.calc.results
+    first, second = (one.results["novelties"] for one in both)
+    assert (first > second).any()
+    assert (second > first).any()
+    np.testing.assert_array_equal(novelties(atoms), np.maximum(first, second))
+    settings = RelaxSettings(steps=1)
+    frame = relax(atoms, calculator=SumCalculator([atoms.calc, both[0]]), settings=settings).atoms
+    assert frame.info["novelty"] == frame.arrays["novelties"].max()
+    assert frame.info["novelty"] == max(one.results["novelty"] for one in both)
+
+
+def test_a_limit_of_the_novelty_holds_for_a_model_with_another_term(folder):
+    atoms = structure("aspirin")
+    term = LennardJones(sigma=0.1, epsilon=1e-6)
+    both = SumCalculator([TDNCalculator(folder, device="cpu"), term])
+    result = relax(atoms, calculator=both, settings=RelaxSettings(max_novelty=1e-3))
+    assert "is above the 0.001 of max_novelty" in result.reason
+    with pytest.raises(OptionError, match="SumCalculator gives none"):
+        relax(atoms, calculator=SumCalculator([term]), settings=RelaxSettings(max_novelty=1e-3))
 
 
 def test_batches_have_the_novelty_of_each_structure(folder):
@@ -79,7 +124,8 @@ def test_a_model_without_novelty_has_none_in_its_results(calculator):
     atoms.calc = calculator
     atoms.get_forces()
     assert "novelty" not in calculator.results
-    assert "novelty" not in calculator.implemented_properties
+    with pytest.raises(PropertyNotImplementedError):
+        calculator.get_property("novelty", atoms)
 
 
 def test_novelty_of_other_weights_is_refused(folder, make_network, model_folder):

@@ -31,7 +31,6 @@ def without_novelty(model: str) -> TDNCalculator:
         dtype=torch.float32,
         evaluation="compiled",
     )
-    calculator.implemented_properties = calculator.implemented_properties[:5]
     return calculator
 
 

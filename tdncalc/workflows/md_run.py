@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms, units
 
 from tdncalc.errors import StructureError
-from tdncalc.model_warnings import novelties, unlike_training
+from tdncalc.model_warnings import novelties, novelty_results, unlike_training
 from tdncalc.workflows import ensembles, velocities
 from tdncalc.workflows.constraints import gave_up, meet, not_in_stress, told_if_unmet
 from tdncalc.workflows.films import pressed_vacuum
@@ -210,7 +210,7 @@ class Run:
             pressure_GPa=pressure,
             volume_A3=volume,
             max_force=max_force,
-            novelty=atoms.calc.results.get("novelty"),
+            novelty=novelty_results(atoms.calc).get("novelty"),
         )
 
     def _record(self, now: MDStep) -> None:

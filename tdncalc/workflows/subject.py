@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tdncalc import structures
 from tdncalc.errors import CheckpointError, OptionError
+from tdncalc.model_warnings import gives_novelty, novelty_results
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -63,7 +64,7 @@ def snapshot(atoms: Atoms, constraints: Sequence[FixConstraint] | None = None) -
     frame: Atoms = atoms.copy()
     if constraints is not None:
         frame.set_constraint(copy.deepcopy(list(constraints)))
-    return with_results(frame, atoms.calc.results)
+    return with_results(frame, {**atoms.calc.results, **novelty_results(atoms.calc)})
 
 
 def with_results(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
@@ -99,7 +100,7 @@ def require_novelty(atoms: Atoms, limit: float | None) -> None:
     OptionError
         There is a limit, and the calculator gives no novelty.
     """
-    if limit is not None and "novelties" not in atoms.calc.implemented_properties:
+    if limit is not None and not gives_novelty(atoms.calc):
         raise OptionError(
             f"max_novelty={limit:g} needs a calculator that gives a novelty, and "
             f"{type(atoms.calc).__name__} gives none with this model; 'tdn models calibrate' "

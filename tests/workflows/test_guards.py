@@ -100,7 +100,8 @@ def test_every_volume_would_be_outside(ratio):
 class Stranger(Calculator):
     """No forces, and atoms that are the stranger the further they have come from the origin."""
 
-    implemented_properties = ("energy", "forces", "novelty", "novelties")
+    implemented_properties = ("energy", "forces")
+    gives_novelty = True
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
