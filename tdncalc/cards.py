@@ -2,13 +2,23 @@
 
 import json
 import os
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from tdncalc.errors import DamagedModelError, ModelNotFoundError, OptionError
 
-__all__ = ["CARD", "DEFAULT_MODEL", "FORMAT", "bundled_models", "model_folder", "read_card"]
+__all__ = [
+    "CARD",
+    "DEFAULT_MODEL",
+    "FORMAT",
+    "bundled_models",
+    "eclipsed",
+    "model_folder",
+    "read_card",
+    "require_own",
+]
 
 FORMAT = 1
 CARD = "card.json"
@@ -41,6 +51,11 @@ def bundled_models() -> list[str]:
 def model_folder(model: str | Path) -> Path:
     """Return the folder of a bundled model or a path.
 
+    Warns
+    -----
+    UserWarning
+        A folder here holds a model and has the name of the bundled one that is taken.
+
     Raises
     ------
     ModelNotFoundError
@@ -49,7 +64,10 @@ def model_folder(model: str | Path) -> Path:
         It is neither a text nor a path.
     """
     if isinstance(model, str) and model in bundled_models():
-        return _bundled_root() / model
+        bundled, here = _bundled_root() / model, Path(model)
+        if (here / CARD).is_file() and not here.samefile(bundled):
+            warnings.warn(str(eclipsed(model)), stacklevel=2)
+        return bundled
     if not isinstance(model, str | os.PathLike):
         raise OptionError(
             f"model {model!r} is not allowed; give the name of a bundled model "
@@ -60,6 +78,30 @@ def model_folder(model: str | Path) -> Path:
     names = ", ".join(bundled_models())
     raise ModelNotFoundError(
         f"no model {str(model)!r}: neither bundled ({names}) nor a folder; see 'tdn models list'"
+    )
+
+
+def eclipsed(name: str) -> str | None:
+    """Tell what to call a folder here that has the name of a bundled model; None of another."""
+    if name not in bundled_models():
+        return None
+    return f"{name!r} means the bundled model; for the folder {name} here say './{name}'"
+
+
+def require_own(model: str, change: str) -> None:
+    """Refuse to change a bundled model.
+
+    Raises
+    ------
+    OptionError
+        It is one; `change` is what would be done to it.
+    """
+    if model not in bundled_models():
+        return
+    mine = f"'./{model}' for the folder here" if Path(model).is_dir() else "the folder of a copy"
+    raise OptionError(
+        f"{change} would write into the model {model}, which is bundled; give the folder of a "
+        f"model of yours, or {mine}"
     )
 
 

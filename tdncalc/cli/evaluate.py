@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tdncalc.cards import bundled_models
+from tdncalc.cards import require_own
 from tdncalc.cli import session
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.options import (
@@ -93,11 +93,8 @@ def command(
         require_ending("--plot", plot, ".png")
     if entry == "":
         raise OptionError("--card is empty; give a name, such as --card test")
-    if entry is not None and model.model in bundled_models():
-        raise OptionError(
-            f"--card would write into the card of {model.model}, which is bundled; give the folder "
-            "of a model of yours, with --model"
-        )
+    if entry is not None:
+        require_own(model.model, "--card")
     loaded = session.begin(model)
     # Imported here: it is heavy, and a wrong option is told of before.
     from tdncalc.checkpoint import add_errors

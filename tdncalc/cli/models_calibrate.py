@@ -5,12 +5,11 @@ from typing import Any
 
 import click
 
-from tdncalc.cards import bundled_models
+from tdncalc.cards import require_own
 from tdncalc.cli.failures import ExitCode
 from tdncalc.cli.options import ReportOptions, device_option, report_options, threads_option
 from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import Progress
-from tdncalc.errors import OptionError
 from tdncalc.wording import counted
 
 
@@ -41,11 +40,7 @@ def calibrate_model(
     energy of an atom of each element, and how much one gathers from its neighbors at most. tdn
     train does this at its end.
     """
-    if model in bundled_models():
-        raise OptionError(
-            f"{model} is bundled, and has the novelty of what it was trained on; give the folder "
-            "of a model of yours, or of a copy"
-        )
+    require_own(model, "calibrate")
     # Imported here: they are heavy.
     import torch
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tdncalc.cards import eclipsed
 from tdncalc.cli.failures import ExitCode, warn
 from tdncalc.cli.options import PRODUCTS, ReportOptions, gather, report_options
 from tdncalc.cli.outputs import print_json
@@ -115,6 +116,8 @@ def import_model(
     from tdncalc.official.importing import import_checkpoint
 
     card = import_checkpoint(checkpoint, output, settings)
+    if name := eclipsed(str(output)):
+        warn(name)
     if report.as_json:
         print_json(card)
         return ExitCode.DONE

@@ -14,7 +14,7 @@ from tdncalc.official.settings import REFERENCES
 from tests.official.checkpoint import random_state, save
 
 # shown, as outside of tests
-pytestmark = pytest.mark.filterwarnings("always:model 'model'")
+pytestmark = pytest.mark.filterwarnings("always:model 'm", "always:'metals' means the bundled")
 
 ELEMENTS = ("--elements", "H C O")
 
@@ -58,6 +58,18 @@ def test_options_end_in_the_card(checkpoint, real_tdn):
     assert (config["cutoff"], config["forces"], config["max_neighbors"]) == (5.0, "gradient", None)
     assert (config["n_avg"], config["product"], config["energy"]) == (30.0, "exact-cp", "per-atom")
     assert config["elements"][:3] == ["H", "Be", "B"]
+
+
+def test_a_folder_with_the_name_of_a_bundled_model_is_told_how_to_name(model, checkpoint, real_tdn):
+    outcome = real_tdn("models", "import", checkpoint, "-o", "metals", *ELEMENTS)
+    meant = "'metals' means the bundled model; for the folder metals here say './metals'\n"
+    assert outcome.err.startswith(f"Warning: {meant}")
+    energy = ("energy", "water.xyz", "--model")
+    assert real_tdn(*energy, "metals").err.startswith(f"Warning: {meant}")
+    assert meant not in real_tdn(*energy, "./metals").err
+    changed = real_tdn("models", "calibrate", "metals", "water.xyz")
+    assert changed.code == 2
+    assert "give the folder of a model of yours, or './metals' for the folder here" in changed.err
 
 
 def test_averaged_weights_are_pointed_out(averaged, real_tdn):

@@ -166,7 +166,7 @@ def test_cards_of_bundled_models_are_not_written_to(real_tdn, labeled, model):
     outcome = real_tdn("evaluate", labeled, *model, "--card", "test")
     assert outcome.code == 2
     name = model[1] if model else "organic"
-    assert outcome.err.startswith(f"Error: --card would write into the card of {name}, which is")
+    assert outcome.err.startswith(f"Error: --card would write into the model {name}, which is b")
 
 
 def test_errors_go_into_the_card_under_a_name(real_tdn, labeled, model_folder, folder):
