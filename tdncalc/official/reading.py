@@ -72,6 +72,7 @@ def read_checkpoint(path: str | Path, *, weights: Weights = "raw") -> Checkpoint
             f"{path}: a network of another architecture (its first entry is {next(iter(state))}); "
             "only checkpoints of the published TDN can be imported"
         )
+    _require_plain(path, state)
     trained = [name for name in state if not _FACTOR.search(name)]
     average = content.get("ema_state_dict")
     if weights == "ema":
@@ -125,10 +126,39 @@ def _averaged(path: Path, average: object, trained: dict[str, Tensor]) -> dict[s
     shadow = average.get("shadow_params") if isinstance(average, Mapping) else None
     if not isinstance(shadow, list | tuple):
         raise CheckpointError(f"{path}: holds no averaged weights; import it with --weights raw")
+    plain = {
+        name: value
+        for name, value in zip(trained, shadow, strict=False)
+        if isinstance(value, Tensor)
+    }
+    _require_plain(path, plain)
     shapes = [value.shape if isinstance(value, Tensor) else None for value in shadow]
     if shapes != [value.shape for value in trained.values()]:
         raise CheckpointError(f"{path}: its averaged weights do not fit its network")
     return dict(zip(trained, shadow, strict=True))
+
+
+def _require_plain(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not stored number by number, before anything is asked of them."""
+    for name, value in state.items():
+        if kind := _special(value):
+            raise CheckpointError(
+                f"{path}: {name} is a {kind} tensor; save it as a dense one of 16 bits or more, as "
+                "the published code does"
+            )
+
+
+def _special(value: Tensor) -> str | None:
+    """Name the kind of a tensor that is not stored number by number; None of one that is."""
+    if value.is_meta:
+        return "meta"
+    if value.is_nested:
+        return "nested"
+    if value.layout != torch.strided:
+        return str(value.layout).removeprefix("torch.").replace("_", " ").lstrip()
+    if value.is_quantized:
+        return "quantized"
+    return f"{value.dtype}" if value.is_floating_point() and value.itemsize < 2 else None
 
 
 def _trained_forces(

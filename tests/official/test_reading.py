@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from torch import Tensor
 
 from tdncalc.checkpoint import load_model
 from tdncalc.errors import CheckpointError, OptionError
@@ -65,6 +66,31 @@ def test_the_optimizer_tells_how_forces_were_trained(state, tmp_path, head, forc
     assert read_checkpoint(path).forces == forces
     card = import_checkpoint(path, tmp_path / "m", FEW)
     assert card["config"]["forces"] == forces
+
+
+SPECIAL = {
+    "sparse coo": Tensor.to_sparse,
+    "sparse csr": Tensor.to_sparse_csr,
+    "meta": lambda tensor: tensor.to("meta"),
+    "nested": lambda tensor: torch.nested.nested_tensor([tensor]),
+    "quantized": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+    "torch.float8_e5m2": lambda tensor: tensor.to(torch.float8_e5m2),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor", "ignore:The PyTorch API of nested")
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor", "ignore:TypedStorage is deprecated")
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_tensors_that_are_not_stored_number_by_number_are_named(state, tmp_path, kind, averaged):
+    name = "blocks.0.attn.alpha_dot"
+    content = tensors(state)
+    shadow = {key: content[key] for key in trained_names(state)}
+    (shadow if averaged else content)[name] = SPECIAL[kind](content[name])
+    average = {"shadow_params": list(shadow.values())}
+    torch.save({"model_state_dict": content, "ema_state_dict": average}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=f"{name} is a {kind} tensor; save it as a dense"):
+        read_checkpoint(tmp_path / "x.pth", weights="ema" if averaged else "raw")
 
 
 def test_averaged_weights_take_the_place_of_the_raw_ones(state, tmp_path):
