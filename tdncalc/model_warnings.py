@@ -17,6 +17,7 @@ __all__ = [
     "gives_novelty",
     "novelties",
     "novelty_results",
+    "parts",
     "unlike_training",
 ]
 
@@ -56,7 +57,7 @@ def failed_checks(card: Mapping[str, Any]) -> str | None:
 
 def gives_novelty(calculator: Calculator) -> bool:
     """Tell whether a calculator, or one of those that ASE adds up in it, gives a novelty."""
-    return any(getattr(part, "gives_novelty", False) for part in _parts(calculator))
+    return any(getattr(part, "gives_novelty", False) for part in parts(calculator))
 
 
 def novelty_results(calculator: Calculator) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def novelty_results(calculator: Calculator) -> dict[str, Any]:
 
     Of calculators that ASE adds up an atom has the largest: it is strange where it is so for one.
     """
-    found = [p.results["novelties"] for p in _parts(calculator) if "novelties" in p.results]
+    found = [p.results["novelties"] for p in parts(calculator) if "novelties" in p.results]
     if not found:
         return {}
     import numpy as np  # takes longer than a command that asks for no structure
@@ -73,14 +74,14 @@ def novelty_results(calculator: Calculator) -> dict[str, Any]:
     return {"novelties": largest, "novelty": float(largest.max())}
 
 
-def _parts(calculator: Calculator) -> Iterator[Calculator]:
+def parts(calculator: Calculator) -> Iterator[Calculator]:
     """Yield the calculators of which ASE makes a sum, an average or a mixture; else the one."""
     mixer = getattr(calculator, "mixer", None)
     if mixer is None:
         yield calculator
         return
     for part in mixer.calcs:
-        yield from _parts(part)
+        yield from parts(part)
 
 
 def novelties(atoms: Atoms) -> NDArray[np.float64] | None:

@@ -17,6 +17,7 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
 from tdncalc.errors import OptionError
+from tdncalc.model_warnings import parts
 from tdncalc.workflows import velocities
 from tdncalc.workflows.barostats import Berendsen
 from tdncalc.workflows.martyna_tobias_klein import MartynaTobiasKlein
@@ -215,9 +216,16 @@ def _degrees_of_freedom(atoms: Atoms, settings: MDSettings) -> int:
     return velocities.degrees_of_freedom(atoms, pushed=settings.ensemble == "nvt-langevin")
 
 
+def direct_forces(atoms: Atoms) -> bool:
+    """Tell whether forces are no gradient, and so may add up to a force and torque on the whole.
+
+    Only a network tells: other calculators of ASE are taken to have an energy's forces.
+    """
+    return any(getattr(part, "direct_forces", False) for part in parts(atoms.calc))
+
+
 def _require_gradient(atoms: Atoms) -> None:
-    # Only a network tells: other calculators of ASE are taken to have an energy's forces.
-    if getattr(atoms.calc, "direct_forces", False):
+    if direct_forces(atoms):
         raise OptionError(
             "the forces of this model are no gradient of an energy, so that nve conserves nothing; "
             "choose an ensemble with a thermostat, or give --allow-direct-forces "

@@ -89,7 +89,8 @@ def run_md(
     """Run molecular dynamics of `x`, which itself is not changed.
 
     Velocities of `x` are kept; without any they are drawn at the temperature. The total momentum,
-    and the rotation of a molecule, are taken away.
+    and the rotation of a molecule, are taken away; from a model with direct forces, which push and
+    turn the whole, at each step.
 
     Parameters
     ----------

@@ -84,6 +84,8 @@ class Run:
         self._told = 0.5  # the novelty that was warned of, half of the first that is
         self._rng = np.random.default_rng(settings.seed)
         self._free = ensembles.free_momenta(atoms, settings)
+        # Left to drift, the whole takes the heat of a thermostat; Langevin's holds it itself.
+        self._stilled = settings.ensemble != "nvt-langevin" and ensembles.direct_forces(atoms)
         # Constraints take their bond lengths here, from the start, also where a run goes on.
         meet(atoms)
         with told_if_unmet():
@@ -147,6 +149,8 @@ class Run:
         self._aim()
         try:
             self._integrator.step()
+            if self._stilled:
+                velocities.still(self.atoms)
         except StructureError as error:
             return str(error)
         except OverflowError:

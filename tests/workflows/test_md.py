@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.mixing import SumCalculator
 from ase.constraints import (
     ExternalForce,
     FixAtoms,
@@ -468,6 +469,41 @@ def test_forces_that_are_no_gradient_are_refused_at_constant_energy(morse, coppe
     for change in ({"allow_direct_forces": True}, {"ensemble": "nvt-bussi"}):
         settings = dataclasses.replace(SHORT, steps=1, **change)
         assert run_md(copper, calculator=calculator, settings=settings).reason == "done"
+
+    total = SumCalculator([calculator, EMT()])
+    with pytest.raises(OptionError, match="no gradient of an energy"):
+        run_md(copper, calculator=total, settings=SHORT)
+
+
+def pushing(morse, direct_forces):
+    """A potential with forces that also push the whole along x and turn it about z."""
+
+    class Pushing(morse):
+        def calculate(self, *args, **kwargs):
+            super().calculate(*args, **kwargs)
+            arms = self.atoms.positions - self.atoms.get_center_of_mass()
+            self.results["forces"] = self.results["forces"] + [0.02, 0, 0]
+            self.results["forces"] += 0.02 * np.cross([0, 0, 1], arms)
+
+    calculator = Pushing()
+    calculator.direct_forces = direct_forces
+    return calculator
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt-bussi", "nvt-nose-hoover", "nvt-langevin"])
+def test_direct_forces_do_not_set_the_whole_in_motion(morse, cluster, ensemble):
+    settings = MDSettings(
+        60, ensemble, timestep_fs=2.0, guards=Guards(max_gap=None), allow_direct_forces=True, seed=1
+    )
+    end = run_md(cluster, calculator=pushing(morse, True), settings=settings).atoms
+    np.testing.assert_allclose(end.get_momenta().sum(axis=0), 0, atol=1e-10)
+    if ensemble == "nvt-langevin":  # it pushes single atoms, which turns the whole
+        return
+    np.testing.assert_allclose(end.get_angular_momentum(), 0, atol=1e-9)
+    # of another calculator they are a field
+    end = run_md(cluster, calculator=pushing(morse, False), settings=settings).atoms
+    assert end.get_momenta().sum(axis=0)[0] > 1
+    assert end.get_angular_momentum()[2] > 1
 
 
 def test_constant_pressure_without_a_stress_is_refused(copper):
