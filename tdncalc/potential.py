@@ -123,20 +123,23 @@ class Potential:
         """
         if (kernel := self.choice.kernel()) is not None:
             return self._compiled(kernel, graph, forces, stress, descriptors)
+        rounded = self.choice.rounds_products()
         if isinstance(self.choice, GPUChoice) and self.choice.fused is not None:
-            return self._fused(self.choice.fused, self.choice.repeated, graph, forces, stress)
+            wanted = "stress" if stress else "forces" if forces else ""
+            name = f"{wanted} in TF32" if wanted and rounded else wanted
+            return self._fused(self.choice.fused, self.choice.repeated, graph, name)
         graph = graph.to(self.device)
         if self.direct_forces:
             return self._direct(graph, forces)
         return _results(self._found(self.network, graph, edge_vectors(graph), forces, stress))
 
-    def _fused(
-        self, network: TDN, repeated: Repeated, graph: AtomicGraph, forces: bool, stress: bool
-    ) -> Results:
+    def _fused(self, network: TDN, repeated: Repeated, graph: AtomicGraph, wanted: str) -> Results:
+        """Evaluate by the kernels what a name, under which it is recorded, begins with."""
+        stress, forces = wanted.startswith("stress"), bool(wanted)
+
         def evaluate(moved: AtomicGraph, offsets: Tensor) -> dict[str, Tensor]:
             return self._found(network, moved, edge_vectors(moved) + offsets, forces, stress)
 
-        wanted = "stress" if stress else "forces" if forces else ""
         return _results(repeated.compute(evaluate, graph, wanted))
 
     def _found(
@@ -228,6 +231,7 @@ class Potential:
             raise OptionError(
                 f"model {self.name!r} has direct forces, and so no second derivatives"
             )
+        self.choice.rounds_products()
         graph = self._graph_of(structure)
         positions = graph.positions.clone().requires_grad_(True)
         moving = AtomicGraph(**vars(graph) | {"positions": positions})
@@ -243,6 +247,7 @@ class Potential:
     @undisturbed
     def descriptors(self, structure: "AtomicGraph | AnyStructure") -> Tensor:
         """Return the invariant features of each atom after each layer, (N, n_layers · C)."""
+        self.choice.rounds_products()
         graph = self._graph_of(structure)
         elements = self.network.element_indices(graph.numbers)
         vectors = edge_vectors(graph).to(self.dtype)

@@ -36,12 +36,18 @@ class CheckedKernels:
     -----
     UserWarning
         Once, when the kernels turn out not to work.
+
+    Attributes
+    ----------
+    failure
+        Why plain tensors take their place, if they do.
     """
 
     def __init__(self, kernels: Kernels, reference: Reference) -> None:
         self._kernels: Kernels | None = kernels
         self._reference = reference
         self._proven: set[str] = set()
+        self.failure: str | None = None
 
     def forward(self, *arguments: Any) -> Tensor:  # noqa: ANN401 - those of Kernels
         """See :class:`tdncalc.fused.operator.Kernels`."""
@@ -85,8 +91,8 @@ class CheckedKernels:
 
     def _give_up(self, reason: str) -> None:
         self._kernels = None
-        told = " ".join(reason.split())[:300]
-        warnings.warn(f"PyTorch gathers messages: the kernel failed ({told})", stacklevel=2)
+        self.failure = f"the kernel failed ({' '.join(reason.split())[:300]})"
+        warnings.warn(f"PyTorch gathers messages: {self.failure}", stacklevel=2)
 
 
 def _recording() -> bool:

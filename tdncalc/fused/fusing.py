@@ -16,7 +16,7 @@ from tdncalc.native.source import scaled
 from tdncalc.nn.interaction import Interaction
 from tdncalc.tdn import TDN
 
-__all__ = ["fuse"]
+__all__ = ["failure", "fuse"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,15 @@ def fuse(network: TDN) -> TDN:
         cast(Interaction, interaction).message.gather = partial(gather_product, coupling=key)
     logger.info("messages are gathered by a kernel")
     return fused
+
+
+def failure(fused: TDN) -> str | None:
+    """Tell why PyTorch gathers messages of a fused network after all; None while kernels do."""
+    device, channels = fused.embedding.device.type, fused.config.edge_channels
+    gathers = (cast(Interaction, interaction).message.gather for interaction in fused.interactions)
+    keys = (cast("partial[Tensor]", gather).keywords["coupling"] for gather in gathers)
+    found = (getattr(find_kernels(key, device, channels), "failure", None) for key in keys)
+    return next(filter(None, found), None)
 
 
 def _coupling(network: TDN, layer: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from tdncalc.errors import OptionError
-from tdncalc.fused.fusing import fuse
+from tdncalc.fused.fusing import failure, fuse
 from tdncalc.fused.repeated import Repeated
 from tdncalc.native.choice import Evaluation, meant
 from tdncalc.native.network import unsupported
@@ -46,8 +46,6 @@ class GPUChoice:
 
     Attributes
     ----------
-    reason
-        Why PyTorch evaluates, if it does.
     fused
         The network with its kernels, if these evaluate.
     repeated
@@ -58,34 +56,57 @@ class GPUChoice:
         self, network: object, wanted: Evaluation, device: torch.device, dtype: torch.dtype
     ) -> None:
         wanted = meant(wanted)
-        if dtype == torch.float32 and _rounds_products():
-            logger.warning(_ROUNDED)
         self._given = network, wanted, device, dtype
+        self._rounded = False
+        self.rounds_products()
         self.fused: TDN | None = None
-        self.reason = _obstacle(network, wanted, dtype)
-        if self.reason is None:
+        self._obstacle = _obstacle(network, wanted, dtype)
+        if self._obstacle is None:
             assert isinstance(network, TDN)
             fused = fuse(network)
             self.fused = None if fused is network else fused
             self.repeated = Repeated(network.config.cutoff, device)
-            self.reason = "Triton's kernels are not possible" if fused is network else None
+            self._obstacle = "Triton's kernels are not possible" if fused is network else None
         if wanted == "compiled" and self.reason is not None:
             raise OptionError(f"evaluation 'compiled' is not possible: {self.reason}")
         logger.info(
-            "Triton's kernels gather messages" if self.fused else "PyTorch evaluates: %s",
-            *([] if self.fused else [self.reason]),
+            "PyTorch evaluates: %s" if self.reason else "Triton's kernels gather messages",
+            *([self.reason] if self.reason else []),
         )
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Leave the kernels out of copies and pickles, which find their own."""
-        return self._given
+        network, _, device, dtype = self._given
+        return network, self.wanted, device, dtype
 
     def __setstate__(self, given: tuple[Any, ...]) -> None:
         self.__init__(*given)  # type: ignore[misc]
 
+    @property
+    def reason(self) -> str | None:
+        """Why PyTorch evaluates, if it does: also since a kernel failed."""
+        return self._obstacle if self.fused is None else failure(self.fused)
+
+    @property
+    def wanted(self) -> Evaluation:
+        """What a copy asks for: the same, but not again for kernels that failed."""
+        asked = self._given[1]
+        return "auto" if asked == "compiled" and self.reason else asked
+
     def name(self) -> Literal["eager", "compiled"]:
-        """Tell what evaluates."""
-        return "eager" if self.fused is None else "compiled"
+        """Tell what evaluates at present."""
+        return "compiled" if self.reason is None else "eager"
+
+    def rounds_products(self) -> bool:
+        """Tell whether float32 matrices are multiplied in TF32; warn when that is switched on.
+
+        It is a setting of the whole process, which its owner may change at any time.
+        """
+        rounded = self._given[3] == torch.float32 and _rounds_products()
+        if rounded and not self._rounded:
+            logger.warning(_ROUNDED)
+        self._rounded = rounded
+        return rounded
 
     def kernel(self) -> None:
         """Return None: no kernel evaluates the whole network."""
@@ -97,7 +118,7 @@ class GPUChoice:
 
     def settle(self, *, wait: bool = True) -> bool:
         """Tell whether kernels evaluate; that was decided at once."""
-        return self.fused is not None
+        return self.name() == "compiled"
 
 
 def _rounds_products() -> bool:

@@ -89,6 +89,10 @@ class Choice:
                 logger.info("PyTorch evaluates while the kernel is being compiled")
         return self._kernel
 
+    def rounds_products(self) -> bool:
+        """Tell whether float32 matrices are multiplied in TF32: only GPUs do."""
+        return False
+
     def takes_pairs(self) -> bool:
         """Tell whether graphs may list pairs beyond the cutoff at little cost."""
         return self.kernel() is not None

@@ -13,7 +13,7 @@ from tdncalc.errors import OptionError, StructureError
 from tdncalc.fused import fusing, gpu_choice, padding, repeated
 from tdncalc.fused.checked import CheckedKernels
 from tdncalc.fused.gpu_choice import GPUChoice
-from tdncalc.fused.operator import register_kernels
+from tdncalc.fused.operator import find_kernels, register_kernels
 from tdncalc.fused.recording import cuda_graph
 from tdncalc.fused.triton_choice import triton_kernels
 
@@ -164,6 +164,62 @@ def test_products_in_tf32_are_told(make_network, precision, caplog, level, dtype
     precision(level)
     GPUChoice(make_network().to(dtype), "eager", CPU, dtype)
     assert ("PyTorch is set to multiply float32 matrices in TF32" in caplog.text) == told
+
+
+def test_products_in_tf32_are_told_when_they_are_switched_on_later(
+    make_network, make_potential, precision, caplog
+):
+    precision("highest")
+    potential = make_potential(torch.float32, make_network(**SMALL), evaluation="eager")
+    potential.choice = GPUChoice(potential.network, "eager", CPU, torch.float32)
+    graph = potential.graph(molecule("H2"))
+    evaluations = (potential.compute, potential.hessian, potential.descriptors)
+    for evaluate in evaluations:
+        evaluate(graph)
+    assert not caplog.messages
+    for told, evaluate in enumerate(evaluations, start=1):
+        precision("high")
+        evaluate(graph)
+        evaluate(graph)
+        assert len(caplog.messages) == told  # once, until it is switched off
+        precision("highest")
+        evaluate(graph)
+
+
+def test_a_step_is_recorded_anew_where_products_are_rounded(fused, precision, caplog):
+    precision("highest")
+    recorded = []
+    fused.choice.repeated.record = lambda function: recorded.append(1) or function
+    graph = fused.graph(molecule("H2"))
+    for level, n_recorded in (("highest", 1), ("high", 2), ("highest", 3)):
+        precision(level)
+        for _ in range(3):
+            fused.compute(graph)
+        assert len(recorded) == n_recorded
+
+
+@pytest.fixture
+def forgotten():
+    """Forget kernels that failed."""
+    yield
+    find_kernels.cache_clear()
+
+
+def test_a_kernel_that_failed_evaluates_no_more(fused, forgotten, caplog):
+    assert fused.evaluation == "compiled"
+    assert fused.choice.reason is None
+    key = fused.choice.fused.interactions[1].message.gather.keywords["coupling"]
+    kernels = find_kernels(key, "cpu", 8)
+    with pytest.warns(UserWarning, match="PyTorch gathers messages: the kernel failed"):
+        kernels._give_up("RuntimeError: no device")
+    fused.compute(fused.graph(molecule("H2")))
+    assert fused.evaluation == "eager"
+    assert fused.choice.reason == "the kernel failed (RuntimeError: no device)"
+    assert not fused.choice.settle()
+    assert fused.choice.takes_pairs()  # steps are still recorded
+    with caplog.at_level(logging.INFO):
+        assert copy.deepcopy(fused).evaluation == "eager"
+    assert caplog.messages[-1].startswith("PyTorch evaluates: ")
 
 
 def test_machine_without_triton_evaluates_by_pytorch(make_network, monkeypatch):
