@@ -1,6 +1,7 @@
 """From the energy of a network to forces, stress and second derivatives, in batches."""
 
 import pickle
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tdncalc.structures import AnyStructure
 
 __all__ = ["Potential"]
+
+_CPU = torch.device("cpu")
 
 
 class Potential:
@@ -87,8 +90,19 @@ class Potential:
 
     @undisturbed
     def __reduce__(self) -> tuple[Callable[[bytes], "Potential"], tuple[bytes]]:
-        """Leave copies and pickles to a function that the modes of its caller do not touch."""
-        return _restored, (pickle.dumps(vars(self)),)
+        """Leave copies and pickles to a function that the modes of its caller do not touch.
+
+        Those of a GPU hold tensors of the CPU, and find a place where they are opened.
+        """
+        if self.device.type == "cpu" or not isinstance(self.choice, GPUChoice):
+            return _restored, (pickle.dumps(vars(self)),)
+        moved = {
+            "network": deepcopy(self.network).cpu(),
+            "novelty": None if self.novelty is None else self.novelty.to(_CPU),
+            "evaluation": self.choice.wanted,
+        }
+        kept = {name: getattr(self, name) for name in ("card", "device", "dtype")}
+        return _placed, (pickle.dumps((kept | moved, self.reference_energies.cpu())),)
 
     @property
     def evaluation(self) -> str:
@@ -318,6 +332,25 @@ class Potential:
 def _restored(state: bytes) -> Potential:
     potential = object.__new__(Potential)
     vars(potential).update(pickle.loads(state))
+    return potential
+
+
+@undisturbed
+def _placed(state: bytes) -> Potential:
+    """Restore a potential on the GPU that it was on, or on another device with a warning."""
+    given, reference_energies = pickle.loads(state)
+    device = given["device"]
+    if (device.index or 0) >= torch.cuda.device_count():
+        here = torch.cuda.is_available()
+        given["device"] = torch.device("cuda", torch.cuda.current_device()) if here else _CPU
+        given["evaluation"] = "auto"
+        warnings.warn(
+            f"this model was on {device}, which is not on this machine: it is on "
+            f"{given['device']} now",
+            stacklevel=2,
+        )
+    potential = Potential(**given)
+    potential.reference_energies = reference_energies.to(potential.device)
     return potential
 
 

@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import molecule
 
 from tdncalc.calculator import TDNCalculator
+from tdncalc.fused.gpu_choice import GPUChoice
+from tdncalc.native.choice import Choice
 from tests.structures import structure
 
 
@@ -86,6 +89,29 @@ def test_copies_compute_the_same_and_apart(calculator, twin_of, used):
     other.get_forces()
     assert not np.array_equal(twin.results["forces"], calculator.results["forces"])
     assert twin.neighbors is not calculator.neighbors
+
+
+@pytest.fixture
+def on_gpu(make_calculator):
+    """A calculator that takes itself to be on a GPU; its tensors are on the CPU."""
+    found = make_calculator("float32")
+    found.potential.device = torch.device("cuda", 1)
+    arguments = found.potential.network, "eager", torch.device("cuda", 1), torch.float32
+    found.potential.choice = GPUChoice(*arguments)
+    return found
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_calculator_of_a_gpu_opens_on_the_cpu_where_there_is_none(on_gpu, make_calculator):
+    expected = forces_elsewhere(structure("aspirin"), make_calculator("float32"))
+    with pytest.warns(UserWarning, match=r"was on cuda:1, which is not on this machine: .* cpu"):
+        opened = through_pickle(on_gpu)
+    assert str(opened.potential.device) == "cpu"
+    assert isinstance(opened.potential.choice, Choice)
+    assert np.array_equal(forces_elsewhere(structure("aspirin"), opened), expected)
+    kept, given = opened.potential.reference_energies, on_gpu.potential.reference_energies
+    assert torch.equal(kept, given)
+    assert kept.dtype == torch.float64
 
 
 def test_atoms_with_calculator_can_be_copied_deeply(calculator):
