@@ -133,7 +133,8 @@ def _check_types(card: dict[str, Any], path: Path) -> None:
         raise _wrong(path, "elements", _TYPES["elements"][1])
     checks = card.get("selftest", {}).get("checks", [])
     if not isinstance(checks, list) or not all(map(_is_outcome, checks)):
-        raise _wrong(path, "selftest", f"a list of checks with {', '.join(_OUTCOME)}")
+        outcome = f"a list of checks, each with {', '.join(_OUTCOME)}"
+        raise _wrong(path, "selftest", f"an object with {outcome}")
 
 
 def _is_outcome(row: object) -> bool:
