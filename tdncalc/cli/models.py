@@ -12,6 +12,7 @@ from tdncalc.cli.models_import import import_model
 from tdncalc.cli.options import ReportOptions, report_options
 from tdncalc.cli.outputs import print_json
 from tdncalc.errors import DamagedModelError
+from tdncalc.wording import counted
 
 
 @click.group("models", invoke_without_command=True)
@@ -118,15 +119,18 @@ def _summary(card: dict[str, Any]) -> dict[str, str]:
 
 
 def _errors(card: dict[str, Any]) -> str | None:
-    """Give the mean absolute errors on test data, else on validation data."""
-    if test := card.get("errors", {}).get("test"):
-        energy, forces, data = test["energy_MAE_meV_per_atom"], test["forces_MAE_meV_per_A"], "test"
+    """Give the mean absolute errors on the largest test set, else on validation data."""
+    tests = [(name, test) for name, test in card.get("errors", {}).items() if "test" in name]
+    if tests:
+        name, test = max(tests, key=lambda item: item[1]["structures"])
+        energy, forces = test["energy_MAE_meV_per_atom"], test["forces_MAE_meV_per_A"]
+        data = f"{counted(test['structures'], 'structure')} of {name!r}"
     elif row := card.get("validation"):
         energy, forces = row["valid_energy_meV_per_atom"], row["valid_forces_meV_per_A"]
-        data = "validation"
+        data = "validation data"
     else:
         return None
-    return f"{energy:.2f} meV/atom, {forces:.1f} meV/Å (mean absolute, {data} data)"
+    return f"{energy:.2f} meV/atom, {forces:.1f} meV/Å (mean absolute, {data})"
 
 
 def _novelty(card: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _BLOCK = 50_000
+_COMPARED = 250_000  # energies at a time, of which those that are equal are found
 _OF_ATOMS = ("numbers", "positions", "forces")
 _OF_STRUCTURES = ("energy", "cell", "pbc", "stress", "kind", "level")
 
@@ -128,11 +129,24 @@ class Frames:
         return numbers.tobytes(), self.positions[part].tobytes(), self.cell[index].tobytes()
 
     def n_distinct(self) -> int:
-        """Return how many structures there are, each with its energy counted once."""
-        _, which, times = np.unique(self.energy, return_inverse=True, return_counts=True)
-        alike = np.flatnonzero(times[which] > 1)  # only these can have come before
+        """Return how many structures there are, each that comes repeatedly counted once.
+
+        Only structures of one energy are compared, a part of all energies at a time: memory does
+        not grow with the set.
+        """
+        parts = len(self) // _COMPARED | 1  # odd: the last bits of energies may all be zero
+        return sum(self._n_distinct(part, parts) for part in range(parts))
+
+    def _n_distinct(self, part: int, parts: int) -> int:
+        chosen = [
+            start + np.flatnonzero(np.ascontiguousarray(energy).view(np.uint64) % parts == part)
+            for start, energy in _pieces(self.energy)
+        ]
+        places = np.concatenate(chosen)
+        _, which, times = np.unique(self.energy[places], return_inverse=True, return_counts=True)
+        alike = places[times[which] > 1]  # only these can have come before
         found = {(float(self.energy[i]), _digest(self.geometry(int(i)))) for i in alike}
-        return len(self) - len(alike) + len(found)
+        return len(places) - len(alike) + len(found)
 
     def has_stress(self) -> NDArray[np.bool_]:
         """Return of which structures the stress is known, (S,)."""
@@ -171,6 +185,12 @@ class Structure:
     stress: Floats | None = None
     info: Mapping[str, object] = field(default_factory=dict)
     kind: str = "all"
+
+
+def _pieces(energy: Floats) -> Iterator[tuple[int, Floats]]:
+    """Give the first place and the energies of pieces of a bounded size."""
+    for start in range(0, len(energy), _COMPARED):
+        yield start, energy[start : start + _COMPARED]
 
 
 def _digest(parts: tuple[bytes, ...]) -> bytes:

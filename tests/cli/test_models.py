@@ -27,13 +27,31 @@ def test_list_names_model_elements_and_cutoff(args, tdn, bundled):
     assert "cutoff    5.0 Å" in outcome.out
 
 
+def measured(structures, energy):
+    return {
+        "structures": structures,
+        "energy_MAE_meV_per_atom": energy,
+        "forces_MAE_meV_per_A": 2,
+    }
+
+
 @pytest.mark.parametrize(
     ("entries", "data"),
     [
-        ({"errors": {"test": {"energy_MAE_meV_per_atom": 1, "forces_MAE_meV_per_A": 2}}}, "test"),
+        ({"errors": {"test": measured(1, 1)}}, "1 structure of 'test'"),
+        (
+            {
+                "errors": {
+                    "train": measured(90, 3),
+                    "test": measured(2, 4),
+                    "hard-test": measured(7, 1),
+                }
+            },
+            "7 structures of 'hard-test'",
+        ),
         (
             {"validation": {"valid_energy_meV_per_atom": 1, "valid_forces_meV_per_A": 2}},
-            "validation",
+            "validation data",
         ),
     ],
 )
@@ -41,7 +59,7 @@ def test_list_shows_measured_errors(entries, data, tdn, copied, monkeypatch):
     card = json.loads((copied / "card.json").read_text())
     (copied / "card.json").write_text(json.dumps(card | entries))
     monkeypatch.setattr(cards, "_bundled_root", lambda: copied.parent)
-    expected = f"1.00 meV/atom, 2.0 meV/Å (mean absolute, {data} data)"
+    expected = f"1.00 meV/atom, 2.0 meV/Å (mean absolute, {data})"
     assert expected in tdn("models", "list").out
 
 

@@ -11,6 +11,7 @@ from ase.io import write
 from torch_geometric.loader import DataLoader
 
 from tdncalc.errors import DataError
+from tdncalc.training import frames as frames_module
 from tdncalc.training.data import Frames, GraphDataset, load_frames
 
 
@@ -36,6 +37,19 @@ def test_a_packed_shard_is_read_in_angstrom_and_electronvolt(tmp_path: Path) -> 
     assert frames.energy.tolist() == [-10.5, -3.25]
     assert frames.kind.tolist() == ["min", "relax"]
     assert not np.isfinite(frames.stress).any()
+
+
+@pytest.mark.parametrize("at_once", [2, 250_000])
+def test_structures_that_come_repeatedly_are_counted_once(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_module, "_COMPARED", at_once)
+    pack(tmp_path / "a.npz")
+    pack(tmp_path / "moved.npz", x=np.array([[0, 0, 0], [0, 0, 980], [5, 5, 5]], np.int16))
+    once = load_frames(["a.npz"], tmp_path)
+    twice = load_frames(["a.npz", "moved.npz", "a.npz"], tmp_path)
+    assert once.n_distinct() == 2
+    assert twice.n_distinct() == 3  # of those of one energy the first differ, the others do not
 
 
 def test_a_packed_shard_is_chosen_from_by_kind_only(tmp_path: Path) -> None:
