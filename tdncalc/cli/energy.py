@@ -70,7 +70,7 @@ def command(
             return ExitCode.ERROR
         loaded = session.begin(model)
         if dry_run:
-            preview(list(reader), loaded, steps=1, as_json=report.as_json)
+            preview(list(reader), loaded, evaluations=1, as_json=report.as_json)
             return _code(reader, stop)
         sha256 = loaded.potential.card["sha256"]
         with EnergyResults(output, report, sha256, resume=resume) as kept:

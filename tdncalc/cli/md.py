@@ -93,7 +93,9 @@ def command(
             fix_atoms(source.atoms, run.fix)
         job = Job(source, settings, run, output, report, Ending(stop, run.wall_time))
         if run.dry_run:
-            preview([source], session.begin(model), steps=max(steps, 1), as_json=report.as_json)
+            loaded = session.begin(model)
+            evaluations = (steps + 1) * run.replicas
+            preview([source], loaded, evaluations=evaluations, as_json=report.as_json)
             return ExitCode.DONE
         if run.replicas > 1:
             if run.plot:

@@ -23,7 +23,14 @@ _WARM_UP, _FEWEST = 2, 3
 _MEASURING = 1.0  # s
 
 
-def preview(sources: Sequence[Source], model: Session, *, steps: int, as_json: bool) -> None:
+def preview(
+    sources: Sequence[Source],
+    model: Session,
+    *,
+    evaluations: int,
+    as_json: bool,
+    at_most: bool = False,
+) -> None:
     """Print what a run of these structures would take.
 
     Parameters
@@ -32,10 +39,12 @@ def preview(sources: Sequence[Source], model: Session, *, steps: int, as_json: b
         At least one structure.
     model
         It evaluates the largest structure.
-    steps
-        Evaluations of each structure, at most.
+    evaluations
+        Of each structure.
     as_json
         Whether to print JSON.
+    at_most
+        Whether fewer evaluations may do.
     """
     described = [_describe(source, model.potential) for source in sources]
     largest = max(range(len(sources)), key=lambda i: int(described[i]["edges"]))
@@ -50,8 +59,9 @@ def preview(sources: Sequence[Source], model: Session, *, steps: int, as_json: b
         **model.facts(),
         "estimate": {
             "seconds_per_evaluation": evaluation,
-            "evaluations": steps,
-            "seconds": evaluation * steps,
+            "evaluations": evaluations,
+            "seconds": evaluation * evaluations,
+            "at_most": at_most,
             "memory_MB": round(_memory_MB(model.potential)),
         },
     }
@@ -130,9 +140,13 @@ def _print(facts: dict[str, Any]) -> None:
         f"{counted(facts['threads'], 'thread')}"
     )
     once = duration(estimate["seconds_per_evaluation"])
-    times = f", {estimate['evaluations']} times: {duration(estimate['seconds'])}"
-    click.echo(
-        f"one evaluation {once}{times if estimate['evaluations'] > 1 else ''}; "
-        f"memory {estimate['memory_MB']} MB"
-    )
+    click.echo(f"one evaluation {once}{_times(estimate)}; memory {estimate['memory_MB']} MB")
     click.echo("Dry run: nothing was computed or written.")
+
+
+def _times(estimate: dict[str, Any]) -> str:
+    if estimate["evaluations"] == 1:
+        return ""
+    at_most = "at most " if estimate["at_most"] else ""
+    times = f"{at_most}{estimate['evaluations']} times"
+    return f", {times}: {at_most}{duration(estimate['seconds'])}"

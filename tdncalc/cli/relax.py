@@ -80,8 +80,11 @@ def command(
         if not reader.any():
             return ExitCode.ERROR
         if run.dry_run:
-            steps = max(settings.steps, 1)
-            preview(list(reader), session.begin(model), steps=steps, as_json=report.as_json)
+            most = settings.steps + 1  # that of the start counts
+            loaded = session.begin(model)
+            preview(
+                list(reader), loaded, evaluations=most, as_json=report.as_json, at_most=most > 1
+            )
             return ExitCode.ERROR if reader.failed else ExitCode.DONE
         only = reader.only() if run.dask is None else None
         return relax_all(job, reader) if only is None else relax_one(job, only)
