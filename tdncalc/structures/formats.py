@@ -19,7 +19,7 @@ __all__ = [
     "stem",
 ]
 
-READABLE = "xyz, extxyz, cif, POSCAR, pdb, sdf, mol, json, traj, db or LAMMPS data"
+READABLE = "xyz, extxyz, cif, POSCAR, pdb, sdf, mol, mol2, json, traj, db or LAMMPS data"
 WRITABLE = ".extxyz, .xyz, .traj, .cif, .vasp, .pdb, .sdf, .mol, .json, .gen, .xsf, .dcd or .xtc"
 
 COMPRESSED = (".gz", ".bz2", ".xz")
@@ -39,7 +39,19 @@ _OUTPUT = {
     ".gen": "gen",
     ".xsf": "xsf",
 }
-_INPUT = (*_OUTPUT, *_LAMMPS, ".data", ".db", ".gro", ".xsd", ".mcif", ".cssr", ".res", ".shelx")
+_INPUT = (
+    *_OUTPUT,
+    *_LAMMPS,
+    ".data",
+    ".db",
+    ".mol2",
+    ".gro",
+    ".xsd",
+    ".mcif",
+    ".cssr",
+    ".res",
+    ".shelx",
+)
 # What the workflows write beside structures is JSON as well.
 _STRUCTURE_JSON = re.compile(rb'"(sites|numbers)"\s*:')
 
@@ -55,7 +67,7 @@ def stem(path: Path) -> str:
 
 
 def input_format(path: Path, head: bytes) -> str:
-    """Return what ASE calls the format of a file.
+    """Return what ASE calls the format of a file, or ``mol2``, which it does not know.
 
     Parameters
     ----------
@@ -72,6 +84,8 @@ def input_format(path: Path, head: bytes) -> str:
     suffix = _suffix(path)
     if suffix in _LAMMPS or (suffix == ".data" and re.search(rb"^\s*\d+\s+atoms\b", head, re.M)):
         return "lammps-data"
+    if suffix == ".mol2":
+        return "mol2"
     kind: str = filetype(str(path))
     if kind not in ioformats or not ioformats[kind].can_read:
         raise UnknownFileTypeError(kind)

@@ -23,6 +23,7 @@ from tdncalc.structures.extxyz import require_values
 from tdncalc.structures.formats import COMPRESSED, READABLE, input_format
 from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
+from tdncalc.structures.mol2 import read_mol2
 from tdncalc.structures.pdb import read_pdb
 from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole
 
@@ -34,6 +35,7 @@ _FORMATS_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR
 _TEXTS: dict[str, Callable[[str], list[Atoms]]] = {
     "sdf": read_mdl,
     "mol": read_mdl,
+    "mol2": read_mol2,
     "gromacs": read_gro,
     "proteindatabank": read_pdb,
 }
@@ -242,7 +244,8 @@ def _cause(error: Exception, kind: str, head: bytes) -> str:
         return f"cannot be read as {kind}: it begins with a byte order mark; save it without"
     if isinstance(error, UnicodeDecodeError) and head and b"\0" not in head:
         return "is not text in UTF-8; convert it, for instance by iconv -f latin1 -t utf-8"
-    if isinstance(error, UnicodeDecodeError) or (b"\0" in head and ioformats[kind].code[1] == "F"):
+    is_text = kind in _TEXTS or ioformats[kind].code[1] == "F"
+    if isinstance(error, UnicodeDecodeError) or (b"\0" in head and is_text):
         return f"holds binary data and cannot be read as {kind}"
     if isinstance(error, KeyError) and re.fullmatch(r"'[A-Za-z]{1,3}'", str(error)):
         return f"cannot be read as {kind}: there is no element {error}"
