@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tdncalc.cli.failures import ExitCode
+from tdncalc.cli.failures import ExitCode, warn
 from tdncalc.cli.options import (
     OutputOptions,
     ReportOptions,
@@ -43,6 +43,8 @@ def command(
     require_ending("-o", path, ".html", ".htm")
     check_free([path], output)
     found = read_runs(runs, max_frames=frames)
+    for text in (text for run in found for text in run.warnings):
+        warn(text)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = build_page(found, created=now)
     write_text(path, page)

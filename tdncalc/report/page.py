@@ -72,7 +72,7 @@ def _run(run: Run, name: str, packer: Packer) -> dict[str, Any]:
         "kind": run.kind,
         "name": name,
         "title": facts.title(run),
-        "notes": run.notes,
+        "notes": run.warnings + run.notes,
         "outcome": facts.outcome(run),
         "command": run.summary.get("command_line"),
         "groups": facts.groups(run),

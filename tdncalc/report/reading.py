@@ -15,9 +15,11 @@ from tdncalc.report.finding import find_runs
 from tdncalc.report.measures import frame_columns
 from tdncalc.report.run import Floats, Run, RunPaths
 from tdncalc.report.tables import read_columns, read_records, read_summary
-from tdncalc.structures.parsing import read_frames
+from tdncalc.structures.parsing import read_frames, read_whole_frames
+from tdncalc.wording import counted
 
 _ALL = slice(None)
+_EXTXYZ = (".extxyz", ".xyz")
 
 
 def read_runs(specs: Sequence[str], *, max_frames: int = 2000) -> list[Run]:
@@ -55,14 +57,15 @@ def _read(paths: RunPaths, max_frames: int) -> Run:
 
 def _read_one(paths: RunPaths, max_frames: int, opened: ExitStack) -> Run:
     frames: Sequence[Atoms] = []
-    notes = []
+    notes: list[str] = []
+    warnings: list[str] = []
     columns = {} if paths.table is None else read_columns(paths.table)
     if paths.frames is not None:
-        frames = _frames(paths.frames, opened if columns else None)
+        frames, warnings = _frames(paths.frames, opened if columns else None)
     else:
         notes.append("No trajectory was found, so that there is no structure to show.")
     if paths.kind == "frames" and _differ(frames):
-        return _of_structures(paths, frames)
+        return _of_structures(paths, frames, warnings)
     summary = _summary(paths)
     rows = _spread(len(frames), max_frames)
     if len(rows) < len(frames):
@@ -74,15 +77,37 @@ def _read_one(paths: RunPaths, max_frames: int, opened: ExitStack) -> Run:
     else:
         columns = frame_columns(frames, paths.kind, summary)
     shown = _pick(frames, rows, paths.frames)
-    return Run(paths, paths.kind, shown, rows, columns, summary=summary, notes=notes)
+    return Run(
+        paths, paths.kind, shown, rows, columns, summary=summary, notes=notes, warnings=warnings
+    )
 
 
-def _frames(path: Path, opened: ExitStack | None) -> Sequence[Atoms]:
-    """Read frames; those of a trajectory that may stay open when they are asked for."""
+def _frames(path: Path, opened: ExitStack | None) -> tuple[Sequence[Atoms], list[str]]:
+    """Read frames, and warnings; those of a trajectory that may stay open when asked for."""
     if opened is None or path.suffix != ".traj":
-        return list(read_frames(path, _ALL))
+        return _all_frames(path)
     begun = list(read_frames(path, slice(1)))  # tells what is wrong with a file as of any other
-    return opened.enter_context(Trajectory(str(path))) if begun else []
+    return opened.enter_context(Trajectory(str(path))) if begun else [], []
+
+
+def _all_frames(path: Path) -> tuple[list[Atoms], list[str]]:
+    """Read frames; of an extxyz file that was cut off in one, those before, with a warning."""
+    try:
+        return list(read_frames(path, _ALL)), []
+    except StructureError:
+        if path.suffix not in _EXTXYZ:
+            raise
+        frames, warnings = _whole_frames(path)
+        if not (frames and warnings):
+            raise
+        return frames, warnings
+
+
+def _whole_frames(path: Path) -> tuple[list[Atoms], list[str]]:
+    frames, is_cut = read_whole_frames(path)
+    there = f"the {counted(len(frames), 'structure')} before {'is' if len(frames) == 1 else 'are'}"
+    warning = f"{path} is cut off in the middle of a structure; {there} shown"
+    return frames, [warning] if is_cut else []
 
 
 def _pick(frames: Sequence[Atoms], rows: Sequence[int], path: Path | None) -> list[Atoms]:
@@ -109,7 +134,9 @@ def _read_many(paths: RunPaths) -> Run:
     if paths.frames is None:
         notes = ["relaxed.extxyz was not found, so that there are no structures to show."]
         return Run(paths, "many", [], records=records, summary=summary, notes=notes)
-    frames = list(read_frames(paths.frames, _ALL))
+    frames, warnings = _structures(paths.frames)
+    if not frames:
+        return Run(paths, "many", [], records=records, summary=summary, warnings=warnings)
     n = min(len(frames), len(records))
     notes = []
     if len(frames) != len(records):
@@ -117,13 +144,27 @@ def _read_many(paths: RunPaths) -> Run:
             f"There are {len(frames)} structures and {len(records)} records; the first {n} of each "
             "are shown."
         )
-    return Run(paths, "many", frames[:n], records=records[:n], summary=summary, notes=notes)
+    return Run(
+        paths,
+        "many",
+        frames[:n],
+        records=records[:n],
+        summary=summary,
+        notes=notes,
+        warnings=warnings,
+    )
 
 
-def _of_structures(paths: RunPaths, frames: Sequence[Atoms]) -> Run:
+def _structures(path: Path) -> tuple[list[Atoms], list[str]]:
+    """Read what many relaxations left, each of whose frames ends with its line."""
+    frames, warnings = _whole_frames(path) if path.suffix in _EXTXYZ else ([], [])
+    return (frames, warnings) if frames or warnings else _all_frames(path)
+
+
+def _of_structures(paths: RunPaths, frames: Sequence[Atoms], warnings: list[str]) -> Run:
     """Take different structures of one file, such as `tdn energy -o` writes."""
     records = [_record(atoms, number, paths.frames) for number, atoms in enumerate(frames)]
-    return Run(paths, "many", list(frames), records=records)
+    return Run(paths, "many", list(frames), records=records, warnings=warnings)
 
 
 def _record(atoms: Atoms, number: int, path: Path | None) -> dict[str, Any]:

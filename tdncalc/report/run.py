@@ -60,6 +60,8 @@ class Run:
         What the command left.
     notes
         What a reader must be told: frames left out, files that are missing.
+    warnings
+        What is wrong with the files, which whoever makes the report must be told as well.
     """
 
     paths: RunPaths
@@ -70,6 +72,7 @@ class Run:
     records: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:

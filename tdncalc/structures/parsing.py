@@ -25,9 +25,9 @@ from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
 from tdncalc.structures.mol2 import read_mol2
 from tdncalc.structures.pdb import read_pdb
-from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole
+from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole, whole_frames
 
-__all__ = ["read_frames", "read_text"]
+__all__ = ["read_frames", "read_text", "read_whole_frames"]
 
 _HEAD = 100_000  # bytes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -92,6 +92,23 @@ def read_text(stream: TextIO | None, label: str) -> Iterator[Atoms]:
         raise StructureError(f"{label}: {error}") from error.__cause__
     except Exception as error:
         raise StructureError(f"{label}: {_cause(error, 'extxyz', b'')}") from error
+
+
+def read_whole_frames(path: Path) -> tuple[list[Atoms], bool]:
+    """Read the frames of an extxyz file that are whole, and tell whether it was cut off in another.
+
+    Raises
+    ------
+    StructureError
+        It is no extxyz, or was damaged in another way.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        whole = whole_frames(text)
+    except (OSError, ValueError) as error:
+        raise StructureError(f"{path}: {_cause(error, 'extxyz', b'')}") from error
+    frames = list(read_text(io.StringIO(whole), str(path))) if whole else []
+    return frames, bool(text[len(whole) :].strip())
 
 
 def _read_head(path: Path) -> bytes:

@@ -75,3 +75,13 @@ def test_torch_is_not_imported(run):
     root = str(Path(__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": root}, check=False)
     assert done.returncode == 0
+
+
+def test_structures_that_are_cut_off_are_one_line_of_warning(tdn, copper, water):
+    tdn("relax", copper, water, "-q")
+    whole = Path("relaxed.extxyz").read_bytes()
+    Path("relaxed.extxyz").write_bytes(whole[:-20])
+    outcome = tdn("report", ".")
+    assert outcome.code == 0
+    assert outcome.err.startswith("Warning: relaxed.extxyz is cut off in the middle of a structure")
+    assert outcome.err.count("\n") == 1

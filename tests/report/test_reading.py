@@ -267,3 +267,53 @@ def test_trajectory_cut_in_the_middle_is_named(dynamics):
         file.truncate(Path(file.name).stat().st_size // 2)
     with pytest.raises(StructureError, match=rf"{stem}.traj: .*truncated or damaged"):
         read_runs([stem])
+
+
+def cut(path, from_end):
+    """Take the last bytes of a file away, and return what is left of it."""
+    whole = Path(path).read_bytes()
+    Path(path).write_bytes(whole[:-from_end])
+    return whole[:-from_end]
+
+
+@pytest.mark.parametrize("from_end", [1, 3, 90, 700])  # in its last number, line, atoms, comment
+@pytest.mark.parametrize("spec", ["relaxed.extxyz", "relax.jsonl", "."])
+def test_structures_cut_off_in_the_last_are_shown_without_it(spec, from_end, structures):
+    cut("relaxed.extxyz", from_end)
+    (run,) = read_runs([spec])
+    assert len(run.frames) == len(run.records) == 3
+    assert run.warnings == [
+        "relaxed.extxyz is cut off in the middle of a structure; the 3 structures before are shown"
+    ]
+    assert "3 structures and 4 records" in run.notes[0]
+    assert [str(atoms.symbols) for atoms in run.frames] == ["OH2", "CH4", "C2OH6"]
+
+
+def test_whole_structures_are_shown_without_a_warning(structures):
+    (run,) = read_runs(["."])
+    assert run.warnings == []
+
+
+def test_records_of_structures_cut_off_in_the_first_are_shown(structures):
+    Path("relaxed.extxyz").write_bytes(Path("relaxed.extxyz").read_bytes()[:100])
+    (run,) = read_runs(["."])
+    assert (len(run.frames), len(run.records)) == (0, 4)
+    assert "the 0 structures before are shown" in run.warnings[0]
+
+
+def test_any_extxyz_that_is_cut_off_is_shown_as_far_as_it_goes(folder):
+    write("all.extxyz", [molecule(name) for name in ("H2O", "CH4", "NH3")])
+    cut("all.extxyz", 90)
+    (run,) = read_runs(["all.extxyz"])
+    assert [str(atoms.symbols) for atoms in run.frames] == ["OH2", "CH4"]
+    assert "all.extxyz is cut off" in run.warnings[0]
+
+
+@pytest.mark.parametrize("spec", ["relaxed.extxyz", "x.extxyz"])
+def test_what_is_damaged_elsewhere_is_refused(spec, structures):
+    shutil.copy("relaxed.extxyz", "x.extxyz")
+    lines = Path(spec).read_text().split("\n")
+    for damaged in (["x", *lines[1:]], [*lines[:3], "H 0 0", *lines[4:]], [""]):
+        Path(spec).write_text("\n".join(damaged))
+        with pytest.raises(StructureError, match=rf"^{spec}: (cannot be read|is empty)"):
+            read_runs([spec])
