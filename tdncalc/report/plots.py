@@ -62,7 +62,7 @@ def _hidden(run: Run) -> set[str]:
     if "temperature_K" in run.columns:
         hidden.add("kinetic_eV")
     volume = run.columns.get("volume_A3")
-    if volume is not None and np.ptp(volume) <= 1e-9 * np.max(volume):
+    if volume is not None and np.nanmax(volume) - np.nanmin(volume) <= 1e-9 * np.nanmax(volume):
         hidden.add("volume_A3")
     return hidden
 

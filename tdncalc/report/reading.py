@@ -57,11 +57,11 @@ def _read(paths: RunPaths, max_frames: int) -> Run:
 
 def _read_one(paths: RunPaths, max_frames: int, opened: ExitStack) -> Run:
     frames: Sequence[Atoms] = []
-    notes: list[str] = []
-    warnings: list[str] = []
-    columns = {} if paths.table is None else read_columns(paths.table)
+    notes = []
+    columns, warnings = ({}, []) if paths.table is None else read_columns(paths.table)
     if paths.frames is not None:
-        frames, warnings = _frames(paths.frames, opened if columns else None)
+        frames, told = _frames(paths.frames, opened if columns else None)
+        warnings += told
     else:
         notes.append("No trajectory was found, so that there is no structure to show.")
     if paths.kind == "frames" and _differ(frames):

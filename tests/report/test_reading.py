@@ -10,7 +10,7 @@ from ase.io.trajectory import TrajectoryReader
 
 from tdncalc.errors import OptionError, StructureError
 from tdncalc.report import read_runs
-from tdncalc.report.plots import structural
+from tdncalc.report.plots import series, structural
 
 
 @pytest.mark.parametrize("ending", ["", ".traj", ".csv", ".json", ".checkpoint"])
@@ -317,3 +317,86 @@ def test_what_is_damaged_elsewhere_is_refused(spec, structures):
         Path(spec).write_text("\n".join(damaged))
         with pytest.raises(StructureError, match=rf"^{spec}: (cannot be read|is empty)"):
             read_runs([spec])
+
+
+GARBAGE = {
+    "no number": "{step},{time},3x0,-1.0,1.0,1.0,,,2",
+    "too few cells": "\x00\x00\x00",
+    "quotes": '"{step},"',
+    "no UTF-8": "\udcff\udcfe,",
+}
+
+
+def put_lines(table, lines):
+    Path(table).write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("rows", [[0], [5], [5, 6], [0, 1, 28]])
+def test_rows_that_do_not_parse_leave_the_others_at_their_frames(rows, garbage, dynamics):
+    stem = dynamics()
+    lines = Path(f"{stem}.csv").read_text().splitlines()
+    for row in rows:
+        lines[row + 1] = GARBAGE[garbage].format(step=20 * row, time=10 * row)
+    put_lines(f"{stem}.csv", lines)
+    (run,) = read_runs([stem])
+    assert run.rows == list(range(30))
+    assert run.columns["time_fs"].tolist() == [10.0 * k for k in range(30)]
+    energies = run.columns["potential_eV"]
+    assert np.flatnonzero(np.isnan(energies)).tolist() == rows
+    told = [k for k in range(30) if k not in rows]
+    in_frames = [run.frames[k].get_potential_energy() for k in told]
+    assert energies[told] == pytest.approx(in_frames)
+    (warning,) = run.warnings
+    assert warning.startswith(f"{stem}.csv: {len(rows)} row")
+    assert warning.endswith(
+        f"skipped (line{'s' * (len(rows) > 1)} {str([r + 2 for r in rows])[1:-1]})"
+    )
+
+
+@pytest.mark.parametrize("at", [1, 2, 15, 30, 31])
+def test_lines_that_stand_for_no_row_shift_nothing(at, dynamics):
+    stem = dynamics()
+    lines = Path(f"{stem}.csv").read_text().splitlines()
+    put_lines(f"{stem}.csv", [*lines[:at], "garbage", "more", *lines[at:]])
+    (run,) = read_runs([stem])
+    assert run.columns["potential_eV"] == pytest.approx(
+        [atoms.get_potential_energy() for atoms in run.frames]
+    )
+    assert "2 rows cannot be read and are skipped" in run.warnings[0]
+
+
+def test_a_damaged_row_before_an_end_between_two_frames_has_its_time(dynamics):
+    stem = dynamics()
+    lines = Path(f"{stem}.csv").read_text().splitlines()
+    put_lines(f"{stem}.csv", [*lines[:29], "garbage", lines[30].replace("580,290,", "563,281.5,")])
+    (run,) = read_runs([stem])
+    assert run.columns["time_fs"][-3:].tolist() == [270, 280, 281.5]
+    assert len(run.frames) == 30
+
+
+def test_text_in_a_column_of_text_is_no_damage(dynamics):
+    stem = dynamics()
+    header, *rows = Path(f"{stem}.csv").read_text().splitlines()
+    put_lines(f"{stem}.csv", [f"{header},remark", *(f"{row},fine" for row in rows)])
+    (run,) = read_runs([stem])
+    assert run.warnings == []
+    assert "remark" not in run.columns
+    assert len(run.frames) == 30
+
+
+def test_a_table_that_is_no_text_is_refused(dynamics):
+    stem = dynamics()
+    Path(f"{stem}.csv").write_bytes(bytes(range(256)) * 8)
+    with pytest.raises(StructureError, match=r"no readable table"):
+        read_runs([stem])
+
+
+def test_a_damaged_row_leaves_a_gap_in_the_plots(dynamics):
+    stem = dynamics()
+    lines = [line.replace(",,,", ",,9.5,") for line in Path(f"{stem}.csv").read_text().splitlines()]
+    put_lines(f"{stem}.csv", [*lines[:6], "garbage", *lines[7:]])
+    (run,) = read_runs([stem])
+    shown = {line["key"]: line["values"] for line in series(run)["lines"]}
+    assert shown["potential_eV"][4:7] == [-100.4, None, -100.6]
+    assert "volume_A3" not in shown  # it does not change
