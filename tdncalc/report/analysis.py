@@ -1,6 +1,8 @@
 """What structures do over time: pair distances, displacement, distance from a start."""
 
 import itertools
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -101,8 +103,10 @@ def wrapped(positions: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
     return np.asarray((scaled - np.where(pbc, np.floor(scaled), 0.0)) @ whole)
 
 
-def unwrapped(positions: Floats, cells: Floats, pbc: NDArray[np.bool_]) -> Floats:
-    """Follow atoms through the boundaries of a cell that may change.
+def unwrapped(
+    frames: Iterable[tuple[Floats, Floats]], pbc: NDArray[np.bool_], kept: Iterable[int]
+) -> Floats:
+    """Follow atoms through the boundaries of a cell that may change, one frame after another.
 
     r(t+1) = r(t) + the shortest image of w(t+1) − w(t), w being the positions in the cell: the
     displacement of atoms in a cell that breathes stays their own (von Bülow, Bullerjahn and Hummer,
@@ -110,19 +114,27 @@ def unwrapped(positions: Floats, cells: Floats, pbc: NDArray[np.bool_]) -> Float
 
     Parameters
     ----------
-    positions
-        (F, N, 3) in Å, wrapped or not.
-    cells
-        (F, 3, 3) in Å, rows are vectors.
+    frames
+        Positions (N, 3) in Å, wrapped or not, and cells (3, 3) in Å, rows are vectors.
     pbc
         (3,).
+    kept
+        Numbers of the frames to give.
+
+    Returns
+    -------
+    ndarray
+        Positions of the frames that are kept, (F, N, 3), in the order of the trajectory.
     """
-    if not pbc.any():
-        return positions
-    inside = np.array([wrapped(p, c, pbc) for p, c in zip(positions, cells, strict=True)])
-    steps = np.diff(inside, axis=0)  # (F-1, N, 3)
-    moved = [minimum_image(step, c, pbc) for step, c in zip(steps, cells[1:], strict=True)]
-    return np.concatenate([inside[:1], inside[:1] + np.cumsum(moved, axis=0)])
+    wanted, result = set(kept), []
+    before = path = np.empty((0, 3))
+    for number, (positions, cell) in enumerate(frames):
+        inside = wrapped(positions, cell, pbc)
+        path = path + minimum_image(inside - before, cell, pbc) if number else inside
+        before = inside
+        if number in wanted:
+            result.append(path)
+    return np.array(result)
 
 
 def minimum_image(vectors: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
@@ -131,11 +143,16 @@ def minimum_image(vectors: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> Floa
     whole, _ = minkowski_reduce(_completed(np.where(pbc[:, None], cell, 0.0)), pbc)
     scaled = vectors @ np.linalg.inv(whole)
     scaled -= np.where(pbc, np.round(scaled), 0.0)
+    images = scaled @ whole
+    # a vector below half of the shortest of the lattice has no shorter image
+    half = np.linalg.norm(whole[pbc], axis=1).min(initial=math.inf) / 2
+    far = np.flatnonzero((images**2).sum(axis=1) >= half**2)
     ranges = [(-1, 0, 1) if periodic else (0,) for periodic in pbc]
     shifts = np.array(list(itertools.product(*ranges)), dtype=float)  # (S, 3)
-    candidates = (scaled[:, None] + shifts) @ whole  # (N, S, 3)
+    candidates = (scaled[far, None] + shifts) @ whole  # (far, S, 3)
     nearest = np.argmin((candidates**2).sum(axis=-1), axis=1)
-    return np.asarray(candidates[np.arange(len(vectors)), nearest])
+    images[far] = candidates[np.arange(len(far)), nearest]
+    return np.asarray(images)
 
 
 def mean_squared_displacement(positions: Floats) -> Floats:

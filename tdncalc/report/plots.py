@@ -188,11 +188,10 @@ def _from_start(run: Run) -> dict[str, Any]:
 
 def _free_paths(run: Run) -> Floats:
     """Return positions (F, N, 3) without periodic jumps and without drift of the whole."""
-    first = run.frames[0]
-    positions = np.array([atoms.positions for atoms in run.frames])
-    cells = np.array([atoms.cell.array for atoms in run.frames])
-    paths = analysis.unwrapped(positions, cells, np.asarray(first.pbc))
-    return analysis.without_drift(paths, first.get_masses())
+    paths = run.unwrapped
+    if paths is None:
+        paths = np.array([atoms.positions for atoms in run.frames])
+    return analysis.without_drift(paths, run.frames[0].get_masses())
 
 
 def _spread(frames: list[Any]) -> list[Any]:

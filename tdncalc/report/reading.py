@@ -1,16 +1,18 @@
 """The files of a run, read into one object."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io.trajectory import Trajectory
+from ase.io.trajectory import Trajectory, TrajectoryReader
 
 from tdncalc.errors import OptionError, StructureError
+from tdncalc.report.analysis import unwrapped
 from tdncalc.report.finding import find_runs
 from tdncalc.report.measures import frame_columns
 from tdncalc.report.run import Floats, Run, RunPaths
@@ -76,9 +78,17 @@ def _read_one(paths: RunPaths, max_frames: int, opened: ExitStack) -> Run:
         rows = [row for row in rows if row < n_rows]
     else:
         columns = frame_columns(frames, paths.kind, summary)
-    shown = _pick(frames, rows, paths.frames)
+    shown, followed = _pick(frames, rows, paths.frames)
     return Run(
-        paths, paths.kind, shown, rows, columns, summary=summary, notes=notes, warnings=warnings
+        paths,
+        paths.kind,
+        shown,
+        rows,
+        columns,
+        summary=summary,
+        notes=notes,
+        warnings=warnings,
+        unwrapped=followed,
     )
 
 
@@ -110,11 +120,27 @@ def _whole_frames(path: Path) -> tuple[list[Atoms], list[str]]:
     return frames, [warning] if is_cut else []
 
 
-def _pick(frames: Sequence[Atoms], rows: Sequence[int], path: Path | None) -> list[Atoms]:
+def _pick(
+    frames: Sequence[Atoms], rows: Sequence[int], path: Path | None
+) -> tuple[list[Atoms], Floats | None]:
+    """Take some frames, and their positions followed through boundaries over those between."""
     try:
-        return [frames[row] for row in rows]
+        shown = [frames[row] for row in rows]
+        if not (shown and shown[0].pbc.any()):
+            return shown, None
+        passed = itertools.islice(_geometries(frames), rows[-1] + 1)
+        return shown, unwrapped(passed, np.asarray(shown[0].pbc), rows)
     except Exception as error:  # of a parser, which may raise anything
         raise StructureError(f"{path}: is perhaps truncated or damaged ({error})") from error
+
+
+def _geometries(frames: Sequence[Atoms]) -> Iterator[tuple[Floats, Floats]]:
+    """Give positions and cells, which alone are read of a trajectory that is open."""
+    if isinstance(frames, TrajectoryReader):
+        stored = (frames.backend[number] for number in range(len(frames)))
+        yield from ((one.positions, np.array(one.cell, dtype=float)) for one in stored)
+    else:
+        yield from ((atoms.positions, atoms.cell.array) for atoms in frames)
 
 
 def _summary(paths: RunPaths) -> dict[str, Any]:

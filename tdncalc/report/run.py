@@ -62,6 +62,9 @@ class Run:
         What a reader must be told: frames left out, files that are missing.
     warnings
         What is wrong with the files, which whoever makes the report must be told as well.
+    unwrapped
+        Positions of the frames, (F, N, 3), followed through the periodic boundaries over every
+        frame of the trajectory; None where nothing is periodic.
     """
 
     paths: RunPaths
@@ -73,6 +76,7 @@ class Run:
     summary: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unwrapped: Floats | None = None
 
     @property
     def name(self) -> str:

@@ -75,7 +75,7 @@ def test_every_pair_is_counted_however_the_other_vectors_lie(pbc):
 def test_unwrapping_undoes_wrapping_in_a_skewed_cell():
     path = walk(200, 10, scale=0.6)
     wrapped = np.array([analysis.wrapped(p, SKEWED, PERIODIC) for p in path])
-    found = analysis.unwrapped(wrapped, np.array([SKEWED] * 200), PERIODIC)
+    found = analysis.unwrapped(((one, SKEWED) for one in wrapped), PERIODIC, range(200))
     assert np.ptp(path, axis=0).max() > 15  # atoms did leave the cell
     assert found - found[0] == pytest.approx(path - path[0], abs=1e-9)
 
@@ -84,14 +84,14 @@ def test_atoms_that_stand_still_in_a_breathing_cell_do_not_diffuse():
     still = np.random.default_rng(6).random((8, 3)) * 5
     cells = np.array([np.eye(3) * (10 + np.sin(k)) for k in range(50)])
     far = np.array([still + cell @ [3, 0, -2] for cell in cells])  # images that move with the cell
-    found = analysis.unwrapped(far, cells, PERIODIC)
+    found = analysis.unwrapped(zip(far, cells, strict=True), PERIODIC, range(50))
     assert np.ptp(found, axis=0).max() < 1e-9
 
 
 def test_directions_that_are_not_periodic_are_left_alone():
     path = walk(100, 4, scale=1.0)
     open_z = np.array([True, True, False])
-    found = analysis.unwrapped(path, np.array([SKEWED] * 100), open_z)
+    found = analysis.unwrapped(((one, SKEWED) for one in path), open_z, range(100))
     assert (found - found[0])[..., 2] == pytest.approx((path - path[0])[..., 2])
 
 

@@ -1,9 +1,11 @@
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read, write
 from ase.io.trajectory import TrajectoryReader
@@ -400,3 +402,36 @@ def test_a_damaged_row_leaves_a_gap_in_the_plots(dynamics):
     shown = {line["key"]: line["values"] for line in series(run)["lines"]}
     assert shown["potential_eV"][4:7] == [-100.4, None, -100.6]
     assert "volume_A3" not in shown  # it does not change
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("ending", [".traj", ".extxyz"])
+def test_atoms_are_followed_over_the_frames_that_are_not_shown(ending, wrapped, folder):
+    """Two atoms that go apart by a third of a cell a frame: between shown ones, by three cells."""
+    frames = []
+    for k in range(40):
+        atoms = Atoms("Ar2", [[1 + 0.5 * k, 1, 1], [3 - 0.5 * k, 2, 2]], cell=[3, 4, 5], pbc=True)
+        if wrapped:
+            atoms.wrap()
+        frames.append(atoms)
+    write(f"x-md{ending}", frames)
+    put_lines("x-md.csv", ["step,time_fs", *(f"{k},{k}" for k in range(40))])
+    Path("x-md.json").write_text(json.dumps({"files": {"trajectory": f"x-md{ending}"}}))
+    (run,) = read_runs(["x-md"], max_frames=5)
+    assert run.rows == [0, 10, 20, 30, 39]
+    assert np.diff(run.unwrapped[:, 0, 0]) == pytest.approx([5, 5, 5, 4.5])
+    (msd,) = [plot for plot in structural(run) if plot["key"] == "msd"]
+    assert msd["lines"][0]["values"] == pytest.approx([0, 25, 100])
+
+
+def test_atoms_are_followed_without_holding_the_frames(folder, monkeypatch):
+    cell = np.eye(3) * 30
+    rng = np.random.default_rng(1)
+    frames = (Atoms("Ar2000", rng.random((2000, 3)) @ cell, cell=cell, pbc=True) for _ in range(60))
+    write("x-md.traj", list(frames))
+    put_lines("x-md.csv", ["step,time_fs", *(f"{k},{k}" for k in range(60))])
+    tracemalloc.start()
+    read_runs(["x-md"], max_frames=2)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 60 * 2000 * 3 * 8  # what the positions of all frames take
