@@ -155,11 +155,11 @@ def minimum_image(vectors: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> Floa
     return np.asarray(images)
 
 
-def mean_squared_displacement(positions: Floats) -> Floats:
-    """Return the mean squared displacement against the time between frames, (F,) in Å².
+def squared_displacements(positions: Floats) -> Floats:
+    """Return the squared displacement of each atom against the time between frames, (F, N) in Å².
 
-    Averaged over the atoms and over every pair of frames that far apart. The sums of products are a
-    correlation, done by Fourier transform (Calandrini et al., Collection SFN 12, 201 (2011), 4.2).
+    Averaged over every pair of frames that far apart. The sums of products are a correlation, done
+    by Fourier transform (Calandrini et al., Collection SFN 12, 201 (2011), 4.2).
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def mean_squared_displacement(positions: Floats) -> Floats:
     lost = np.cumsum(np.concatenate([zero, squares[:-1] + squares[:0:-1]]), axis=0)
     both = 2 * squares.sum(axis=0) - lost  # sums over the pairs of |r(t)|² + |r(t+lag)|²
     pairs = np.arange(n, 0, -1)[:, None]
-    return np.asarray(((both - 2 * products) / pairs).mean(axis=1).clip(min=0.0))
+    return np.asarray(((both - 2 * products) / pairs).clip(min=0.0))
 
 
 def without_drift(positions: Floats, masses: Floats) -> Floats:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tdncalc.cards import read_card
 from tdncalc.errors import DamagedModelError, ModelNotFoundError
+from tdncalc.report.displacement import Displacement, in_cm2_per_s
 from tdncalc.report.run import Run
 
 Row = tuple[str, str]
@@ -27,10 +28,11 @@ def title(run: Run) -> str:
     return _KINDS[run.kind]
 
 
-def outcome(run: Run) -> list[dict[str, str]]:
+def outcome(run: Run, moved: Displacement | None) -> list[dict[str, str]]:
     """Give the few figures that a reader wants first, each with a label, value and unit."""
     tiles = {"md": _of_md, "relax": _of_relaxation, "many": _of_many, "frames": _of_frames}
-    rows = [(label, _figure(value), unit) for label, value, unit in tiles[run.kind](run)]
+    found = tiles[run.kind](run) + _self_diffusion(moved)
+    rows = [(label, _figure(value), unit) for label, value, unit in found]
     return [{"label": label, "value": value, "unit": u} for label, value, u in rows if value]
 
 
@@ -43,9 +45,17 @@ def _of_md(run: Run) -> list[tuple[str, Any, str]]:
         ("Simulated", None if time is None else f"{float(time) / 1000:g}", "ps"),
         ("Mean temperature", _fixed(mean_temperature(run), 0), "K"),
         ("Mean pressure", _fixed(_mean(run, "pressure_GPa"), 3), "GPa"),
+        ("Mean density", _fixed(_mean(run, "density_g_per_cm3"), 3), "g/cm³"),
         ("Drift", _signed(s.get("drift_meV_per_atom_per_ps")), "meV/atom/ps"),
         ("Speed", _fixed(s.get("ns_per_day"), 2), "ns/day"),
     ]
+
+
+def _self_diffusion(moved: Displacement | None) -> list[tuple[str, Any, str]]:
+    if moved is None or not moved.diffusion:
+        return []
+    found = [f"{one.symbol} {in_cm2_per_s(one.coefficient, 2)}" for one in moved.diffusion]
+    return [("Self-diffusion", ", ".join(found), "× 10⁻⁵ cm²/s")]
 
 
 def mean_temperature(run: Run) -> float | None:

@@ -31,6 +31,20 @@ def frame_columns(
     return columns
 
 
+def densities(columns: dict[str, Floats], atoms: Atoms) -> dict[str, Floats]:
+    """Give the density of a cell that changes as a column, in g/cm³; nothing of another."""
+    volumes = columns.get("volume_A3")
+    if volumes is None or is_constant(volumes):
+        return {}
+    return {"density_g_per_cm3": float(atoms.get_masses().sum()) * _G_PER_CM3 / volumes}
+
+
+def is_constant(values: Floats) -> bool:
+    """Tell whether a positive quantity does not change but by rounding."""
+    return bool(np.nanmax(values) - np.nanmin(values) <= 1e-9 * np.nanmax(values))
+
+
+_G_PER_CM3 = float(units._amu) * 1e27  # of one amu/Å³
 _MEASURED = (
     "temperature_K",
     "potential_eV",

@@ -10,6 +10,7 @@ from typing import Any
 
 import tdncalc
 from tdncalc.report import comparison, facts, listing, plots, scene
+from tdncalc.report.displacement import displacement
 from tdncalc.report.packing import Packer, deflated
 from tdncalc.report.run import Run
 
@@ -68,17 +69,18 @@ def vendored(name: str) -> dict[str, str]:
 
 def _run(run: Run, name: str, packer: Packer) -> dict[str, Any]:
     many = run.kind == "many"
+    moved = displacement(run)
     return {
         "kind": run.kind,
         "name": name,
         "title": facts.title(run),
         "notes": run.warnings + run.notes,
-        "outcome": facts.outcome(run),
+        "outcome": facts.outcome(run, moved),
         "command": run.summary.get("command_line"),
         "groups": facts.groups(run),
         "model": facts.model(run),
         "series": None if many else plots.series(run),
-        "plots": plots.structural(run),
+        "plots": plots.structural(run, moved),
         "table": listing.listing(run) if many else None,
         "trajectory": None if many else scene.trajectory(run.frames, packer),
         "collection": scene.collection(run.frames, packer) if many else None,

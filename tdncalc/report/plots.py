@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from tdncalc.report import analysis
+from tdncalc.report.displacement import Displacement, free_paths, in_cm2_per_s
+from tdncalc.report.measures import is_constant
 from tdncalc.report.packing import numbers
 from tdncalc.report.run import Floats, Run
 
@@ -20,11 +22,21 @@ _TITLES = {
     "conserved_eV": "Conserved energy",
     "pressure_GPa": "Pressure",
     "volume_A3": "Volume",
+    "density_g_per_cm3": "Density",
     "max_force": "Largest force",
     "novelty": "Novelty",
 }
 _FORCES = ("max_force", "fmax")
-_UNITS = {"_eV": "eV", "_K": "K", "_GPa": "GPa", "_A3": "Å³", "_fs": "fs", "_A": "Å", "_meV": "meV"}
+_UNITS = {
+    "_eV": "eV",
+    "_K": "K",
+    "_GPa": "GPa",
+    "_A3": "Å³",
+    "_g_per_cm3": "g/cm³",
+    "_fs": "fs",
+    "_A": "Å",
+    "_meV": "meV",
+}
 # A relaxation's own order; what is not named comes behind.
 _ORDER = (
     "potential_eV",
@@ -34,6 +46,7 @@ _ORDER = (
     "conserved_eV",
     "pressure_GPa",
     "volume_A3",
+    "density_g_per_cm3",
     "novelty",
 )
 
@@ -61,8 +74,7 @@ def _hidden(run: Run) -> set[str]:
     hidden = {"step", "time_fs", "frame"}
     if "temperature_K" in run.columns:
         hidden.add("kinetic_eV")
-    volume = run.columns.get("volume_A3")
-    if volume is not None and np.nanmax(volume) - np.nanmin(volume) <= 1e-9 * np.nanmax(volume):
+    if "volume_A3" in run.columns and is_constant(run.columns["volume_A3"]):
         hidden.add("volume_A3")
     return hidden
 
@@ -79,6 +91,7 @@ def _line(name: str, values: Floats, *, log: bool) -> dict[str, Any]:
         "unit": unit,
         "log": log and name in _FORCES and bool((values[np.isfinite(values)] > 0).all()),
         "values": numbers(values, 11),
+        "note": f"Mean {np.nanmean(values):.4g} {unit}." if name == "density_g_per_cm3" else None,
     }
 
 
@@ -86,7 +99,7 @@ def _place(name: str) -> tuple[int, str]:
     return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
 
 
-def structural(run: Run) -> list[dict[str, Any]]:
+def structural(run: Run, moved: Displacement | None) -> list[dict[str, Any]]:
     """Describe what the structures tell: pair distances, displacement, distance from the start."""
     frames = run.frames
     if run.kind == "many" or len(frames) < 1 or len(frames[0]) < 2:
@@ -94,8 +107,8 @@ def structural(run: Run) -> list[dict[str, Any]]:
     # The distances of a single molecule are no distribution.
     plots = [_pairs(run)] if run.kind != "relax" or frames[0].pbc.all() else []
     if len(frames) > 2:
-        if run.kind == "md" and frames[0].pbc.all():
-            plots.append(_displacement(run))
+        if moved is not None:
+            plots.append(_displacement(moved))
         plots.append(_from_start(run))
     return [plot for plot in plots if plot is not None]
 
@@ -137,38 +150,39 @@ def _top(found: list[analysis.PairDistances]) -> float | None:
     return top if 0 < 3 * top < max(pair.values.max() for pair in found) else None
 
 
-def _displacement(run: Run) -> dict[str, Any] | None:
-    times = run.columns.get("time_fs")
-    if times is None or len(run.rows) < 3:
-        return None
-    x = times[run.rows]
-    # the average over origins takes equal intervals; the last one may be shorter
-    n = len(x) if np.isclose(x[-1] - x[-2], x[1] - x[0], rtol=1e-3) else len(x) - 1
-    x = x[:n]
-    if n < 3 or not np.allclose(np.diff(x), x[1] - x[0], rtol=1e-3):
-        return None
-    atoms = run.frames[0]
-    positions = _free_paths(run)[:n]
-    half = len(x) // 2 + 1  # beyond, too few pairs of frames are left to average over
-    symbols = np.array(atoms.get_chemical_symbols())
-    lines = [
-        (symbol, analysis.mean_squared_displacement(positions[:, symbols == symbol]))
-        for symbol in sorted(set(symbols))
-    ]
+def _displacement(moved: Displacement) -> dict[str, Any]:
+    lines = moved.squares.items()
     return {
         "key": "msd",
         "title": "Mean squared displacement",
-        "note": "About the center of mass, averaged over time origins.",
-        "x": {"title": "Time", "unit": "ps", "values": numbers((x[:half] - x[0]) / 1000)},
+        "note": "About the center of mass, averaged over time origins." + _self_diffusion(moved),
+        "x": {"title": "Time", "unit": "ps", "values": numbers(moved.lags)},
         "y": {"title": "MSD", "unit": "Å²"},
-        "lines": [{"title": str(s), "values": numbers(v[:half], 5)} for s, v in lines],
+        "lines": [{"title": symbol, "values": numbers(values, 5)} for symbol, values in lines],
     }
+
+
+def _self_diffusion(moved: Displacement) -> str:
+    """Say what the slopes tell, from where to where they were taken, and what is wrong with it."""
+    if not moved.diffusion:
+        return ""
+    found = ", ".join(
+        f"{one.symbol} {in_cm2_per_s(one.coefficient)} ± {in_cm2_per_s(one.error, 1)}"
+        for one in moved.diffusion
+    )
+    start, end = moved.fit
+    return (
+        f" Self-diffusion coefficient, a sixth of the slope from {start:.3g} to {end:.3g} ps, with "
+        f"the standard error over the atoms: {found} × 10⁻⁵ cm²/s. In a cell of finite size it is "
+        "too small (Yeh and Hummer, J. Phys. Chem. B 108, 15873 (2004))."
+        + (" The friction of Langevin dynamics lowers it too." if moved.has_friction else "")
+    )
 
 
 def _from_start(run: Run) -> dict[str, Any]:
     """Describe the RMSD to the first frame: of a molecule after the best superposition."""
     atoms = run.frames[0]
-    positions = _free_paths(run)
+    positions = free_paths(run)
     if not atoms.pbc.any():
         positions = np.array([analysis.superposed(p, positions[0]) for p in positions])
     distances = np.array([analysis.rmsd(p, positions[0]) for p in positions])
@@ -184,14 +198,6 @@ def _from_start(run: Run) -> dict[str, Any]:
         "lines": [{"title": "RMSD", "values": numbers(distances, 5)}],
         "frames": True,
     }
-
-
-def _free_paths(run: Run) -> Floats:
-    """Return positions (F, N, 3) without periodic jumps and without drift of the whole."""
-    paths = run.unwrapped
-    if paths is None:
-        paths = np.array([atoms.positions for atoms in run.frames])
-    return analysis.without_drift(paths, run.frames[0].get_masses())
 
 
 def _spread(frames: list[Any]) -> list[Any]:

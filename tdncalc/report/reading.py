@@ -14,7 +14,7 @@ from ase.io.trajectory import Trajectory, TrajectoryReader
 from tdncalc.errors import OptionError, StructureError
 from tdncalc.report.analysis import unwrapped
 from tdncalc.report.finding import find_runs
-from tdncalc.report.measures import frame_columns
+from tdncalc.report.measures import densities, frame_columns
 from tdncalc.report.run import Floats, Run, RunPaths
 from tdncalc.report.tables import read_columns, read_records, read_summary
 from tdncalc.structures.parsing import read_frames, read_whole_frames
@@ -79,6 +79,8 @@ def _read_one(paths: RunPaths, max_frames: int, opened: ExitStack) -> Run:
     else:
         columns = frame_columns(frames, paths.kind, summary)
     shown, followed = _pick(frames, rows, paths.frames)
+    if shown and paths.kind != "relax":
+        columns |= densities(columns, shown[0])
     return Run(
         paths,
         paths.kind,

@@ -12,6 +12,7 @@ from ase.io.trajectory import TrajectoryReader
 
 from tdncalc.errors import OptionError, StructureError
 from tdncalc.report import read_runs
+from tdncalc.report.displacement import displacement
 from tdncalc.report.plots import series, structural
 
 
@@ -125,7 +126,7 @@ def test_long_trajectories_are_thinned_with_first_and_last_frame(dynamics):
 def test_displacement_is_told_of_a_trajectory_that_is_thinned(dynamics, n_frames, at_most, lags):
     stem = dynamics(n_frames=n_frames, atoms=bulk("Cu", cubic=True))
     (run,) = read_runs([stem], max_frames=at_most)
-    (msd,) = [plot for plot in structural(run) if plot["key"] == "msd"]
+    (msd,) = [plot for plot in structural(run, displacement(run)) if plot["key"] == "msd"]
     assert len(msd["x"]["values"]) == lags
 
 
@@ -135,7 +136,7 @@ def test_displacement_is_told_of_a_run_that_ended_between_two_frames(dynamics):
     *rows, last = table.read_text().splitlines()
     table.write_text("\n".join([*rows, last.replace("580,290,", "563,281.5,")]) + "\n")
     (run,) = read_runs([stem])
-    (msd,) = [plot for plot in structural(run) if plot["key"] == "msd"]
+    (msd,) = [plot for plot in structural(run, displacement(run)) if plot["key"] == "msd"]
     assert len(msd["x"]["values"]) == 15
 
 
@@ -420,7 +421,7 @@ def test_atoms_are_followed_over_the_frames_that_are_not_shown(ending, wrapped, 
     (run,) = read_runs(["x-md"], max_frames=5)
     assert run.rows == [0, 10, 20, 30, 39]
     assert np.diff(run.unwrapped[:, 0, 0]) == pytest.approx([5, 5, 5, 4.5])
-    (msd,) = [plot for plot in structural(run) if plot["key"] == "msd"]
+    (msd,) = [plot for plot in structural(run, displacement(run)) if plot["key"] == "msd"]
     assert msd["lines"][0]["values"] == pytest.approx([0, 25, 100])
 
 

@@ -76,7 +76,8 @@ function seriesPlots(run, onpick, others, placeOf = () => 0) {
       lines.push({ title: other.name, values: same.values, x: abscissaIn(other, run.series.x.unit), place: placeOf(other) });
       log = log && same.log; // a force of 0 has no place on such an axis
     }
-    return new Plot({ key: line.key, title: line.title, unit: line.unit, log, x: run.series.x, lines, onpick, column });
+    const note = others.length ? null : line.note;
+    return new Plot({ key: line.key, title: line.title, unit: line.unit, note, log, x: run.series.x, lines, onpick, column });
   });
 }
 
