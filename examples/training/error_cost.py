@@ -1,8 +1,8 @@
 """Draw errors against the time of a step of dynamics, from `error_cost.csv`.
 
-Filled: trained for ten minutes of one CPU thread from random weights, with the same data, loss and
+Filled: trained for minutes of one CPU thread from random weights, with the same data, loss and
 schedule. Open: bundled models. Times are those of `md_step.py` in examples/benchmarks, aspirin's 21
-atoms on one thread::
+atoms on one thread, but of the published network, of `published_speed.py` there::
 
     python examples/training/error_cost.py
 """
@@ -22,7 +22,7 @@ MARKERS = "osDv^PX*"
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Return the rows: network, trained ("ten minutes" or "bundled"), step_ms and both errors."""
+    """Return the rows: network, trained ("ten minutes", or "bundled"), step_ms and both errors."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -34,7 +34,7 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
     labels = {FORCES: "forces, MAE (meV/Å)", ENERGIES: "energies, MAE (meV/atom)"}
     for axes, (column, label) in zip(panels, labels.items(), strict=True):
         for index, row in enumerate(rows):
-            new = row["trained"] == "ten minutes"
+            new = row["trained"] != "bundled"
             color = "C3" if row["network"] in OURS else "0.35"
             axes.plot(
                 float(row["step_ms"]),
