@@ -32,9 +32,9 @@ def command(inputs: tuple[str, ...], output: OutputOptions, report: ReportOption
     if target is None:
         raise click.UsageError("Give -o FILE; its extension says the format")
     check_format(target)
-    refuse_inputs([target], inputs)
-    check_free([target], output)
     reader = Inputs(inputs)
+    refuse_inputs([target], reader.names)
+    check_free([target], output)
     frames = [source.atoms for source in reader]
     if not frames:
         return ExitCode.ERROR

@@ -58,9 +58,9 @@ def command(
 ) -> ExitCode:
     """Energy, largest force and pressure of each structure.
 
-    INPUT is any structure file, FILE@INDEX (frames as in ASE), a folder, or - for extxyz from
-    standard input. With -o the structures are written with their energies, forces and stresses,
-    to an extxyz file as they are done.
+    INPUT is any structure file, FILE@INDEX (frames as in ASE), a quoted pattern ("lib/**/*.xyz"), a
+    folder, or - for extxyz from standard input. With -o the structures are written with their
+    energies, forces and stresses, to an extxyz file as they are done.
     """
     if not dry_run:
         _check_output(inputs, output, resume=resume)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tdncalc.cli.failures import complain, one_line, warn
 from tdncalc.errors import StructureError, TDNError
+from tdncalc.patterns import expand
 from tdncalc.structures import Source, read_inputs
 
 _CHARGES = ("charge", "total_charge")  # as files call that of a whole structure
@@ -19,18 +20,21 @@ class Inputs:
     Parameters
     ----------
     specs
-        What the user typed: files, ``FILE@INDEX``, folders, ``-``.
+        What the user typed: files, ``FILE@INDEX``, patterns of them, folders, ``-``.
 
     Attributes
     ----------
     specs
         As given.
+    names
+        The same, with the files of a pattern in its place.
     failed
         What could not be used, in one line each.
     """
 
     def __init__(self, specs: Sequence[str]) -> None:
         self.specs = specs
+        self.names = [name for spec in specs for name in expand(spec)]
         self._sources = self._read()
         self.failed: list[str] = []
 
@@ -39,7 +43,7 @@ class Inputs:
 
     def only(self) -> Source | None:
         """Give the structure if the user means just one, without taking it away."""
-        if len(self.specs) > 1 or Path(self.specs[0]).is_dir():
+        if len(self.names) > 1 or Path(self.names[0]).is_dir():
             return None
         first = self._peek(2)
         return first[0] if len(first) == 1 and not self.failed else None
@@ -59,7 +63,7 @@ class Inputs:
         return first
 
     def _read(self) -> Iterator[Source]:
-        sources = read_inputs(self.specs, stdin=sys.stdin)
+        sources = read_inputs(self.names, stdin=sys.stdin)
         while True:
             try:
                 source = next(sources)
@@ -80,9 +84,11 @@ def read_one(spec: str) -> Source:
     StructureError
         It cannot be used, or there are several.
     """
-    first = list(itertools.islice(read_inputs([spec], stdin=sys.stdin), 2))
-    if len(first) > 1:
-        hint = "give one of its files" if Path(spec).is_dir() else f"pick one, like {spec}@-1"
+    names = expand(spec)
+    first = list(itertools.islice(read_inputs(names, stdin=sys.stdin), 2))
+    if len(names) > 1 or len(first) > 1:
+        several = len(names) > 1 or Path(spec).is_dir()
+        hint = "give one of its files" if several else f"pick one, like {names[0]}@-1"
         raise StructureError(f"{spec}: holds several structures; {hint}")
     _warn_of_charge(first[0])
     return first[0]

@@ -11,6 +11,7 @@ import click
 
 from tdncalc.cli.options import OutputOptions
 from tdncalc.errors import OptionError, OutputError
+from tdncalc.patterns import expand
 from tdncalc.structures import require_different, require_new, require_writable
 from tdncalc.structures.extxyz import writable
 from tdncalc.structures.formats import is_structure_file, output_format
@@ -59,15 +60,23 @@ def refuse_inputs(paths: Iterable[Path], specs: Iterable[str]) -> None:
     specs
         What the user typed as INPUT.
     """
-    specs = list(specs)
-    folders = {Path(spec).resolve() for spec in specs if Path(spec).is_dir()}
-    parts = ("@", "#")  # which frames of a file
-    names = {spec.rpartition(part)[0] for spec in specs for part in parts} | set(specs)
-    read = {Path(name).resolve() for name in names}
+    named, met = set[str](), set[str]()
+    for spec in specs:
+        found = expand(spec)
+        (named if len(found) == 1 else met).update(found)
+    folders = {Path(name).resolve() for name in named | met if Path(name).is_dir()}
+    read, among = _files_of(named), _files_of(met)
     for path in paths:
         inside = path.resolve().parent in folders and is_structure_file(path)
-        if path.resolve() in read or (inside and path.is_file() and not _is_result(path)):
+        met_by_chance = path.is_file() and (inside or path.resolve() in among)
+        if path.resolve() in read or (met_by_chance and not _is_result(path)):
             raise OutputError(f"{path} is an INPUT; choose another name for the result")
+
+
+def _files_of(names: set[str]) -> set[Path]:
+    """Give the files, without what says which of their frames."""
+    files = {name.rpartition(part)[0] for name in names for part in ("@", "#")}
+    return {Path(name).resolve() for name in files | names}
 
 
 def _is_result(path: Path) -> bool:

@@ -34,8 +34,8 @@ def command(
     """Show runs in one HTML file: 3D, plots, provenance. It opens without a network.
 
     RUN is what 'tdn md', 'tdn relax' or 'tdn energy -o' wrote: a summary, trajectory, table or
-    structure file, the name without its ending, or a folder. Several runs are compared with the
-    first. [default of -o: report.html]
+    structure file, the name without its ending, a folder, or a quoted pattern. Several runs are
+    compared with the first. [default of -o: report.html]
     """
     from tdncalc.report import build_page, read_runs
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tdncalc.errors import StructureError
+from tdncalc.patterns import is_pattern
 from tdncalc.report.run import Kind, RunPaths
 from tdncalc.structures.formats import is_structure_file, stem
 
@@ -31,8 +32,9 @@ def find_runs(spec: str) -> list[RunPaths]:
     stems = [path.name] if _kind(path.name) else [path.name + suffix for suffix in _SUFFIXES]
     runs = [run for name in stems for run in _of_stem(path.parent, name)]
     if not runs:
+        told = "matches no run" if is_pattern(spec) else "no run"
         raise StructureError(
-            f"{spec}: no run; give a folder, or a file that 'tdn md', 'tdn relax' or 'tdn energy "
+            f"{spec}: {told}; give a folder, or a file that 'tdn md', 'tdn relax' or 'tdn energy "
             "-o' wrote"
         )
     return runs

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory, TrajectoryReader
 
 from tdncalc.errors import OptionError, StructureError
+from tdncalc.patterns import expand
 from tdncalc.report.analysis import unwrapped
 from tdncalc.report.finding import find_runs
 from tdncalc.report.measures import densities, frame_columns
@@ -30,7 +31,7 @@ def read_runs(specs: Sequence[str], *, max_frames: int = 2000) -> list[Run]:
     Parameters
     ----------
     specs
-        Summaries, trajectories, tables, structure files, stems or folders.
+        Summaries, trajectories, tables, structure files, patterns of them, stems or folders.
     max_frames
         Of a longer trajectory so many are kept, evenly spaced.
 
@@ -46,7 +47,8 @@ def read_runs(specs: Sequence[str], *, max_frames: int = 2000) -> list[Run]:
     OptionError
         `max_frames` is below 2.
     """
-    paths = {run.name: run for spec in specs for run in find_runs(spec)}
+    names = [name for spec in specs for name in expand(spec)]
+    paths = {run.name: run for name in names for run in find_runs(name)}
     return [_read(run, max_frames) for run in paths.values()]
 
 

@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compression
 
 from tdncalc.errors import StructureError
+from tdncalc.patterns import is_pattern
 from tdncalc.structures.conversion import to_atoms
 from tdncalc.structures.extxyz import require_values
 from tdncalc.structures.formats import COMPRESSED, READABLE, input_format
@@ -113,7 +114,8 @@ def read_whole_frames(path: Path) -> tuple[list[Atoms], bool]:
 
 def _read_head(path: Path) -> bytes:
     if not path.exists():
-        raise StructureError(f"{path}: there is no such file or folder")
+        told = "matches no file" if is_pattern(str(path)) else "there is no such file or folder"
+        raise StructureError(f"{path}: {told}")
     if not path.is_file():  # it is opened more than once
         raise StructureError(f"{path}: is not a file; pipe extxyz to '-' instead")
     try:

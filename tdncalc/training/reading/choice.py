@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdncalc.errors import DataError
+from tdncalc.patterns import is_pattern, matches
 from tdncalc.training.frames import Frames, Structure, gather
 from tdncalc.training.packed import is_packed, open_packed
 from tdncalc.training.reading import by_ase, hdf5, lmdb_files, shards
@@ -17,7 +18,6 @@ __all__ = ["paths_of", "read"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _AT_ONCE = 1000
-_GLOB = set("*?[")
 # What readers run into where a file has another shape than its layout.
 _MALFORMED = (AttributeError, LookupError, TypeError, ValueError, DatabaseError)
 
@@ -149,11 +149,8 @@ def paths_of(name: str, root: Path) -> list[Path]:
     """
     if name.startswith("~/"):
         name = str(Path(name).expanduser())
-    if _GLOB & set(name):
-        base = Path(name) if Path(name).is_absolute() else root / name
-        found = sorted(Path(base.anchor or ".").glob(str(base.relative_to(base.anchor or "."))))
-    else:
-        found = [root / name]
+    names = matches(name, root) if is_pattern(name) else [name]
+    found = [root / one for one in names]
     if not found or not (found[0].is_file() or _is_folder_of_data(found[0])):
         raise DataError(
             f"{root / name}: no such data file; paths start from {root} (set TDNCALC_DATA)"
