@@ -38,7 +38,7 @@ def preview(
     sources
         At least one structure.
     model
-        It evaluates the largest structure.
+        It evaluates the largest structure, by its kernel if that can be had.
     evaluations
         Of each structure.
     as_json
@@ -48,6 +48,7 @@ def preview(
     """
     described = [_describe(source, model.potential) for source in sources]
     largest = max(range(len(sources)), key=lambda i: int(described[i]["edges"]))
+    model.potential.settle(wait=True)  # the run will have the kernel that is measured
     _add_novelty(described, sources, model.potential)
     with naming(sources[largest].label):
         seconds = _time_one(sources[largest], model.calculator)

@@ -59,3 +59,18 @@ def test_short_run_does_not_wait_for_a_compiler(run, water, monkeypatch, tmp_pat
     monkeypatch.setenv("TDNCALC_CACHE", str(tmp_path / "empty"))
     run("md", water, "--steps", "3")
     assert load(tmp_path / "water-md.checkpoint").evaluation == "eager"
+
+
+@pytest.mark.slow
+def test_dry_run_measures_the_kernel_that_the_run_will_have(run, water, monkeypatch, tmp_path):
+    monkeypatch.setenv("TDNCALC_CACHE", str(tmp_path / "empty"))
+    facts = json.loads(run("relax", water, "--dry-run", "--json").out)
+    assert facts["evaluation"] == "compiled"
+
+
+def test_dry_run_without_a_compiler_measures_pytorch(run, water, monkeypatch, tmp_path):
+    monkeypatch.setenv("TDNCALC_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(build, "find_compiler", lambda: None)
+    facts = json.loads(run("relax", water, "--dry-run", "--json").out)
+    assert facts["evaluation"] == "eager"
+    assert facts["estimate"]["seconds"] > 0
