@@ -46,11 +46,11 @@ def molecules(folder):
     return frames
 
 
-def kill_when(condition, pid):
+def kill_when(condition, pid, how=signal.SIGKILL):
     def wait():
         while not condition():
             time.sleep(0.01)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, how)
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
@@ -66,13 +66,36 @@ def test_every_structure_comes_back_once_though_a_worker_is_killed(run, molecule
     assert not killed.is_alive()
     assert outcome.code in (0, 3)
     expected = Counter(f"all.extxyz@{index}" for index in range(240))
-    labels = [json.loads(line)["input"] for line in table.read_text().splitlines()]
-    assert Counter(labels) == expected
+    assert Counter(inputs_in(table)) == expected
     frames = read("relaxed.extxyz@:")
     assert Counter(atoms.info["input"] for atoms in frames) == expected
     for atoms in frames:
         given = molecules[int(atoms.info["input"].partition("@")[2])]
         assert atoms.get_chemical_formula() == given.get_chemical_formula()
+
+
+def inputs_in(table):
+    return [json.loads(line)["input"] for line in table.read_text().splitlines()]
+
+
+def test_interrupted_run_keeps_what_came_home_and_goes_on(run, molecules, cluster):
+    table = Path("relax.jsonl").absolute()
+    command = ("relax", "all.extxyz", "--steps", "8", "--fmax", "0.01")
+    stopped = kill_when(
+        lambda: table.exists() and table.stat().st_size > 0, os.getpid(), signal.SIGINT
+    )
+    outcome = run(*command)
+    stopped.join(timeout=5)
+    assert outcome.code == 130
+    home = inputs_in(table)
+    assert 0 < len(home) < 240
+    assert [atoms.info["input"] for atoms in read("relaxed.extxyz@:")] == home
+    assert all(worker.status.name == "running" for worker in cluster.workers.values())
+    assert run(*command, "--resume").code in (0, 3)
+    labels = inputs_in(table)
+    assert labels[: len(home)] == home
+    assert Counter(labels) == Counter(f"all.extxyz@{index}" for index in range(240))
+    assert [atoms.info["input"] for atoms in read("relaxed.extxyz@:")] == labels
 
 
 @pytest.fixture
