@@ -5,7 +5,6 @@ import runpy
 from pathlib import Path
 
 import pytest
-from ase.build import molecule
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 WRITES = {
@@ -47,8 +46,10 @@ def test_example_runs_and_writes_its_files(name, tmp_path, monkeypatch, capsys):
 def test_python_of_the_readme_runs(monkeypatch):
     monkeypatch.chdir(EXAMPLES.parent)
     blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
-    names = {"structures": [molecule("CH3CH2OH"), molecule("C6H6")]}
-    for block in blocks:
+    found = [{}, {}, {}]
+    for block, names in zip(blocks, found, strict=True):
         exec(block, names)
-    assert len(names["results"]) == 2
-    assert names["result"].converged
+    calculator, single, many = found
+    assert len(calculator["atoms"].calc.results["forces"]) == 21
+    assert single["result"].converged
+    assert len(many["results"]) == 3
