@@ -65,7 +65,10 @@ def refuse_inputs(paths: Iterable[Path], specs: Iterable[str]) -> None:
         found = expand(spec)
         (named if len(found) == 1 else met).update(found)
     folders = {Path(name).resolve() for name in named | met if Path(name).is_dir()}
-    read, among = _files_of(named), _files_of(met)
+    paths = list(paths)
+    # What a pattern matched is there; of a million names it takes half a minute to see which.
+    among = _files_of(met) if any(path.is_file() for path in paths) else set[Path]()
+    read = _files_of(named)
     for path in paths:
         inside = path.resolve().parent in folders and is_structure_file(path)
         met_by_chance = path.is_file() and (inside or path.resolve() in among)
