@@ -248,3 +248,28 @@ def test_optimizers_are_compared():
     text = run("optimizers.py", "--molecules", "1", "--fmax", "0.5")
     rows = re.findall(r"\| (ASE's )?\w+ \| [\d.]+ \| \d+ \| \d of \d ", text)
     assert len(rows) == 5 * 7
+
+
+@pytest.mark.slow
+def test_killed_relaxations_are_counted():
+    text = run("kills.py", "--relax", "12", "--kills", "2")
+    rounds = re.findall(r"\d kills, with \d+ to \d+ done; 0 lost, 0 twice, structures in", text)
+    assert rounds
+    assert text.splitlines()[-1].endswith(f"kills in {len(rounds)} relaxations of 12 molecules")
+
+
+def test_structures_that_a_kill_lost_or_doubled_are_told(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import kills
+
+    def wrote(name, *numbers):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = [{"input": f"x{n}", "steps": n, "energy_eV": -n * 1.0} for n in numbers]
+        (folder / "relax.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        frames = [kills.Atoms("H", info={"input": f"x{n}"}) for n in numbers]
+        kills.write(folder / "relaxed.extxyz", frames)
+        return folder
+
+    found = kills.compared(wrote("whole", 10, 11, 12), wrote("parts", 10, 12, 12))
+    assert found.startswith("1 lost, 1 twice, structures in the order of the table; 0 with other")
