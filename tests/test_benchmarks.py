@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -273,3 +274,15 @@ def test_structures_that_a_kill_lost_or_doubled_are_told(tmp_path, monkeypatch):
 
     found = kills.compared(wrote("whole", 10, 11, 12), wrote("parts", 10, 12, 12))
     assert found.startswith("1 lost, 1 twice, structures in the order of the table; 0 with other")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("chromium") or shutil.which("chromium-browser")),
+    reason="there is no chromium on this machine",
+)
+def test_opening_of_a_report_is_measured():
+    pytest.importorskip("playwright")
+    text = run("report_opening.py", "--frames", "20", "--openings", "1")
+    assert text.startswith("20 frames of 50 atoms, 0.")
+    assert re.search(r"drawn after \d+\.\d\d s \(median of 1, .*, \d+\.\d\d s of processor", text)
