@@ -63,6 +63,9 @@ class TDNCalculator(Calculator):
         rounding.
     product
         How tensor products are evaluated, as :func:`tdncalc.checkpoint.load_model`.
+    dispersion
+        A functional, as ``pbe``: D3(BJ) with its parameters is added to everything but the novelty,
+        as :func:`tdncalc.checkpoint.load_model`. Only for theories without dispersion.
 
     Raises
     ------
@@ -81,6 +84,7 @@ class TDNCalculator(Calculator):
         skin: float = 1.0,
         evaluation: Evaluation = "auto",
         product: str | None = None,
+        dispersion: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         try:
@@ -90,13 +94,20 @@ class TDNCalculator(Calculator):
         if not possible:
             raise OptionError(f"skin {skin!r} Å is not allowed; give a number, 0 or more")
         self.potential: Potential = load_model(
-            model, device=device, dtype=dtype, product=product, evaluation=evaluation
+            model,
+            device=device,
+            dtype=dtype,
+            product=product,
+            evaluation=evaluation,
+            dispersion=dispersion,
         )
         if self.potential.direct_forces:  # they are no derivatives of an energy, nor is a stress
             self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
         # What ASE keeps beside results in databases and trajectories.
         sha256 = self.model_identity.get("sha256", "")
         self.parameters.update(model=self.potential.name, sha256=sha256, dtype=dtype)
+        if self.potential.dispersion is not None:
+            self.parameters.update(dispersion=str(self.potential.dispersion))
         self.neighbors = SkinNeighborList(self.potential.cutoff, skin)
         self._listed: tuple[int, AtomicGraph] | None = None  # with the number of its search
         self._lock = threading.RLock()
@@ -128,10 +139,8 @@ class TDNCalculator(Calculator):
 
     @property
     def model_identity(self) -> dict[str, str]:
-        """Name and sha256 of the model; empty where it was never saved."""
-        potential = self.potential
-        sha256 = potential.card.get("sha256")
-        return {} if sha256 is None else {"name": potential.name, "sha256": sha256}
+        """Name and sha256 of the model, and its dispersion if any; empty if it was never saved."""
+        return self.potential.identity
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Return which of numbers, positions, cell and pbc are new, compared to the last bit.
@@ -220,12 +229,12 @@ class TDNCalculator(Calculator):
         """
         potential = self.potential
         check_elements(atoms.numbers, potential.elements, potential.name, "structure")
-        structure = atoms.numbers, atoms.positions, atoms.cell.array
+        structure = atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
         if exact:
             check(atoms)
-            return make_graph(*structure, *self.neighbors.update(*structure[1:], atoms.pbc))
+            return make_graph(*structure, *self.neighbors.update(*structure[1:]))
         check_finite(atoms)
-        geometry = *structure[1:], atoms.pbc
+        geometry = structure[1:]
         if self._listed and not self.neighbors.holds(*geometry):
             self._listed = None  # two lists need not lie in memory
         if self._listed is None or self._listed[0] != self.neighbors.n_builds:

@@ -24,6 +24,7 @@ from tdncalc.architectures import (
     with_product,
 )
 from tdncalc.cards import CARD, DEFAULT_MODEL, FORMAT, bundled_models, model_folder, read_card
+from tdncalc.dispersion import make_dispersion, unlike_theory
 from tdncalc.errors import (
     ConfigError,
     DamagedModelError,
@@ -64,6 +65,7 @@ def load_model(
     dtype: str = "float32",
     product: str | None = None,
     evaluation: Evaluation = "auto",
+    dispersion: str | None = None,
 ) -> Potential:
     """Load a bundled model or a model folder, ready to evaluate.
 
@@ -81,11 +83,15 @@ def load_model(
     evaluation
         ``auto``: in float32 a compiled kernel as soon as there is one, on a GPU Triton's;
         ``eager``: PyTorch; ``compiled``: the kernel, compiled now if need be.
+    dispersion
+        A functional, as ``pbe``: D3(BJ) with its parameters is added to energies, forces, stresses
+        and second derivatives, see :class:`tdncalc.dispersion.Dispersion`. None adds nothing.
 
     Warns
     -----
     UserWarning
-        The model failed physics checks when it was imported; their figures are in its card.
+        The model failed physics checks when it was imported; their figures are in its card. Or its
+        theory is not the functional of the dispersion.
 
     Raises
     ------
@@ -94,18 +100,22 @@ def load_model(
     DamagedModelError
         The folder's files are incomplete, or do not match their card.
     OptionError
-        The device, dtype, product or evaluation is not one of the above, or not possible here.
+        The device, dtype, product or evaluation is not one of the above, or not possible here; or
+        the dispersion is not known, its package not installed, or in the model's theory already.
     """
     if dtype not in _DTYPES:
         raise OptionError(f"dtype {dtype!r} is not known; allowed: {', '.join(_DTYPES)}")
     place = find_device(device)
     folder = model_folder(model)
     card = read_card(folder)
+    added = None if dispersion is None else make_dispersion(dispersion)
+    doubts = None if added is None else unlike_theory(card, added)
     network = load_network(folder, product=product)
     if product is not None and evaluation == "auto":
         evaluation = "eager"  # the kernel has one product of its own
-    if failures := failed_checks(card):
-        warnings.warn(failures, stacklevel=2)
+    for doubt in (failed_checks(card), doubts):
+        if doubt is not None:
+            warnings.warn(doubt, stacklevel=2)
     return Potential(
         network,
         card,
@@ -113,6 +123,7 @@ def load_model(
         dtype=_DTYPES[dtype],
         evaluation=evaluation,
         novelty=_read_novelty(folder, card, network),
+        dispersion=added,
     )
 
 

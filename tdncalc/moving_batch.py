@@ -223,6 +223,7 @@ class MovingBatch:
             numbers=torch.from_numpy(np.concatenate([member.numbers for member in members])),
             positions=torch.from_numpy(self._anchor[atoms]),
             cell=torch.from_numpy(self._anchor_cells[part]),
+            pbc=torch.from_numpy(np.stack([member.pbc for member in members])),
             edge_index=torch.from_numpy(edge_index),
             edge_shift=torch.from_numpy(np.concatenate([m.edge_shift for m in members])),
             batch=torch.from_numpy(np.repeat(np.arange(len(members)), counts)),

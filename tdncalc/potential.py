@@ -12,6 +12,7 @@ from torch import Tensor
 from tdncalc.architectures import Network, traits
 from tdncalc.batches import backing_off, edge_budget, in_batches
 from tdncalc.derivatives import forces_of, jacobian, strain_gradient, sum_by
+from tdncalc.dispersion import Dispersion
 from tdncalc.errors import OptionError
 from tdncalc.fused.gpu_choice import GPUChoice
 from tdncalc.fused.repeated import Repeated
@@ -61,6 +62,8 @@ class Potential:
         GPU, :class:`tdncalc.fused.gpu_choice.GPUChoice`.
     novelty
         What measures how unlike the training set a structure is; None leaves it out.
+    dispersion
+        What is added to all that the network says of energies; None adds nothing.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Potential:
         dtype: torch.dtype,
         evaluation: Evaluation = "auto",
         novelty: Novelty | None = None,
+        dispersion: Dispersion | None = None,
     ) -> None:
         reference = network.reference_energies.double()
         self.network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
@@ -83,6 +87,7 @@ class Potential:
         self.direct_forces, self._per_atom = traits(network.config)
         self.device = device
         self.dtype = dtype
+        self.dispersion = dispersion
         self.novelty = None if novelty is None else novelty.to(device)
         self._distance = None if novelty is None else novelty.tables()
         choose = GPUChoice if device.type == "cuda" else Choice
@@ -105,6 +110,14 @@ class Potential:
         return _placed, (pickle.dumps((kept | moved, self.reference_energies.cpu())),)
 
     @property
+    def identity(self) -> dict[str, str]:
+        """Name and sha256 of the model, and its dispersion if any; empty if it was never saved."""
+        if (sha256 := self.card.get("sha256")) is None:
+            return {}
+        identity = {"name": self.name, "sha256": sha256}
+        return identity | ({"dispersion": str(self.dispersion)} if self.dispersion else {})
+
+    @property
     def evaluation(self) -> str:
         """Which evaluation runs at present, ``eager`` or ``compiled``."""
         return self.choice.name()
@@ -118,7 +131,12 @@ class Potential:
         """Return the same model as PyTorch evaluates it, to compare with."""
         network = deepcopy(self.network)
         return Potential(
-            network, self.card, device=self.device, dtype=self.dtype, evaluation="eager"
+            network,
+            self.card,
+            device=self.device,
+            dtype=self.dtype,
+            evaluation="eager",
+            dispersion=self.dispersion,
         )
 
     @undisturbed
@@ -135,6 +153,13 @@ class Potential:
         The graph may list pairs beyond the cutoff: they change nothing. A compiled kernel prepares
         its list once for as long as there is its ``edge_index``.
         """
+        results = self._network_results(graph, forces, stress, descriptors)
+        return results if self.dispersion is None else self.dispersion.add(graph, results)
+
+    def _network_results(
+        self, graph: AtomicGraph, forces: bool, stress: bool, descriptors: bool
+    ) -> Results:
+        """Evaluate the network at a graph."""
         if (kernel := self.choice.kernel()) is not None:
             return self._compiled(kernel, graph, forces, stress, descriptors)
         rounded = self.choice.rounds_products()
@@ -256,6 +281,8 @@ class Potential:
             (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
             gradient = gradient.flatten()
         hessian = jacobian(gradient, positions, graph.edge_index.shape[1])
+        if self.dispersion is not None:
+            hessian = hessian + self.dispersion.hessian(graph)
         return (hessian + hessian.T) / 2
 
     @undisturbed
@@ -275,7 +302,7 @@ class Potential:
         check(atoms, label)
         check_elements(atoms.numbers, self.elements, self.name, label)
         edges = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, self.cutoff)
-        return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *edges)
+        return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, *edges)
 
     def _graph_of(self, structure: "AtomicGraph | AnyStructure") -> AtomicGraph:
         own = structure if isinstance(structure, AtomicGraph) else self.graph(structure)

@@ -36,6 +36,8 @@ class TorchSimModel(ModelInterface):
         Precision of the network, ``float32`` or ``float64``.
     skin
         Å by which neighbor lists reach further than the cutoff. It changes the speed only.
+    dispersion
+        As for :class:`tdncalc.TDNCalculator`.
     compute_stress
         Whether stresses are wanted: not of models with direct forces.
 
@@ -52,10 +54,11 @@ class TorchSimModel(ModelInterface):
         dtype: str = "float32",
         skin: float = 1.0,
         *,
+        dispersion: str | None = None,
         compute_stress: bool = True,
     ) -> None:
         super().__init__()
-        self.potential = load_model(model, device=device, dtype=dtype)
+        self.potential = load_model(model, device=device, dtype=dtype, dispersion=dispersion)
         if compute_stress and self.potential.direct_forces:
             raise OptionError("a model with direct forces has no stress; use compute_stress=False")
         self._device, self._dtype = self.potential.device, torch.float64

@@ -55,7 +55,7 @@ STRUCTURES = {
 
 def to_graph(atoms):
     edges = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
-    return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *edges)
+    return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, *edges)
 
 
 def atom_energies(network, atoms):

@@ -39,7 +39,9 @@ def make_batch(size: int) -> AtomicGraph:
         atoms = molecule(NAMES[index % len(NAMES)])
         atoms.rattle(0.05, seed=index)
         edges = neighbor_list(atoms.positions, np.zeros((3, 3)), atoms.pbc, 4.5)
-        graphs.append(make_graph(atoms.numbers, atoms.positions, np.zeros((3, 3)), *edges))
+        graphs.append(
+            make_graph(atoms.numbers, atoms.positions, np.zeros((3, 3)), atoms.pbc, *edges)
+        )
     return batch_graphs(graphs)
 
 

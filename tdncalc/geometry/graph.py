@@ -32,6 +32,8 @@ class AtomicGraph:
         Å, (N, 3) float64.
     cell
         Rows are the cell vectors in Å, (B, 3, 3) float64; zeros where there is none.
+    pbc
+        Along which of them a structure is periodic, (B, 3) bool.
     edge_index
         [source j, target i], (2, E) int64; int32 in a :func:`listed_graph`.
     edge_shift
@@ -44,6 +46,7 @@ class AtomicGraph:
     numbers: Tensor
     positions: Tensor
     cell: Tensor
+    pbc: Tensor
     edge_index: Tensor
     edge_shift: Tensor
     batch: Tensor
@@ -62,18 +65,20 @@ def make_graph(
     numbers: NDArray[np.integer],
     positions: NDArray[np.float64],
     cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
     edge_index: NDArray[np.integer],
     edge_shift: NDArray[np.integer],
 ) -> AtomicGraph:
-    """Make the graph of one structure from arrays of the same shapes, cell (3, 3)."""
+    """Make the graph of one structure from arrays of the same shapes, cell (3, 3), pbc (3,)."""
     edge_index, wide = edge_index.astype(np.int64, copy=False), edge_shift.astype(np.float64)
-    return listed_graph(numbers, positions, cell, edge_index, wide)
+    return listed_graph(numbers, positions, cell, pbc, edge_index, wide)
 
 
 def listed_graph(
     numbers: NDArray[np.integer],
     positions: NDArray[np.float64],
     cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
     edge_index: NDArray[np.integer],
     edge_shift: NDArray[Any],
 ) -> AtomicGraph:
@@ -82,7 +87,7 @@ def listed_graph(
     Compiled kernels take edges as small as a search of neighbors leaves them.
     """
     return AtomicGraph(
-        **_structure(numbers, positions, cell),
+        **_structure(numbers, positions, cell, pbc),
         edge_index=torch.as_tensor(edge_index),
         edge_shift=torch.as_tensor(edge_shift),
         batch=torch.zeros(len(numbers), dtype=torch.int64),
@@ -94,18 +99,23 @@ def moved_graph(
     numbers: NDArray[np.integer],
     positions: NDArray[np.float64],
     cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
 ) -> AtomicGraph:
     """Return the graph of one structure with the edges, the same tensors, of another."""
-    return replace(graph, **_structure(numbers, positions, cell))
+    return replace(graph, **_structure(numbers, positions, cell, pbc))
 
 
 def _structure(
-    numbers: NDArray[np.integer], positions: NDArray[np.float64], cell: NDArray[np.float64]
+    numbers: NDArray[np.integer],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
 ) -> dict[str, Tensor]:
     return {
         "numbers": torch.as_tensor(np.array(numbers, dtype=np.int64)),
         "positions": torch.as_tensor(np.array(positions, dtype=np.float64)),
         "cell": torch.as_tensor(np.array(cell, dtype=np.float64))[None],
+        "pbc": torch.as_tensor(np.array(pbc, dtype=np.bool_))[None],
     }
 
 
@@ -119,6 +129,7 @@ def batch_graphs(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
         numbers=_joined([g.numbers for g in graphs]),
         positions=_joined([g.positions for g in graphs]),
         cell=_joined([g.cell for g in graphs]),
+        pbc=_joined([g.pbc for g in graphs]),
         edge_index=_joined([g.edge_index for g in graphs], np.repeat(atoms, edges), axis=1),
         edge_shift=_joined([g.edge_shift for g in graphs]),
         batch=_joined([g.batch for g in graphs], np.repeat(structures, batches)),

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
-from tdncalc.errors import StructureError
+from tdncalc.errors import OptionError, StructureError
 from tdncalc.potential import Potential
 from tdncalc.selftest.displacements import contact, shift, strain, turned
 from tdncalc.selftest.samples import sample_structures
@@ -97,7 +97,7 @@ def selftest(
     Parameters
     ----------
     potential
-        Any model; the limits are those of its precision.
+        Any model, without dispersion; the limits are those of its precision.
     structures
         What to check it on; small awkward structures of its elements if None.
     seed
@@ -112,7 +112,13 @@ def selftest(
     ------
     StructureError
         There is no structure, or one that the model cannot evaluate.
+    OptionError
+        Dispersion is added to the model.
     """
+    if potential.dispersion is not None:
+        raise OptionError(
+            f"selftest measures a network, not {potential.dispersion}; load the model without"
+        )
     named = _named(potential, structures)
     reference = potential.in_pytorch() if potential.evaluation == "compiled" else None
     worst: dict[str, tuple[float, Check]] = {}

@@ -100,8 +100,8 @@ def run_md(
         Ensemble, length and guards.
     calculator
         Any ASE calculator; else the one attached to `x`, else the bundled default model. What its
-        attributes ``evaluation`` and ``model_identity`` (name and sha256) say, if it has them, is
-        kept in the checkpoint; a run is not resumed with a model of another sha256.
+        attributes ``evaluation`` and ``model_identity`` (name, sha256, dispersion) say, if it has
+        them, is kept in the checkpoint; a run is not resumed with another sha256 or dispersion.
     files
         Where to write; None writes nothing.
     resume

@@ -109,7 +109,7 @@ def require_novelty(atoms: Atoms, limit: float | None) -> None:
 
 
 def model_of(calculator: Calculator) -> dict[str, str]:
-    """Return name and sha256 of a calculator's model; nothing of one that does not say them."""
+    """Return name, sha256 and dispersion of a calculator's model, as far as it says them."""
     return dict(getattr(calculator, "model_identity", {}))
 
 
@@ -119,14 +119,20 @@ def require_same_model(what: str, recorded: Mapping[str, str], given: Mapping[st
     Raises
     ------
     CheckpointError
-        Their sha256 differ.
+        Their sha256 differ, or the dispersion that is added.
     """
-    if recorded and given and recorded["sha256"] != given["sha256"]:
-        theirs, ours = (f"{one['name']!r} ({one['sha256'][:12]}…)" for one in (recorded, given))
+    what_counts = ("sha256", "dispersion")
+    if recorded and given and any(recorded.get(k) != given.get(k) for k in what_counts):
+        theirs, ours = map(_described, (recorded, given))
         raise CheckpointError(
             f"{what} was made with another model, {theirs}, not {ours}; resume with the "
             "same, or start anew"
         )
+
+
+def _described(model: Mapping[str, str]) -> str:
+    dispersion = f" with {model['dispersion']}" if "dispersion" in model else ""
+    return f"{model['name']!r} ({model['sha256'][:12]}…){dispersion}"
 
 
 def require_same_energy(what: str, recorded: float, energy: float, n_atoms: int) -> None:

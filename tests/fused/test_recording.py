@@ -49,6 +49,7 @@ def test_recording_reads_new_values_where_it_was_recorded(potential):
         "numbers": moved.numbers,
         "positions": moved.positions,
         "cell": moved.cell,
+        "pbc": moved.pbc,
         "edge_index": padded.edge_index,
         "edge_shift": padded.edge_shift,
         "batch": graph.batch,

@@ -58,7 +58,7 @@ def compute(potential, recorder):
 def pairs(atoms, reach):
     """Return the graph of more pairs than the edges."""
     edges = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, reach)
-    return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *edges)
+    return make_graph(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, *edges)
 
 
 def moved(graph, seed):

@@ -10,6 +10,7 @@ def two_graphs():
         np.array([1, 8]),
         np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
         np.zeros((3, 3)),
+        np.zeros(3, dtype=bool),
         np.array([[1, 0], [0, 1]]),
         np.zeros((2, 3), dtype=np.int64),
     )
@@ -17,6 +18,7 @@ def two_graphs():
         np.array([29]),
         np.array([[9.0, 9.0, 9.0]]),
         np.diag([2.0, 0.0, 0.0]),
+        np.array([True, False, False]),
         np.array([[0, 0], [0, 0]]),
         np.array([[-1, 0, 0], [1, 0, 0]]),
     )
@@ -32,7 +34,12 @@ def test_edge_vectors_point_from_target_to_source():
 def test_edge_vectors_of_a_skewed_cell_combine_its_rows():
     cell = np.array([[4.0, 0, 0], [1.0, 3.0, 0], [0.5, 0.25, 2.0]])
     graph = make_graph(
-        np.array([1]), np.zeros((1, 3)), cell, np.array([[0], [0]]), np.array([[1, -2, 3]])
+        np.array([1]),
+        np.zeros((1, 3)),
+        cell,
+        np.ones(3, dtype=bool),
+        np.array([[0], [0]]),
+        np.array([[1, -2, 3]]),
     )
     assert edge_vectors(graph).tolist() == [[4 - 2 + 1.5, -6 + 0.75, 6.0]]
 
@@ -43,6 +50,7 @@ def test_arrays_are_copied_in_double_precision():
         np.array([1], dtype=np.int32),
         positions,
         np.zeros((3, 3)),
+        np.zeros(3, dtype=bool),
         np.zeros((2, 0), dtype=np.int64),
         np.zeros((0, 3), dtype=np.int64),
     )

@@ -154,7 +154,7 @@ def test_pairs_beyond_the_cutoff_change_no_bit(trio):
     atoms = structure("organic box")
     graph = kernel.graph(atoms)
     wider = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, kernel.cutoff + 1.0)
-    more = make_graph(atoms.numbers, atoms.positions, atoms.cell.array, *wider)
+    more = make_graph(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, *wider)
     assert more.edge_index.shape[1] > graph.edge_index.shape[1]
     few, many = (kernel.compute(g, forces=True, stress=True) for g in (graph, more))
     for name in ("energies", "forces", "strain_gradient"):

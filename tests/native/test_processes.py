@@ -66,7 +66,7 @@ big = bulk("C", cubic=True).repeat(14)
 cell = big.cell.array
 edges, shift = neighbor_list(big.positions, cell, big.pbc, 5.0)
 edges, shift = edges.astype("i4", order="C"), shift.astype("i2", order="C")
-graph = listed_graph(big.numbers, big.positions, cell, edges, shift)
+graph = listed_graph(big.numbers, big.positions, cell, big.pbc, edges, shift)
 kernel = calculator.potential.choice.kernel()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 _, hard = resource.getrlimit(resource.RLIMIT_AS)

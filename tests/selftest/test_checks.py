@@ -40,6 +40,7 @@ class Wrong:
 
     dtype = torch.float64
     evaluation = "eager"
+    dispersion = None
     elements = ("H", "C", "O")
     cutoff = 4.0
 

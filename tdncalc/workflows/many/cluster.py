@@ -56,7 +56,7 @@ class WorkerModel:
 
     Attributes
     ----------
-    model, device, dtype, evaluation, product
+    model, device, dtype, evaluation, product, dispersion
         As for :class:`tdncalc.TDNCalculator`; a path must lead to the folder on every worker.
     sha256
         Checksum that its card must have.
@@ -68,6 +68,7 @@ class WorkerModel:
     evaluation: str
     product: str | None
     sha256: str
+    dispersion: str | None = None
 
 
 @contextmanager
@@ -231,6 +232,7 @@ def _load(model: WorkerModel) -> TDNCalculator:
             model.dtype,
             evaluation=model.evaluation,  # type: ignore[arg-type]
             product=model.product,
+            dispersion=model.dispersion,
         )
     except ModelNotFoundError as error:
         raise CheckpointError(
