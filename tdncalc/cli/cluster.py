@@ -28,5 +28,6 @@ def worker_model(options: ModelOptions, potential: "Potential") -> "WorkerModel"
         dtype=options.dtype,
         evaluation=options.evaluation,
         product=options.product,
+        dispersion=options.dispersion,
         sha256=potential.card["sha256"],
     )

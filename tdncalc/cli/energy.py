@@ -16,9 +16,9 @@ from tdncalc.cli.options import (
     ModelOptions,
     OutputOptions,
     ReportOptions,
+    dispersed_model_options,
     dry_run_option,
     inputs_argument,
-    model_options,
     one_output_options,
     report_options,
 )
@@ -41,7 +41,7 @@ _GPU_BATCH_ATOMS = 100_000
 
 @click.command("energy")
 @inputs_argument
-@model_options
+@dispersed_model_options
 @one_output_options
 @report_options
 @dry_run_option
@@ -72,8 +72,7 @@ def command(
         if dry_run:
             preview(list(reader), loaded, evaluations=1, as_json=report.as_json)
             return _code(reader, stop)
-        sha256 = loaded.potential.card["sha256"]
-        with EnergyResults(output, report, sha256, resume=resume) as kept:
+        with EnergyResults(output, report, loaded.potential.identity, resume=resume) as kept:
             waiting = _Waiting(reader, kept, loaded.potential)
             if dask is None:
                 results = _evaluate_here(waiting, loaded.potential, stop)

@@ -34,8 +34,8 @@ class EnergyResults:
     ----------
     output, report
         What the user wants to have and to see.
-    sha256
-        Checksum of the model.
+    model
+        Name and sha256 of the model, and its dispersion if it has one.
     resume
         Whether to go on with the file that an earlier run left.
 
@@ -48,12 +48,12 @@ class EnergyResults:
     """
 
     def __init__(
-        self, output: OutputOptions, report: ReportOptions, sha256: str, *, resume: bool
+        self, output: OutputOptions, report: ReportOptions, model: dict[str, str], *, resume: bool
     ) -> None:
         self._output, self._as_json = output, report.as_json
         self._stream: EnergyStream | None = None
         if output.output is not None and output.output.suffix in STREAMED:
-            self._stream = EnergyStream(output.output, sha256, resume=resume)
+            self._stream = EnergyStream(output.output, model, resume=resume)
         self._frames: list[Atoms] = []
         self._n_expected = 0
         self.n_done = 0

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class EnergyStream:
-    """An extxyz file of structures with results; each says its input and the model's checksum.
+    """An extxyz file of structures with results; each says its input and its model.
 
     Parameters
     ----------
     path
         The file.
-    sha256
-        Checksum of the model.
+    model
+        Name and sha256 of the model, and its dispersion if it has one.
     resume
         Whether to keep the whole frames that an earlier run left.
 
@@ -38,8 +38,8 @@ class EnergyStream:
         The file to resume has a frame that is not of this model.
     """
 
-    def __init__(self, path: Path, sha256: str, *, resume: bool) -> None:
-        self._path, self._sha256 = path, sha256
+    def __init__(self, path: Path, model: dict[str, str], *, resume: bool) -> None:
+        self._path, self._model = path, model
         self._size = 0
         self._done = Done(path, spelled=_as_read)
         self._file: BinaryIO | None = None
@@ -55,8 +55,11 @@ class EnergyStream:
         atoms.info |= {
             "input": source.label,
             "input_digest": digest(source.atoms),
-            "model_sha256": self._sha256,
+            "model_sha256": self._model["sha256"],
         }
+        atoms.info.pop("model_dispersion", None)  # of what the input was computed with
+        if "dispersion" in self._model:
+            atoms.info["model_dispersion"] = self._model["dispersion"]
         frame = as_extxyz(atoms)
         tell_losses(self._path, source.label, atoms)
         with writing(self._path):
@@ -77,12 +80,9 @@ class EnergyStream:
         with self._path.open("rb") as file:
             try:
                 for comment in _whole_frames(file):
-                    if _word("model_sha256", comment) != self._sha256:
-                        raise CheckpointError(
-                            f"{self._path} was made with another model; resume with that, or "
-                            "start anew"
-                        )
-                    label = str(key_val_str_to_dict(comment)["input"])
+                    said = key_val_str_to_dict(comment)
+                    self._require_same(_word("model_sha256", comment), said.get("model_dispersion"))
+                    label = str(said["input"])
                     self._done.add(label, _word("input_digest", comment))
                     self._size = file.tell()
             except (ValueError, KeyError) as error:
@@ -91,6 +91,18 @@ class EnergyStream:
                 raise CheckpointError(
                     f"{self._path}: not a file of energies that can be resumed ({error!r})"
                 ) from error
+
+    def _require_same(self, sha256: str | None, dispersion: object) -> None:
+        """Refuse a frame of another model, or with another dispersion."""
+        if sha256 != self._model["sha256"]:
+            raise CheckpointError(
+                f"{self._path} was made with another model; resume with that, or start anew"
+            )
+        if dispersion != (own := self._model.get("dispersion")):
+            raise CheckpointError(
+                f"{self._path} was made with {dispersion or 'no dispersion'}, not with "
+                f"{own or 'none'}; resume with the same, or start anew"
+            )
 
 
 def _word(key: str, comment: str) -> str | None:

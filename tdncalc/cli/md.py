@@ -14,9 +14,9 @@ from tdncalc.cli.options import (
     ModelOptions,
     OutputOptions,
     ReportOptions,
+    dispersed_model_options,
     gather,
     max_novelty_option,
-    model_options,
     output_options,
     report_options,
     setting,
@@ -67,7 +67,7 @@ from tdncalc.workflows.md import CELL_MOTIONS, ENSEMBLES, Guards, MDSettings
     setting(Guards, "max_gap", "Stop when a piece of a molecule is this far from all else, Å."),
     max_novelty_option,
 )
-@model_options
+@dispersed_model_options
 @output_options
 @report_options
 def command(

@@ -40,6 +40,8 @@ class ModelOptions:
         ``auto``, ``eager`` or ``compiled``.
     threads
         How many CPU threads torch may use; its own choice if None.
+    dispersion
+        The functional whose dispersion is added, if any.
     """
 
     model: str
@@ -48,6 +50,7 @@ class ModelOptions:
     product: str | None
     evaluation: str
     threads: int | None
+    dispersion: str | None
 
 
 @dataclass(frozen=True)
@@ -203,9 +206,7 @@ threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads [default: torch's choice]."
 )
 
-model_options = gather(
-    ModelOptions,
-    "model",
+_model_options = (
     click.option(
         "--model",
         default="organic",
@@ -234,6 +235,20 @@ model_options = gather(
         help="PyTorch, a kernel compiled once for this machine, or whichever is ready.",
     ),
     threads_option,
+)
+
+# For commands that look at the network alone.
+model_options = gather(ModelOptions, "model", *_model_options, preset={"dispersion": None})
+
+dispersed_model_options = gather(
+    ModelOptions,
+    "model",
+    *_model_options,
+    click.option(
+        "--dispersion",
+        metavar="FUNCTIONAL",
+        help="Add D3(BJ) of this functional, as pbe, to a model whose theory lacks dispersion.",
+    ),
 )
 
 _output_option = click.option(

@@ -136,9 +136,10 @@ def _print(facts: dict[str, Any]) -> None:
             f"{structure['neighbors']} neighbors each{novelty}"
         )
     model, estimate = facts["model"], facts["estimate"]
+    dispersion = f" with {model['dispersion']}" if "dispersion" in model else ""
     click.echo(
-        f"model {model['name']} ({model['sha256'][:12]}), {facts['device']}, {facts['dtype']}, "
-        f"{counted(facts['threads'], 'thread')}"
+        f"model {model['name']} ({model['sha256'][:12]}){dispersion}, {facts['device']}, "
+        f"{facts['dtype']}, {counted(facts['threads'], 'thread')}"
     )
     once = duration(estimate["seconds_per_evaluation"])
     click.echo(f"one evaluation {once}{_times(estimate)}; memory {estimate['memory_MB']} MB")

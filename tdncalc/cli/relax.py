@@ -12,12 +12,12 @@ from tdncalc.cli.options import (
     ModelOptions,
     OutputOptions,
     ReportOptions,
+    dispersed_model_options,
     dry_run_option,
     fix_option,
     gather,
     inputs_argument,
     max_novelty_option,
-    model_options,
     output_options,
     plot_option,
     report_options,
@@ -58,7 +58,7 @@ from tdncalc.workflows.relax_settings import CELL_MODES, OPTIMIZERS
     dry_run_option,
     dask_option,
 )
-@model_options
+@dispersed_model_options
 @output_options
 @report_options
 def command(

@@ -18,6 +18,7 @@ from tdncalc.errors import CheckpointError, OptionError
 from tdncalc.structures.extxyz import storable, writable
 from tdncalc.structures.losses import what_is_lost
 from tdncalc.workflows.claim import claim
+from tdncalc.workflows.subject import require_same_model
 from tdncalc.workflows.traj_file import writing
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from tdncalc.potential import Potential
     from tdncalc.structures import Source
+
+# How a line of the table calls what identifies a model
+_MODEL = {"name": "model", "sha256": "model_sha256", "dispersion": "model_dispersion"}
 
 
 class RelaxStream:
@@ -57,7 +61,7 @@ class RelaxStream:
         self.resumes = resume and table.exists()
         self._sizes = (0, 0)
         self._done = Done(structures)
-        self._models: dict[str, str] = {}
+        self._models: list[dict[str, str]] = []
         self.n_done = self.n_converged = 0
         if self.resumes:
             self._recall(table)
@@ -66,13 +70,10 @@ class RelaxStream:
 
     def require_model(self, potential: "Potential") -> None:
         """Note the model of this run; refuse one that the earlier run did not use."""
-        self._model = {"model": potential.name, "model_sha256": potential.card["sha256"]}
-        for sha256, name in self._models.items():
-            if sha256 != self._model["model_sha256"]:
-                raise CheckpointError(
-                    f"{self.paths[1]} was made with another model, {name!r}; resume "
-                    "with that, or start anew"
-                )
+        identity = potential.identity
+        for recorded in self._models:
+            require_same_model(str(self.paths[1]), recorded, identity)
+        self._model = {_MODEL[name]: value for name, value in identity.items()}
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give the structures that are not done yet; the results may lie among the inputs."""
@@ -130,7 +131,9 @@ class RelaxStream:
                 record = _parse(table, line)
                 self._count(record)
                 self._done.add(record["input"], record.get("input_digest"))
-                self._models[record["model_sha256"]] = record["model"]
+                model = {name: record[key] for name, key in _MODEL.items() if key in record}
+                if model not in self._models:
+                    self._models.append(model)
                 structures, read = record["relaxed_bytes"], read + len(line)
         self._sizes = (structures, read)
 

@@ -83,6 +83,7 @@ def load_calculator(options: ModelOptions) -> "TDNCalculator":
         options.dtype,
         product=options.product,
         evaluation=options.evaluation,  # type: ignore[arg-type]
+        dispersion=options.dispersion,
     )
 
 
@@ -99,12 +100,13 @@ def provenance(potential: "Potential") -> dict[str, Any]:
     """Say what a result depends on: model and checksum, versions, device, precision, threads."""
     import torch
 
+    packages = ["torch", "ase", "numpy", *(["dftd3"] if potential.dispersion else [])]
     return {
-        "model": {"name": potential.name, "sha256": potential.card["sha256"]},
+        "model": potential.identity,
         "versions": {
             "tdncalc": tdncalc.__version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "ase", "numpy")},
+            **{name: version(name) for name in packages},
         },
         "device": str(potential.device),
         "dtype": str(potential.dtype).removeprefix("torch."),

@@ -137,7 +137,8 @@ def model(run: Run) -> dict[str, Any] | None:
     named = run.summary.get("model") or {}
     if not named and run.records:
         record = run.records[0]
-        named = {"name": record.get("model"), "sha256": record.get("model_sha256")}
+        keys = {"name": "model", "sha256": "model_sha256", "dispersion": "model_dispersion"}
+        named = {name: record.get(key) for name, key in keys.items()}
     name, sha256 = named.get("name"), named.get("sha256")
     if not name:
         return None
@@ -147,8 +148,10 @@ def model(run: Run) -> dict[str, Any] | None:
         card = None
     if card is None or card["sha256"] != sha256:
         note = "The card of these weights is not installed here."
-        return {"name": str(name), "rows": [("sha256", str(sha256))], "note": note}
-    return {"name": str(name), "rows": _card_rows(card), "note": card.get("description", "")}
+        rows = _rows({"sha256": str(sha256), "dispersion added": named.get("dispersion")})
+        return {"name": str(name), "rows": rows, "note": note}
+    rows = _card_rows(card) + _rows({"dispersion added": named.get("dispersion")})
+    return {"name": str(name), "rows": rows, "note": card.get("description", "")}
 
 
 def _card_rows(card: dict[str, Any]) -> list[Row]:

@@ -25,10 +25,12 @@ class EMTPotential:
     device = CPU()
     dtype = "torch.float64"
     evaluation = "eager"
+    dispersion = None
 
     def __init__(self, seconds=0.0):
         self.card = {"sha256": "e" * 64}
         self.seconds = seconds
+        self.identity = {"name": self.name, **self.card}
 
     def settle(self, *, wait):
         assert isinstance(wait, bool)
@@ -53,7 +55,7 @@ class SlowEMT(EMT):
         super().__init__()
         self.seconds = seconds
         self.potential = EMTPotential(seconds)
-        self.model_identity = {"name": self.potential.name, **self.potential.card}
+        self.model_identity = dict(self.potential.identity)
 
     def calculate(self, *args, **kwargs):
         time.sleep(self.seconds)
