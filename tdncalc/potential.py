@@ -106,7 +106,7 @@ class Potential:
             "novelty": None if self.novelty is None else self.novelty.to(_CPU),
             "evaluation": self.choice.wanted,
         }
-        kept = {name: getattr(self, name) for name in ("card", "device", "dtype")}
+        kept = {name: getattr(self, name) for name in ("card", "device", "dtype", "dispersion")}
         return _placed, (pickle.dumps((kept | moved, self.reference_energies.cpu())),)
 
     @property

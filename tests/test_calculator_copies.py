@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from tdncalc.calculator import TDNCalculator
+from tdncalc.dispersion import make_dispersion
 from tdncalc.fused.gpu_choice import GPUChoice
 from tdncalc.native.choice import Choice
 from tests.structures import structure
@@ -112,6 +113,12 @@ def test_a_calculator_of_a_gpu_opens_on_the_cpu_where_there_is_none(on_gpu, make
     kept, given = opened.potential.reference_energies, on_gpu.potential.reference_energies
     assert torch.equal(kept, given)
     assert kept.dtype == torch.float64
+
+
+@pytest.mark.filterwarnings("ignore:this model was on cuda")
+def test_a_calculator_of_a_gpu_keeps_its_dispersion(on_gpu):
+    on_gpu.potential.dispersion = make_dispersion("pbe")
+    assert str(through_pickle(on_gpu).potential.dispersion) == "D3(BJ) of pbe"
 
 
 def test_atoms_with_calculator_can_be_copied_deeply(calculator):
