@@ -46,10 +46,11 @@ def test_example_runs_and_writes_its_files(name, tmp_path, monkeypatch, capsys):
 def test_python_of_the_readme_runs(monkeypatch):
     monkeypatch.chdir(EXAMPLES.parent)
     blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
-    found = [{}, {}, {}]
+    found = [{} for _ in blocks]
     for block, names in zip(blocks, found, strict=True):
         exec(block, names)
-    calculator, single, many = found
+    calculator, single, dispersive, many = found
     assert len(calculator["atoms"].calc.results["forces"]) == 21
     assert single["result"].converged
+    assert str(dispersive["calculator"].potential.dispersion) == "D3(BJ) of pbe"
     assert len(many["results"]) == 3
