@@ -191,8 +191,13 @@ def test_table_compares_with_the_compiled_kernel(harness):
         ],
     }
     text = harness["report"].table(report)
+    assert "| ours | 1 | 1 | 1 | 86.4 | 333 | 2 | 300 | 3 |" in text
+    assert "| theirs | 40 | 40 | 40 | 2.16 | 13,333 | 2 | 300 | 3 |" in text
+    two = {"contender": "other", "threads": 2, "cpu_s": [0.05], "wall_s": [0.025]}
+    report["results"].append(run_of | two)
+    text = harness["report"].table(report)
     assert "| ours | 1 | 1 | 1 | – | 86.4 | 333 | 2 | 300 | 3 |" in text
-    assert "| theirs | 40 | 40 | 40 | – | 2.16 | 13,333 | 2 | 300 | 3 |" in text
+    assert "| theirs | 40 | 40 | 40 | 25 | 2.16 | 13,333 | 2 | 300 | 3 |" in text
 
 
 @pytest.mark.slow
