@@ -13,6 +13,7 @@ __all__ = [
     "CARD",
     "DEFAULT_MODEL",
     "FORMAT",
+    "IN_RECORDS",
     "bundled_models",
     "eclipsed",
     "model_folder",
@@ -38,6 +39,8 @@ _TYPES: dict[str, tuple[type, str]] = {
     "selftest": (dict, "an object"),
 }
 _REQUIRED = list(_TYPES)[:5]
+# How records of results call what identifies their model
+IN_RECORDS = {"name": "model", "sha256": "model_sha256", "dispersion": "model_dispersion"}
 # What is read of the outcome of a physics check.
 _OUTCOME = {"check": str, "value": int | float, "unit": str, "passed": bool}
 

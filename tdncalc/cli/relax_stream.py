@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import ase.io
 
+from tdncalc.cards import IN_RECORDS
 from tdncalc.cli.done import Done
 from tdncalc.cli.failures import warn
 from tdncalc.cli.outputs import as_json
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from tdncalc.potential import Potential
     from tdncalc.structures import Source
-
-# How a line of the table calls what identifies a model
-_MODEL = {"name": "model", "sha256": "model_sha256", "dispersion": "model_dispersion"}
 
 
 class RelaxStream:
@@ -73,7 +71,7 @@ class RelaxStream:
         identity = potential.identity
         for recorded in self._models:
             require_same_model(str(self.paths[1]), recorded, identity)
-        self._model = {_MODEL[name]: value for name, value in identity.items()}
+        self._model = {IN_RECORDS[name]: value for name, value in identity.items()}
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
         """Give the structures that are not done yet; the results may lie among the inputs."""
@@ -131,7 +129,7 @@ class RelaxStream:
                 record = _parse(table, line)
                 self._count(record)
                 self._done.add(record["input"], record.get("input_digest"))
-                model = {name: record[key] for name, key in _MODEL.items() if key in record}
+                model = {name: record[key] for name, key in IN_RECORDS.items() if key in record}
                 if model not in self._models:
                     self._models.append(model)
                 structures, read = record["relaxed_bytes"], read + len(line)

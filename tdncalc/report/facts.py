@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tdncalc.cards import read_card
+from tdncalc.cards import IN_RECORDS, read_card
 from tdncalc.errors import DamagedModelError, ModelNotFoundError
 from tdncalc.report.displacement import Displacement, in_cm2_per_s
 from tdncalc.report.run import Run
@@ -137,8 +137,7 @@ def model(run: Run) -> dict[str, Any] | None:
     named = run.summary.get("model") or {}
     if not named and run.records:
         record = run.records[0]
-        keys = {"name": "model", "sha256": "model_sha256", "dispersion": "model_dispersion"}
-        named = {name: record.get(key) for name, key in keys.items()}
+        named = {name: record.get(key) for name, key in IN_RECORDS.items()}
     name, sha256 = named.get("name"), named.get("sha256")
     if not name:
         return None
