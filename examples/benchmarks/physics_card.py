@@ -1,7 +1,7 @@
 """Put the summaries of checks into a model's card, under ``physics``.
 
-Takes the files that geometries.py, conformer_energies.py, dimers.py, torsions.py, solids.py and
-melts.py write with ``--out``, and refuses those of other weights.
+Takes the files that geometries.py, conformer_energies.py, dimers.py, torsions.py, solids.py,
+melts.py and water.py write with ``--out``, and refuses those of other weights.
 
     python physics_card.py models/organic geometries.json dimers.json torsions.json
 """

@@ -139,6 +139,7 @@ def main() -> None:
         "seed": 1,
     }
     atoms = frames[-1]
+    molecules = int((atoms.symbols == "O").sum())
     for name, settings in {
         "same volume": MDSettings(ensemble="nvt-bussi", **shared),
         "no pressure": MDSettings(ensemble="npt-mtk", **shared),
@@ -160,8 +161,9 @@ def main() -> None:
         rest += f"D {case['diffusion_1e-9_m2_per_s']:.1f} · 10⁻⁹ m²/s |"
         print(line(name, case, rest), flush=True)
         atoms = result.atoms
-    summary = {"temperature_K": kelvin, "picoseconds": args.picoseconds}
-    write_findings(args.out, "water", args.model, {"summary": summary, "cases": cases})
+    summary = {"temperature_K": kelvin, "picoseconds": args.picoseconds, "molecules": molecules}
+    found = {"summary": summary | {key.replace(" ", "_"): cases[key] for key in cases}}
+    write_findings(args.out, "water", args.model, found)
 
 
 if __name__ == "__main__":
