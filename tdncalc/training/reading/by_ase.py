@@ -44,7 +44,7 @@ def _frames(path: Path) -> Iterator[Atoms]:
             atoms.info.update(row.key_value_pairs)
             yield atoms
     elif not {".extxyz", ".xyz"} & set(path.suffixes):
-        yield from iread(path, index=":")
+        yield from iread(path, index=":", do_not_split_by_at_sign=True)
     else:
         opener: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
         with opener(path, "rt") as file:

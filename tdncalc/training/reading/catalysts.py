@@ -39,6 +39,8 @@ def decode_row(
             info=pairs,
             kind=str(pairs.get("config_type", "all")),
         )
+    except DataError:
+        raise
     except (zlib.error, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{label}: not a row of ASE's database ({error})") from error
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from sqlite3 import DatabaseError
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tdncalc.errors import DataError
+from tdncalc.errors import DataError, StructureError
 from tdncalc.patterns import is_pattern, matches
+from tdncalc.structures.checks import SAME_POINT, check
 from tdncalc.training.frames import Frames, Structure, gather
 from tdncalc.training.packed import is_packed, open_packed
 from tdncalc.training.reading import by_ase, hdf5, lmdb_files, shards
@@ -18,8 +19,7 @@ __all__ = ["paths_of", "read"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _AT_ONCE = 1000
-# What readers run into where a file has another shape than its layout.
-_MALFORMED = (AttributeError, LookupError, TypeError, ValueError, DatabaseError)
+_ASKEW = np.array([0.7253, 0.2849, 0.6267])  # not longer than 1
 
 Wanted = dict[str, str]
 Reader = Callable[[Path, Wanted], Iterator[Structure]]
@@ -43,8 +43,7 @@ def read(source: str, root: Path) -> Iterator[Frames]:
     ------
     DataError
         There is no such file, it cannot be read or has no such structures, or one of them has no
-        energy or forces, or such that are no numbers, or no cell where it is periodic, or two atoms
-        at one point.
+        energy or forces, or such that are no numbers, or is one that no model could evaluate.
     """
     name, _, condition = source.partition("#")
     wanted = _conditions(condition, source)
@@ -93,9 +92,9 @@ def _fitting(structures: Iterator[Structure], path: Path) -> Iterator[Structure]
                 )
             yield structure
             count += 1
-    except DataError:
+    except (DataError, MemoryError):
         raise
-    except _MALFORMED as error:
+    except Exception as error:  # a parser may raise anything
         what = f"{type(error).__name__}: {error}"
         raise DataError(f"{path}: structure {count} cannot be read ({what})") from error
 
@@ -110,12 +109,16 @@ def _shapes(structure: Structure) -> tuple[tuple[int, ...], ...]:
 
 def _check(part: Frames, path: Path, before: int) -> None:
     """Refuse a structure that nothing can be learned from; its stress may be unknown."""
+    label = f"{path}: structure {{}} of those to read"
     for good, what in _conditions_met(part):
         if not good.all():
-            index = int(np.flatnonzero(~good)[0])
-            raise DataError(
-                f"{path}: structure {before + index} of those to read {what}; remove it"
-            )
+            first = before + int(np.flatnonzero(~good)[0])
+            raise DataError(f"{label.format(first)} {what}; remove it")
+    for index in np.flatnonzero(part.pbc.any(axis=1) | _crowded(part)):
+        try:
+            check(part.atoms(int(index)), label.format(before + index))
+        except StructureError as error:
+            raise DataError(str(error)) from None
 
 
 def _conditions_met(part: Frames) -> Iterator[tuple[NDArray[np.bool_], str]]:
@@ -124,18 +127,25 @@ def _conditions_met(part: Frames) -> Iterator[tuple[NDArray[np.bool_], str]]:
     atoms = np.isfinite(part.positions).all(axis=1) & np.isfinite(part.forces).all(axis=1)
     good = np.isfinite(part.energy) & np.logical_and.reduceat(atoms, part.starts[:-1])
     yield good, "has an energy, force or position that is not a finite number"
-    flat = (np.abs(part.cell).max(axis=2) == 0) & part.pbc
-    yield ~flat.any(axis=1), "is periodic, but has no extent there"
-    yield ~_coincide(part), "has two atoms at one point"
+    good = np.asarray(np.isfinite(part.cell).all(axis=(1, 2)))
+    yield good, "has a cell vector that is not a finite number"
+    known = (part.numbers > 0) & (part.numbers < len(chemical_symbols))
+    last = len(chemical_symbols) - 1
+    good = np.logical_and.reduceat(known, part.starts[:-1])
+    yield good, f"has an atomic number that is not one of 1 to {last}"
 
 
-def _coincide(part: Frames) -> NDArray[np.bool_]:
-    """Return of which structures two atoms have the same positions, (S,)."""
+def _crowded(part: Frames) -> NDArray[np.bool_]:
+    """Return in which structures two atoms may be at one point, (S,): all that are, and few more.
+
+    Seen from a direction in which no crystal has its atoms above each other.
+    """
     owner = np.repeat(np.arange(len(part)), part.n_atoms())
-    order = np.lexsort((*part.positions.T, owner))
-    same = (np.diff(part.positions[order], axis=0) == 0).all(axis=1) & (np.diff(owner[order]) == 0)
+    heights = part.positions @ _ASKEW
+    order = np.lexsort((heights, owner))
+    near = (np.diff(heights[order]) < SAME_POINT) & (np.diff(owner[order]) == 0)
     found = np.zeros(len(part), dtype=np.bool_)
-    found[owner[order][1:][same]] = True
+    found[owner[order][1:][near]] = True
     return found
 
 
@@ -172,8 +182,11 @@ def _conditions(text: str, source: str) -> Wanted:
 def _reader(path: Path) -> Reader:
     if path.is_dir() or path.suffix in (".lmdb", ".aselmdb"):
         return lmdb_files.read
-    with path.open("rb") as file:
-        is_hdf5 = file.read(len(_HDF5)) == _HDF5
+    try:
+        with path.open("rb") as file:
+            is_hdf5 = file.read(len(_HDF5)) == _HDF5
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     return hdf5.read if is_hdf5 else by_ase.read
 
 

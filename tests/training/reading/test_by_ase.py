@@ -120,16 +120,26 @@ def test_what_nothing_can_be_learned_from_is_named_with_its_file(
     twice.positions[1] = twice.positions[0]
     flat = molecule.copy()
     flat.pbc = True
+    near, across, thin = molecule.copy(), molecule.copy(), molecule.copy()
+    near.positions[1] = near.positions[0] + 1e-4
+    for atoms, cell in (across, 9 * np.eye(3)), (thin, [[9, 0, 0], [0, 9, 0], [9, 9, 0]]):
+        atoms.cell[:], atoms.pbc = cell, True
+    across.positions[1] = across.positions[0] + [0, 9, 0]
     good = as_text(molecule, **labels(molecule))
+    gone = as_text(across, **labels(molecule)).replace("9.0 0.0", "nan 0.0", 1)
     empty = "0\nProperties=species:S:1:pos:R:3:forces:R:3 energy=0.0\n"
     for bad, what in (
-        (as_text(twice, **labels(molecule)), "has two atoms at one point"),
-        (as_text(flat, **labels(molecule)), "is periodic, but has no extent there"),
-        (empty, "has no atoms"),
-        (good.replace("energy=", "energy=nan old="), "has an energy, force or position that is"),
+        (as_text(twice, **labels(molecule)), ": .* are at one point"),
+        (as_text(near, **labels(molecule)), ": .* are at one point"),
+        (as_text(across, **labels(molecule)), ": .* are at one point"),
+        (as_text(flat, **labels(molecule)), ": the cell is periodic along a, b, c but has no ext"),
+        (as_text(thin, **labels(molecule)), ": the cell is periodic along a, b, c but has no ext"),
+        (gone, " has a cell vector that is not a finite number"),
+        (empty, " has no atoms"),
+        (good.replace("energy=", "energy=nan old="), " has an energy, force or position that is"),
     ):
         (tmp_path / "a.xyz").write_text(good + bad)
-        with pytest.raises(DataError, match=rf"a\.xyz: structure 1 of those to read {what}"):
+        with pytest.raises(DataError, match=rf"a\.xyz: structure 1 of those to read{what}"):
             load_frames(["a.xyz"], tmp_path)
 
 
@@ -147,3 +157,41 @@ def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_bytes(b"no database " * 100)
     with pytest.raises(DataError, match=r"a\.db: structure 0 cannot be read \(DatabaseError"):
         load_frames(["a.db"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.xyz.gz", b"\x1f\x8b\x08" + bytes(7) + 40 * b"\xff"),
+        ("a.traj", b""),
+        ("vasprun.xml", b'<?xml version="1.0"?><modeling><generator>'),
+        ("OUTCAR", b"vasp.5.4.4\n"),
+    ],
+)
+def test_what_a_parser_makes_of_a_damaged_file_is_told_with_its_name(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name}.* cannot be read"):
+        load_frames([name], tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.xyz").touch()
+
+    def refuse(path: Path, *_: object, **_named: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"a\.xyz: cannot be read \(Permission denied\)"):
+        load_frames(["a.xyz"], tmp_path)
+
+
+def test_an_at_sign_in_the_name_of_a_file_chooses_no_frames(
+    tmp_path: Path, labeled: list[Atoms]
+) -> None:
+    write(tmp_path / "md", labeled[:2], format="traj")
+    write(tmp_path / "md@1", labeled[:6], format="traj")
+    assert len(load_frames(["md@1"], tmp_path)) == 6

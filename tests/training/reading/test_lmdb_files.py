@@ -198,3 +198,25 @@ def test_what_has_another_shape_than_its_layout_is_named(tmp_path: Path) -> None
     write(tmp_path / "a.lmdb", {b"1": packed({"DFT_1st": [3]})})
     with pytest.raises(DataError, match=r"a\.lmdb: structure 0 cannot be read"):
         load_frames(["a.lmdb"], tmp_path)
+
+
+def row(*numbers: int, **labels: float) -> bytes:
+    zeros = np.zeros((len(numbers), 3)).tolist()
+    fields = {"numbers": numbers, "positions": np.eye(len(numbers), 3).tolist(), "forces": zeros}
+    fields |= {"cell": np.zeros((3, 3)).tolist(), "pbc": [False] * 3} | labels
+    return zlib.compress(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize("number", [-1, 0, 119, 300])
+def test_what_is_no_atomic_number_is_named(tmp_path: Path, number: int) -> None:
+    write(tmp_path / "a.aselmdb", {b"1": row(1, 8, energy=0.0), b"2": row(1, number, energy=0.0)})
+    with pytest.raises(
+        DataError, match=r"structure 1 .* atomic number that is not one of 1 to 118"
+    ):
+        load_frames(["a.aselmdb"], tmp_path)
+
+
+def test_a_row_without_labels_is_a_row(tmp_path: Path) -> None:
+    write(tmp_path / "a.aselmdb", {b"1": row(1, 8)})
+    with pytest.raises(DataError, match=r"a\.aselmdb: 1: a structure to learn from needs energy"):
+        load_frames(["a.aselmdb"], tmp_path)
