@@ -87,13 +87,16 @@ def _held_out(config: TrainConfig, frames: Frames) -> tuple[Frames, Frames]:
     data = config.data
     own = np.flatnonzero(frames.level < len(data.train))
     size = max(1, round(data.valid_fraction * len(own)))
-    if size >= len(own):
+    order = np.random.default_rng(config.optimizer.seed).permutation(own)
+    # of each set one is learned from: without any, its level is not known
+    last = [order[frames.level[order] == level][-1] for level in range(len(data.train))]
+    drawn = np.setdiff1d(order[:size], last)
+    if size >= len(own) or not len(drawn):
         raise ConfigError(
             f"data: too few structures ({len(own)}) to hold out {data.valid_fraction:g} of them"
         )
-    drawn = np.random.default_rng(config.optimizer.seed).permutation(own)[:size]
     rest = np.setdiff1d(np.arange(len(frames)), drawn)
-    return frames.take(rest), frames.take(np.sort(drawn))
+    return frames.take(rest), frames.take(drawn)
 
 
 def make_network(config: TrainConfig, frames: Frames) -> tuple[Network, LevelFit]:

@@ -107,6 +107,12 @@ def test_what_is_too_few_to_hold_any_out_is_told(data_folder: Path) -> None:
         held_out(data_folder, 0.99)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_of_a_small_set_one_structure_is_learned_from(data_folder: Path, seed: int) -> None:
+    train_frames, _ = held_out(data_folder, 0.8, seed)  # of a set of 21 and one of 3
+    assert set(train_frames.level) == {0, 1, 2}
+
+
 def test_structures_that_are_learned_from_and_held_out_are_warned_of(
     frames: Frames, caplog: pytest.LogCaptureFixture
 ) -> None:
