@@ -53,7 +53,11 @@ def level(model: Path, frames: Frames, held_out: Frames, names: Sequence[str]) -
         card["levels"][name] = dict(zip(elements, shifts[row].tolist(), strict=True))
     error = np.abs(_per_atom(unexplained(network, held_out), numbers, shifts)).mean()
     card["validation"]["valid_energy_meV_per_atom"] = 1000 * float(error)
-    card["leveled_meV_per_atom"] = dict(zip(names, (1000 * change).tolist(), strict=True))
+    before = card.get("leveled_meV_per_atom", {})  # of a run that had ended and is resumed
+    card["leveled_meV_per_atom"] = {
+        name: before.get(name, 0.0) + 1000 * shift
+        for name, shift in zip(names, change.tolist(), strict=True)
+    }
     save_model(model, network, card)
 
 

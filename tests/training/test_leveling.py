@@ -31,6 +31,7 @@ def ended(config_file: Path, tmp_path: Path) -> tuple[TrainConfig, Path, Frames]
 
 def lower(model: Path) -> None:
     network, card = load_network(model), read_card(model)
+    card.pop("leveled_meV_per_atom", None)
     network.reference_energies = network.reference_energies - TOO_LOW
     save_model(model, network, card)
 
@@ -63,6 +64,16 @@ def test_energies_are_raised_and_the_card_says_so(ended: tuple[TrainConfig, Path
     measured = evaluate(load_model(model), config.data.valid[""], root=config.data_root())
     error = card["validation"]["valid_energy_meV_per_atom"]
     assert error == pytest.approx(measured["energy_MAE_meV_per_atom"], abs=1e-3)
+
+
+def test_a_run_that_had_ended_and_is_resumed_tells_the_whole_shift(
+    ended: tuple[TrainConfig, Path, Frames],
+) -> None:
+    config, model, _ = ended
+    before = read_card(model)["leveled_meV_per_atom"][""]
+    assert abs(before) > 1e-3
+    train(config, run_dir=model.parent, resume=True)
+    assert read_card(model)["leveled_meV_per_atom"][""] == pytest.approx(before, abs=1e-4)
 
 
 def test_each_set_is_leveled_by_itself(ended: tuple[TrainConfig, Path, Frames]) -> None:
