@@ -10,7 +10,6 @@ import torch
 
 from tdncalc.architectures import Network
 from tdncalc.training.config import TrainConfig
-from tdncalc.training.finetuning import origin
 from tdncalc.training.frames import Frames
 from tdncalc.training.processes import Processes
 from tdncalc.training.state import RunState
@@ -55,5 +54,5 @@ def model_card(
         "processes": processes.size,
         "torch": torch.__version__,
     }
-    start = {"from": origin(config.start)} if config.start else {}
+    start = {"from": state.start} if state.start else {}
     return {"name": config.name, **config.card, "validation": row, "training": training, **start}

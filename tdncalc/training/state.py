@@ -40,6 +40,8 @@ class RunState:
         The log so far, one mapping per validation.
     learned, held_out
         Digests of the labels to train on, and of those held out.
+    start
+        Name and checksum of the model that it goes on from, if there is one.
     """
 
     network: Network
@@ -52,6 +54,7 @@ class RunState:
     rows: list[dict[str, float]] = field(default_factory=list)
     learned: str = ""
     held_out: str = ""
+    start: dict[str, str] = field(default_factory=dict)
 
 
 def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
@@ -63,6 +66,7 @@ def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
         "optimizer": state.optimizer.state_dict(),
         "levels": state.levels.state_dict() if state.levels else None,
         "data": {"learned": state.learned, "held_out": state.held_out},
+        "start": state.start,
         "progress": {name: getattr(state, name) for name in ("step", "seconds", "best", "rows")},
     }
     temporary = folder / (_FILE + ".tmp")
@@ -79,8 +83,8 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
     Raises
     ------
     CheckpointError
-        There are checkpoints but none is readable, or they belong to another configuration or
-        to other data.
+        There are checkpoints but none is readable, or they belong to another configuration, to
+        other data or to another model to go on from.
     """
     paths = [folder / name for name in (_FILE, _PREVIOUS) if (folder / name).exists()]
     contents = [content for path in paths if (content := _read(path)) is not None]
@@ -99,6 +103,11 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
     if data.get("learned", state.learned) != state.learned:
         raise CheckpointError(
             f"{folder}: its data have changed since it was begun; start in another run folder"
+        )
+    if content.get("start", state.start) != state.start:  # older checkpoints have none
+        raise CheckpointError(
+            f"{folder}: the model that it goes on from, {state.start['model']!r}, has changed "
+            "since it was begun; start in another run folder"
         )
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from tdncalc.architectures import new_coupling
-from tdncalc.checkpoint import load_model, read_card, save_model
-from tdncalc.errors import ConfigError
+from tdncalc.checkpoint import load_model, load_network, read_card, save_model
+from tdncalc.errors import CheckpointError, ConfigError
 from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.data import load_frames
@@ -204,6 +205,23 @@ def test_fine_tuning_learns_the_new_and_replay_keeps_the_old(
     assert old["energy_MAE_meV_per_atom"] < 100
     worse = evaluate(load_model(forgot.model), ["old.extxyz"], root=tuned.folder)
     assert old["forces_MAE_meV_per_A"] < 0.7 * worse["forces_MAE_meV_per_A"]
+
+
+def test_a_run_does_not_go_on_where_its_start_has_changed(
+    tuned: TrainConfig, tmp_path: Path
+) -> None:
+    start = tmp_path / "start"
+    shutil.copytree(tuned.start, start)
+    config = replace(tuned, start=str(start))
+    train(config, run_dir=tmp_path / "run", stop=lambda: True)
+    train(config, run_dir=tmp_path / "run", stop=lambda: True, resume=True)
+    network, card = load_network(start), read_card(start)
+    network.reference_energies = network.reference_energies + 1.0
+    save_model(start, network, card)
+    with pytest.raises(
+        CheckpointError, match="the model that it goes on from, 'tiny', has changed"
+    ):
+        train(config, run_dir=tmp_path / "run", stop=lambda: True, resume=True)
 
 
 def test_a_start_keeps_its_network(network: TDN, tmp_path: Path) -> None:
