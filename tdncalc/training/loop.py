@@ -4,11 +4,12 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -150,6 +151,7 @@ class _Run:
             warn_of_shared(train_frames, valid_frames)
             self.structures = counted_structures(train_frames)
         self.network = network.to(device)
+        self.drops = any(isinstance(part, torch.nn.Dropout) for part in network.modules())
         levels = Levels(self.level_fit.free).to(device) if len(names) > 1 else None
         trained = [network, levels] if levels else [network]
         self.parameters = [p for module in trained for p in module.parameters()]
@@ -238,7 +240,8 @@ class _Run:
         """
         options, state = self.options, self.state
         balance = torch.tensor([energy_weight(options, state.step), share], device=self.device)
-        result = self.step(self.parameters, batch, balance)
+        with self._own_chance():
+            result = self.step(self.parameters, batch, balance)
         energy, forces, *gradients = self.processes.average(
             [result.energy_error, result.forces_error * share, *result.gradients]
         )
@@ -253,6 +256,17 @@ class _Run:
         decay = min(options.ema_decay, (1 + state.step) / (10 + state.step))
         torch._foreach_lerp_(state.average, [p.detach() for p in self.parameters], 1 - decay)
         return float(energy), float(forces)
+
+    @contextmanager
+    def _own_chance(self) -> Iterator[None]:
+        """Let dropout draw by the seed and the step, so that a resumed run draws the same."""
+        if not self.drops:
+            yield
+            return
+        by = np.random.SeedSequence([self.options.seed, self.state.step, self.processes.rank])
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(by.generate_state(1, np.uint64)[0]))
+            yield
 
     def _save(self) -> None:
         if self.processes.first:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from tdncalc.checkpoint import load_model, read_card
@@ -68,6 +69,22 @@ def test_dropout_is_off_when_the_model_is_measured(configure, tmp_path: Path) ->
     rows = np.genfromtxt(tmp_path / "run" / "log.csv", delimiter=",", names=True)
     assert result.step == 20
     assert np.ptp(rows["valid_forces_meV_per_A"]) < 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:model 'tiny' is a published")
+def test_a_stopped_run_with_dropout_resumes_as_if_it_had_not_stopped(
+    configure, tmp_path: Path
+) -> None:
+    config = configure(forces="direct", dropout=0.5)
+    config = replace(config, optimizer=replace(config.optimizer, steps=10))
+    whole = train(config, run_dir=tmp_path / "whole")
+    calls = iter(range(5))
+    train(config, run_dir=tmp_path / "part", stop=lambda: next(calls) == 4)
+    before = torch.get_rng_state()
+    resumed = train(config, run_dir=tmp_path / "part", resume=True)
+    weights = [(run.model / "model.safetensors").read_bytes() for run in (whole, resumed)]
+    assert weights[0] == weights[1]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_direct_forces_cannot_learn_a_stress(configure, tmp_path: Path) -> None:
