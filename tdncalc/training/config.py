@@ -195,7 +195,7 @@ def load_config(path: str | Path, start: str | None = None) -> TrainConfig:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such file; give a YAML configuration") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -205,6 +205,21 @@ def load_config(path: str | Path, start: str | None = None) -> TrainConfig:
         return _parse(content, path.parent, start)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a setting that stands twice, of which YAML would drop the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        seen = set[str]()
+        for key in keys:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:

@@ -143,6 +143,13 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str) -> N
         load_config(tmp_path / "c.yaml")
 
 
+def test_a_setting_that_stands_twice_is_refused(config_file: Path) -> None:
+    text = config_file.read_text()
+    config_file.write_text(text.replace("  train:", "  train: [more.extxyz]\n  train:"))
+    with pytest.raises(ConfigError, match=r"train\.yaml: .*'train' stands twice .*line \d+"):
+        load_config(config_file)
+
+
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.yaml: there is no such file"):
         load_config(tmp_path / "gone.yaml")
