@@ -149,8 +149,9 @@ class Frames:
         return len(places) - len(alike) + len(found)
 
     def has_stress(self) -> NDArray[np.bool_]:
-        """Return of which structures the stress is known, (S,)."""
-        return np.asarray(np.isfinite(self.stress).all(axis=(1, 2)))
+        """Return of which structures the stress is known, (S,): none is without a volume."""
+        known = np.isfinite(self.stress).all(axis=(1, 2))
+        return np.asarray(known & (np.linalg.det(self.cell) != 0))
 
     def counts(self, numbers: Sequence[int]) -> Ints:
         """Return how many atoms of each atomic number a structure has, (S, len(numbers))."""

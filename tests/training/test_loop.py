@@ -243,8 +243,19 @@ def test_an_element_outside_the_model_is_named(config_file: Path, tmp_path: Path
         train(config, run_dir=tmp_path / "run")
 
 
-def test_a_stress_to_learn_must_be_there(config_file: Path, tmp_path: Path, own_data: Path) -> None:
-    rewrite(own_data, lambda atoms: atoms.calc.results.pop("stress", None))
+def without_cell(atoms: Atoms) -> None:
+    atoms.calc.results["stress"] = np.ones(6)
+    atoms.cell[:], atoms.pbc = 0.0, False
+    atoms.calc.atoms = atoms
+
+
+@pytest.mark.parametrize(
+    "change", [lambda atoms: atoms.calc.results.pop("stress", None), without_cell]
+)
+def test_a_stress_to_learn_must_be_there(
+    config_file: Path, tmp_path: Path, own_data: Path, change: Callable[[Atoms], None]
+) -> None:
+    rewrite(own_data, change)
     config = at(load_config(config_file), own_data)
     config = replace(config, optimizer=replace(config.optimizer, stress_weight=1.0))
     with pytest.raises(ConfigError, match="stress_weight is set, but no structure has a stress"):
