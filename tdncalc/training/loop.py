@@ -42,7 +42,7 @@ from tdncalc.training.progress import Meter, Progress
 from tdncalc.training.record import counted_structures, fingerprint, model_card
 from tdncalc.training.sampling import batches_of
 from tdncalc.training.schedule import energy_weight, learning_rate
-from tdncalc.training.state import RunState, load_state, save_state
+from tdncalc.training.state import RunState, checkpoints, load_state, save_state
 from tdncalc.training.step import Batch, LossWeights, Step, make_step
 from tdncalc.training.validation import held_out_errors
 
@@ -111,7 +111,7 @@ def train(
     before = torch.get_num_threads()
     torch.set_num_threads(config.optimizer.threads)
     try:
-        if not resume and (run_dir / "state.pt").exists():
+        if not resume and checkpoints(run_dir):
             raise CheckpointError(
                 f"{run_dir}: holds a run; go on with it by --resume, or name another folder"
             )

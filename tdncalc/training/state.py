@@ -13,7 +13,7 @@ from tdncalc.errors import CheckpointError
 from tdncalc.training.levels import Levels
 from tdncalc.training.optimizer import Optimizers
 
-__all__ = ["RunState", "load_state", "save_state"]
+__all__ = ["RunState", "checkpoints", "load_state", "save_state"]
 
 _FILE, _PREVIOUS = "state.pt", "state-previous.pt"
 
@@ -77,6 +77,11 @@ def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
     os.replace(temporary, folder / _FILE)
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, the newest first."""
+    return [folder / name for name in (_FILE, _PREVIOUS) if (folder / name).exists()]
+
+
 def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
     """Fill the state from the newest readable checkpoint; False where there is none.
 
@@ -86,7 +91,7 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
         There are checkpoints but none is readable, or they belong to another configuration, to
         other data or to another model to go on from.
     """
-    paths = [folder / name for name in (_FILE, _PREVIOUS) if (folder / name).exists()]
+    paths = checkpoints(folder)
     contents = [content for path in paths if (content := _read(path)) is not None]
     if not paths:
         return False

@@ -205,6 +205,10 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(config_file: Path, tmp_pat
     train(config, run_dir=tmp_path / "run")
     with pytest.raises(CheckpointError, match="holds a run; go on with it by --resume"):
         train(config, run_dir=tmp_path / "run")
+    # a run that was killed between the two steps of a save has only the checkpoint before
+    (tmp_path / "run" / "state.pt").replace(tmp_path / "run" / "state-previous.pt")
+    with pytest.raises(CheckpointError, match="holds a run; go on with it by --resume"):
+        train(config, run_dir=tmp_path / "run")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there no training is kept out")
