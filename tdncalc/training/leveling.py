@@ -21,7 +21,8 @@ def level(model: Path, frames: Frames, held_out: Frames, names: Sequence[str]) -
 
     Weights jitter about a minimum while they learn, and energies are convex in them there: at the
     mean of the weights they lie below their mean, by Jensen's inequality, in all structures alike.
-    Levels of further sets move likewise. Nothing moves if atoms that are alone set the references.
+    Levels of further sets move likewise. Nothing moves if atoms that are alone set the references;
+    of a model that went on from another they do not, and are left out.
 
     Parameters
     ----------
@@ -40,10 +41,13 @@ def level(model: Path, frames: Frames, held_out: Frames, names: Sequence[str]) -
     for row, name in enumerate(names[1:], 1):
         shifts[row] = [card["levels"][name][symbol] for symbol in elements]
     sample = with_every_element(frames, numbers, len(names))
-    if "from" not in card and alone(sample, network.config.cutoff).any():
+    single = alone(sample, network.config.cutoff)
+    if single.all() or ("from" not in card and single.any()):
         return
+    sample = sample.take(np.flatnonzero(~single))
     left = _per_atom(unexplained(network, sample), numbers, shifts)
-    change = np.array([left[sample.level == row].mean() for row in range(len(names))])
+    parts = [left[sample.level == row] for row in range(len(names))]
+    change = np.array([part.mean() if len(part) else 0.0 for part in parts])
     places = network.element_indices(torch.tensor(numbers))
     references = network.reference_energies.double()
     references[places] += change[0]

@@ -98,3 +98,21 @@ def test_atoms_that_are_alone_keep_their_energies(
     alone = Structure(np.array([29]), np.zeros((1, 3)), np.zeros((1, 3)), 0.0)
     level(model, join([frames, gather([alone])]), frames, [""])
     assert mean_error(model, frames) == pytest.approx(-TOO_LOW, abs=1e-6)
+
+
+def test_atoms_that_are_alone_do_not_level_a_model_that_went_on_from_another(
+    ended: tuple[TrainConfig, Path, Frames],
+) -> None:
+    _, model, frames = ended
+    save_model(model, load_network(model), read_card(model) | {"from": {"model": "organic"}})
+    lower(model)
+    alone = Structure(np.array([29]), np.zeros((1, 3)), np.zeros((1, 3)), 0.0)
+    level(model, join([frames, gather([alone])]), frames, [""])
+    assert mean_error(model, frames) == pytest.approx(0.0, abs=1e-6)
+    lower(model)
+    other = replace(gather([alone]), level=np.array([1]))  # a set of such atoms only
+    card = read_card(model) | {"levels": {"two": {"Cu": 1.0, "Au": 1.0}}}
+    save_model(model, load_network(model), card)
+    level(model, join([frames, other]), frames, ["one", "two"])
+    assert mean_error(model, frames) == pytest.approx(0.0, abs=1e-6)
+    assert read_card(model)["levels"]["two"]["Cu"] == pytest.approx(1.0 - TOO_LOW)
