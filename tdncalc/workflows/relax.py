@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from ase import units
+from ase.calculators.calculator import PropertyNotImplementedError
 
 from tdncalc import structures
 from tdncalc.errors import StructureError
@@ -23,6 +25,7 @@ from tdncalc.workflows.subject import has_stress, working_copy
 from tdncalc.workflows.tangles import untangle
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from ase.calculators.calculator import Calculator
 
 __all__ = ["RelaxResult", "RelaxSettings", "RelaxStep", "relax"]
@@ -92,7 +95,7 @@ def relax(
         last, steps, reason = _descend(problem, record, observer, stop)
     # Of the last good structure, and by the calculator, whatever was evaluated last.
     atoms.calc = calculator
-    stress = atoms.get_stress() if has_stress(atoms) else None
+    stress = _stress(atoms)
     atoms.get_forces()
     final = problem.frame()
     return RelaxResult(
@@ -107,6 +110,16 @@ def relax(
         seconds=time.perf_counter() - start,
         moved_apart=moved_apart,
     )
+
+
+def _stress(atoms: Atoms) -> np.ndarray | None:
+    """Return the stress (6,); some calculators, as tblite's, have it of crystals only."""
+    if not has_stress(atoms):
+        return None
+    try:
+        return np.asarray(atoms.get_stress())
+    except PropertyNotImplementedError:
+        return None
 
 
 def _descend(

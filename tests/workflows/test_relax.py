@@ -253,6 +253,19 @@ def test_molecule_has_no_stress(morse, cluster):
     assert relax(cluster, calculator=morse(), settings=RelaxSettings(steps=1)).stress_GPa is None
 
 
+def test_molecule_in_a_cell_needs_no_stress_of_a_calculator_that_has_none_of_it(morse, cluster):
+    class OfCrystals(morse):
+        def calculate(self, atoms=None, *arguments):
+            super().calculate(atoms, *arguments)
+            if not atoms.pbc.any():
+                del self.results["stress"]
+
+    cluster.set_cell([20, 20, 20])
+    result = relax(cluster, calculator=OfCrystals())
+    assert result.converged
+    assert result.stress_GPa is None
+
+
 def test_pymatgen_in_gives_pymatgen_out(morse):
     core = pytest.importorskip("pymatgen.core")
     crystal = core.Structure(
