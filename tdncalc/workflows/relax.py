@@ -155,9 +155,12 @@ def _descend(
             record.write(problem.frame)
             if observer is not None:
                 observer(now)
-        if taken and problem.converged(now) and watch.below_start(now):
-            return now, step, "converged"
-        reason = _end(problem, now, watch, stop) or _step(way, problem, now)
+        reason = None
+        if not record.has(step + 1):  # a looser limit ends no path before its record does
+            if taken and problem.converged(now) and watch.below_start(now):
+                return now, step, "converged"
+            reason = _end(problem, now, watch, stop)
+        reason = reason or _step(way, problem, now)
         if reason is not None:
             return watch.best(now), step, reason
         step += 1

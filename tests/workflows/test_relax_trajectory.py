@@ -81,6 +81,16 @@ def test_resume_of_a_finished_run_evaluates_only_the_end(morse, copper, tmp_path
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("looser", [RelaxSettings(), RelaxSettings(steps=1)])
+def test_resume_with_a_looser_limit_keeps_what_was_reached(morse, copper, tmp_path, looser):
+    path = tmp_path / "x.traj"
+    first = relax(copper, calculator=morse(), settings=SMALLER, trajectory=path)
+    before = path.read_bytes()
+    again = relax(copper, calculator=morse(), settings=looser, trajectory=path, resume=True)
+    assert (again.converged, again.steps, again.energy) == (True, first.steps, first.energy)
+    assert path.read_bytes() == before
+
+
 def test_resume_without_a_file_begins(morse, copper, tmp_path):
     path = tmp_path / "x.traj"
     assert relax(copper, calculator=morse(), trajectory=path, resume=True).converged
