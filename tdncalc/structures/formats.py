@@ -86,6 +86,8 @@ def input_format(path: Path, head: bytes) -> str:
         return "lammps-data"
     if suffix == ".mol2":
         return "mol2"
+    if suffix in _OUTPUT and any(known.match_name(path.name) for known in ioformats.values()):
+        return _OUTPUT[suffix]  # of POSCAR-relaxed.extxyz ASE would see the POSCAR
     kind: str = filetype(str(path))
     if kind not in ioformats or not ioformats[kind].can_read:
         raise UnknownFileTypeError(kind)

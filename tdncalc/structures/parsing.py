@@ -32,7 +32,8 @@ __all__ = ["read_frames", "read_text", "read_whole_frames"]
 
 _HEAD = 100_000  # bytes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_FORMATS_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
+_READ_BY_PYMATGEN = ("cif", "res", "vasp", "pymatgen")
+_NAMES_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
 _TEXTS: dict[str, Callable[[str], list[Atoms]]] = {
     "sdf": read_mdl,
     "mol": read_mdl,
@@ -136,7 +137,7 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
         yield from _TEXTS[kind](_read_text_file(path))[which]
     elif kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
         raise StructureError("names no elements; give its atom types Masses or Atom Type Labels")
-    elif any(path.match(pattern) for pattern in _FORMATS_OF_PYMATGEN):
+    elif kind in _READ_BY_PYMATGEN and any(path.match(name) for name in _NAMES_OF_PYMATGEN):
         yield from _read_by_either(path, kind)[which]
     else:
         yield from _read_by_ase(path, kind, which)
