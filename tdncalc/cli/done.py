@@ -22,7 +22,7 @@ class Done:
     Parameters
     ----------
     results
-        The file of results, which may lie among the inputs.
+        The file of results.
     spelled
         How that file gives a name back.
     """
@@ -43,7 +43,6 @@ class Done:
         CheckpointError
             One that is done is another structure now.
         """
-        own = self._results.resolve()
         for source in sources:
             if self._digests and (waiting := self._digests.get(self._spelled(source.label))):
                 known = waiting.popleft()
@@ -52,7 +51,7 @@ class Done:
                         f"{source.label} has changed since it was done in {self._results}; start "
                         "anew, or give it another name"
                     )
-            elif own not in (Path(source.label).resolve(), _file_of(source.label)):
+            else:
                 yield source
 
 
@@ -66,8 +65,3 @@ def digest(atoms: "Atoms") -> str:
     )
     content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _file_of(label: str) -> Path:
-    """Return the file that FILE@INDEX names."""
-    return Path(label.rpartition("@")[0]).resolve()

@@ -64,7 +64,7 @@ def command(
     """
     if not dry_run:
         _check_output(inputs, output, resume=resume)
-    reader = Inputs(inputs)
+    reader = Inputs(inputs, output.output)
     with stop_on_signals() as stop:
         if not reader.any():
             return ExitCode.ERROR

@@ -47,7 +47,7 @@ class EnergyStream:
             self._recall()
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
-        """Give the structures that are not in the file yet; the file may lie among the inputs."""
+        """Give the structures that are not in the file yet."""
         yield from self._done.rest(sources)
 
     def append(self, source: "Source", atoms: "Atoms") -> None:

@@ -7,6 +7,7 @@ from numbers import Real
 from pathlib import Path
 
 from tdncalc.cli.failures import complain, one_line, warn
+from tdncalc.cli.outputs import is_result
 from tdncalc.errors import StructureError, TDNError
 from tdncalc.patterns import expand
 from tdncalc.structures import Source, read_inputs
@@ -21,6 +22,8 @@ class Inputs:
     ----------
     specs
         What the user typed: files, ``FILE@INDEX``, patterns of them, folders, ``-``.
+    result
+        The file of results, which is no input though it lie in a folder or match a pattern.
 
     Attributes
     ----------
@@ -32,9 +35,11 @@ class Inputs:
         What could not be used, in one line each.
     """
 
-    def __init__(self, specs: Sequence[str]) -> None:
+    def __init__(self, specs: Sequence[str], result: Path | None = None) -> None:
         self.specs = specs
-        self.names = [name for spec in specs for name in expand(spec)]
+        # What was there before and is no result is refused, and not left out.
+        self._result = None if result and result.is_file() and not is_result(result) else result
+        self.names = [name for spec in specs for name in _without(expand(spec), self._result)]
         self._sources = self._read()
         self.failed: list[str] = []
 
@@ -63,7 +68,7 @@ class Inputs:
         return first
 
     def _read(self) -> Iterator[Source]:
-        sources = read_inputs(self.names, stdin=sys.stdin)
+        sources = read_inputs(self.names, stdin=sys.stdin, left_out=self._result)
         while True:
             try:
                 source = next(sources)
@@ -74,6 +79,20 @@ class Inputs:
                 continue
             _warn_of_charge(source)
             yield source
+
+
+def _without(names: list[str], result: Path | None) -> list[str]:
+    """Return the names of several files but for that of results."""
+    if result is None or len(names) == 1:
+        return names
+    return [name for name in names if not _means(name, result)]
+
+
+def _means(name: str, result: Path) -> bool:
+    """Tell whether a name, with or without ``@INDEX``, is that of a file."""
+    if result.name not in name:  # soon told of a million names
+        return False
+    return result.resolve() in (Path(name).resolve(), Path(name.rpartition("@")[0]).resolve())
 
 
 def read_one(spec: str) -> Source:

@@ -72,7 +72,7 @@ def refuse_inputs(paths: Iterable[Path], specs: Iterable[str]) -> None:
     for path in paths:
         inside = path.resolve().parent in folders and is_structure_file(path)
         met_by_chance = path.is_file() and (inside or path.resolve() in among)
-        if path.resolve() in read or (met_by_chance and not _is_result(path)):
+        if path.resolve() in read or (met_by_chance and not is_result(path)):
             raise OutputError(f"{path} is an INPUT; choose another name for the result")
 
 
@@ -82,11 +82,11 @@ def _files_of(names: set[str]) -> set[Path]:
     return {Path(name).resolve() for name in files | names}
 
 
-def _is_result(path: Path) -> bool:
-    """Tell whether a file begins with a structure that says which input it was made of."""
+def is_result(path: Path) -> bool:
+    """Tell whether a file is empty, or begins with a structure that says what it was made of."""
     with path.open("rb") as file:
         head = file.read(10_000).splitlines()
-    return len(head) > 1 and b" input=" in b" " + head[1]
+    return not head or (len(head) > 1 and b" input=" in b" " + head[1])
 
 
 def check_format(path: Path, atoms: "Atoms | None" = None) -> None:

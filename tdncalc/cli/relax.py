@@ -24,7 +24,7 @@ from tdncalc.cli.options import (
     setting,
 )
 from tdncalc.cli.preview import preview
-from tdncalc.cli.relax_many import relax_all
+from tdncalc.cli.relax_many import relax_all, structures_of
 from tdncalc.cli.relax_runs import Job, RunOptions, relax_one
 from tdncalc.cli.signals import stop_on_signals
 from tdncalc.workflows.relax import RelaxSettings
@@ -74,7 +74,7 @@ def command(
     For one structure X it writes X-relaxed.extxyz, X-relax.traj and X-relax.json. Several are
     relaxed together and go to relaxed.extxyz and relax.jsonl, in the order in which they are done.
     """
-    reader = Inputs(inputs)
+    reader = Inputs(inputs, structures_of(output))
     with stop_on_signals() as stop:
         job = Job(inputs, settings, run, model, output, report, stop)
         if not reader.any():

@@ -13,6 +13,7 @@ from tdncalc.cli.cluster import worker_model
 from tdncalc.cli.done import digest
 from tdncalc.cli.failures import ExitCode, heard_or_not, named, say
 from tdncalc.cli.inputs import Inputs
+from tdncalc.cli.options import OutputOptions
 from tdncalc.cli.outputs import (
     as_json,
     check_free,
@@ -35,11 +36,16 @@ if TYPE_CHECKING:
     from tdncalc.workflows.many.relaxations import RelaxOutcome
 
 
+def structures_of(output: OutputOptions) -> Path:
+    """Name the file of the structures that are relaxed together."""
+    return output.output or output.output_dir / "relaxed.extxyz"
+
+
 def relax_all(job: Job, reader: Inputs) -> ExitCode:
     """Relax structures together, and write each as it is done."""
     folder = job.output.output_dir
     stream = RelaxStream(
-        job.output.output or folder / "relaxed.extxyz",
+        structures_of(job.output),
         folder / "relax.jsonl",
         resume=job.run.resume,
     )

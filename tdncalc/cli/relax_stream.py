@@ -74,7 +74,7 @@ class RelaxStream:
         self._model = {IN_RECORDS[name]: value for name, value in identity.items()}
 
     def rest(self, sources: "Iterable[Source]") -> "Iterator[Source]":
-        """Give the structures that are not done yet; the results may lie among the inputs."""
+        """Give the structures that are not done yet."""
         yield from self._done.rest(sources)
 
     def __enter__(self) -> Self:

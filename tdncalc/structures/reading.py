@@ -39,7 +39,9 @@ class Source:
     label: str
 
 
-def read_inputs(specs: Sequence[str], *, stdin: TextIO | None = None) -> Iterator[Source]:
+def read_inputs(
+    specs: Sequence[str], *, stdin: TextIO | None = None, left_out: Path | None = None
+) -> Iterator[Source]:
     """Read structures, each when it is asked for.
 
     Parameters
@@ -49,6 +51,8 @@ def read_inputs(specs: Sequence[str], *, stdin: TextIO | None = None) -> Iterato
         them, not in their subfolders), ``-`` for extxyz from `stdin`.
     stdin
         What ``-`` reads.
+    left_out
+        A file that is no input though it lies in one of the folders.
 
     Returns
     -------
@@ -56,15 +60,15 @@ def read_inputs(specs: Sequence[str], *, stdin: TextIO | None = None) -> Iterato
         It raises `StructureError` in place of what cannot be read or used, and can then be asked
         for the next.
     """
-    return _Sources(specs, stdin)
+    return _Sources(specs, stdin, None if left_out is None else left_out.resolve())
 
 
 class _Sources(Iterator[Source]):
     """An iterator and no generator: a generator ends with its first error."""
 
-    def __init__(self, specs: Sequence[str], stdin: TextIO | None) -> None:
+    def __init__(self, specs: Sequence[str], stdin: TextIO | None, left_out: Path | None) -> None:
         self._specs = deque(specs)
-        self._stdin = stdin
+        self._stdin, self._left_out = stdin, left_out
         self._files: deque[tuple[Path, int | slice | None]] = deque()
         self._current: Iterator[Source] = iter(())
 
@@ -85,16 +89,17 @@ class _Sources(Iterator[Source]):
             frames = zip(itertools.count(), read_text(self._stdin, "stdin"), strict=False)
             self._current = _named(frames, "stdin", "stdin", picked=False)
         else:
-            self._files.extend(_files(spec))
+            self._files.extend(_files(spec, self._left_out))
 
 
-def _files(spec: str) -> list[tuple[Path, int | slice | None]]:
+def _files(spec: str, left_out: Path | None) -> list[tuple[Path, int | slice | None]]:
     """Find the files, and which of their frames, that an input means."""
     if not spec:
         raise StructureError("an INPUT is empty; give a file, a folder, or '.' for this one")
     path = Path(spec)
     if path.is_dir():
-        files = sorted(filter(is_structure_file, path.iterdir()))
+        own = left_out.name if left_out and path.resolve() == left_out.parent else None
+        files = sorted(f for f in path.iterdir() if is_structure_file(f) and f.name != own)
         if not files:
             raise StructureError(f"{spec}: is a folder without structure files ({READABLE})")
         return [(file, None) for file in files]

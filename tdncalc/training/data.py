@@ -27,6 +27,8 @@ __all__ = [
     "pack_sets",
 ]
 
+_MOST_SETS = 256  # whose levels packed structures can tell apart
+
 
 def load_frames(sources: Iterable[str], root: Path) -> Frames:
     """Read labeled structures from files into memory.
@@ -76,7 +78,17 @@ def pack_sets(
 
     As :func:`load_sets`, but in a bounded amount of memory. A folder that holds just these files,
     unchanged since, is taken as it is.
+
+    Raises
+    ------
+    DataError
+        As of :func:`load_frames`, or there are more sets than a byte can tell apart.
     """
+    if len(levels) > _MOST_SETS:
+        raise DataError(
+            f"{len(levels)} sets are too many to pack; at most {_MOST_SETS} have levels of their "
+            "own, put those of one theory together"
+        )
     files = [
         [name, source, *_stamps(source.partition("#")[0], root)]
         for name, sources in sets.items()

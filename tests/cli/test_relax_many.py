@@ -100,6 +100,27 @@ def test_killed_run_is_resumed_with_every_structure_once(run, molecules, model_f
     assert_each_once(24)
 
 
+@pytest.mark.parametrize("inputs", [["in"], ["in/*xyz"], ["in/*xyz@0"], ["first", "in"]])
+@pytest.mark.parametrize("left", ["nothing", "all", "no structure", "half of one"])
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_results_in_a_folder_of_inputs_are_no_input(tdn, folder, inputs, left, option):
+    for name in ("first/a.xyz", "in/s.xyz", "in/t.xyz", "in/u.xyz"):
+        Path(name).parent.mkdir(exist_ok=True)
+        write(name, bulk("Cu", cubic=True))
+    options = ("--output-dir", "in", "--fmax", "9")
+    if left != "nothing":
+        assert tdn("relax", *inputs, *options).code == 0
+    if left == "no structure":
+        Path("in/relaxed.extxyz").write_bytes(b"")
+        Path("in/relax.jsonl").write_bytes(b"")
+    if left == "half of one":
+        with open("in/relaxed.extxyz", "a") as file:
+            file.write("4\nLatt")
+    outcome = tdn("relax", *inputs, *options, option)
+    assert (outcome.code, "Error" in outcome.err) == (0, False)
+    assert len(read("in/relaxed.extxyz", ":")) == 3 + ("first" in inputs)
+
+
 def test_nothing_left_to_resume_is_told(run, molecules):
     told = "relaxed.extxyz: already done, has every structure"
     assert told not in run("relax", f"{molecules}@:2", "--fmax", "9").err

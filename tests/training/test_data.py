@@ -137,6 +137,14 @@ def test_bad_files_are_named(
         load_frames([name], tmp_path)
 
 
+def test_a_missing_file_here_is_not_sought_in_a_data_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"^gone\.xyz: no such data file$"):
+        load_frames(["gone.xyz"], Path())
+
+
 def test_a_shard_whose_arrays_do_not_fit_is_refused(tmp_path: Path) -> None:
     pack(tmp_path / "a.npz", n=np.array([2, 2], np.uint16))
     with pytest.raises(DataError, match="do not fit each other"):

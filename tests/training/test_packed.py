@@ -29,6 +29,14 @@ def test_packed_arrays_are_mapped_not_loaded(data_folder: Path, tmp_path: Path) 
         assert isinstance(getattr(packed, name).base, np.memmap)
 
 
+def test_sets_that_packed_structures_cannot_tell_apart_are_refused(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    sets = {f"{number}": ["all.extxyz"] for number in range(257)}
+    with pytest.raises(DataError, match="257 sets are too many to pack; at most 256"):
+        pack_sets(sets, list(sets), data_folder, tmp_path / "p")
+
+
 def test_what_a_run_has_mapped_outlives_another_conversion(
     data_folder: Path, tmp_path: Path
 ) -> None:

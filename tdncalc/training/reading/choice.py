@@ -162,9 +162,8 @@ def paths_of(name: str, root: Path) -> list[Path]:
     names = matches(name, root) if is_pattern(name) else [name]
     found = [root / one for one in names]
     if not found or not (found[0].is_file() or _is_folder_of_data(found[0])):
-        raise DataError(
-            f"{root / name}: no such data file; paths start from {root} (set TDNCALC_DATA)"
-        )
+        start = f"; paths start from {root} (set TDNCALC_DATA)" if root != Path() else ""
+        raise DataError(f"{root / name}: no such data file{start}")
     return found
 
 
