@@ -17,8 +17,9 @@ from tdncalc.tdn import TDN
 from tdncalc.training.frames import Floats, Frames
 from tdncalc.training.growing import GROWS, grow
 
-__all__ = ["interaction_energies", "origin", "start_from", "unexplained"]
+__all__ = ["COSTS", "interaction_energies", "origin", "spent", "start_from", "unexplained"]
 
+COSTS = ("seconds", "steps")  # of a training
 _AT_ONCE = 64
 
 
@@ -82,3 +83,10 @@ def origin(model: str) -> dict[str, str]:
     """Return, for the card, which model a run went on from."""
     card = read_card(model)
     return {"model": str(card["name"]), "sha256": str(card["sha256"])}
+
+
+def spent(model: str) -> dict[str, float]:
+    """Return what a model and those that it went on from took, as far as their cards tell."""
+    training = read_card(model).get("training", {})
+    total = training.get("total", training)
+    return {name: total.get(name, 0) for name in COSTS}

@@ -24,7 +24,7 @@ from tdncalc.training.data import (
     GraphDataset,
     make_batch,
 )
-from tdncalc.training.finetuning import origin
+from tdncalc.training.finetuning import origin, spent
 from tdncalc.training.folder import taken
 from tdncalc.training.leveling import level
 from tdncalc.training.levels import Levels
@@ -139,7 +139,7 @@ class _Run:
         self.processes, self.device = processes, processes.device
         device, names = processes.device, config.data.levels()
         train_frames, valid_frames = load_data(config, folder, processes)
-        start = origin(config.start) if config.start else {}
+        start, before = (origin(config.start), spent(config.start)) if config.start else ({}, {})
         network, self.level_fit = make_network(config, train_frames)
         references = self.level_fit.table(network.config.elements)
         self.data = GraphDataset(train_frames, network.config.cutoff, references)
@@ -166,7 +166,7 @@ class _Run:
         average = [p.detach().clone() for p in self.parameters]
         self.state = RunState(network, average, optimizer, levels)
         self.state.learned, self.state.held_out = train_frames.digest(), valid_frames.digest()
-        self.state.start = start
+        self.state.start, self.state.spent = start, before
         weights = self._loss_weights()
         compiled = self.options.compiled and isinstance(network, TDN)
         self.step: Step = make_step(network, weights, compiled=compiled, levels=levels)

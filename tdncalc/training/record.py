@@ -10,6 +10,7 @@ import torch
 
 from tdncalc.architectures import Network
 from tdncalc.training.config import TrainConfig
+from tdncalc.training.finetuning import COSTS
 from tdncalc.training.frames import Frames
 from tdncalc.training.processes import Processes
 from tdncalc.training.state import RunState
@@ -43,10 +44,11 @@ def model_card(
     """Return the card of the model that the last validation was of.
 
     What the configuration says of it, that validation, what the training took, the `structures` it
-    learned from by :func:`counted_structures`, and the model that it went on from.
+    learned from by :func:`counted_structures`, and the model that it went on from, with which the
+    ``total`` of the seconds and steps is counted.
     """
     row, threads = state.rows[-1], config.optimizer.threads
-    training = {
+    training: dict[str, Any] = {
         "seconds": row["seconds"],
         "steps": state.step,
         **structures,
@@ -54,5 +56,8 @@ def model_card(
         "processes": processes.size,
         "torch": torch.__version__,
     }
-    start = {"from": state.start} if state.start else {}
+    start = {}
+    if state.start:
+        start["from"] = state.start
+        training["total"] = {name: training[name] + state.spent[name] for name in COSTS}
     return {"name": config.name, **config.card, "validation": row, "training": training, **start}

@@ -42,6 +42,8 @@ class RunState:
         Digests of the labels to train on, and of those held out.
     start
         Name and checksum of the model that it goes on from, if there is one.
+    spent
+        What that model took, in ``seconds`` and ``steps``; in no checkpoint, its card tells.
     """
 
     network: Network
@@ -55,6 +57,7 @@ class RunState:
     learned: str = ""
     held_out: str = ""
     start: dict[str, str] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
 
 
 def save_state(folder: Path, state: RunState, fingerprint: str) -> None:

@@ -18,7 +18,7 @@ from tdncalc.tdn import TDN
 from tdncalc.training.config import TrainConfig, load_config
 from tdncalc.training.data import load_frames
 from tdncalc.training.evaluate import evaluate
-from tdncalc.training.finetuning import interaction_energies, start_from
+from tdncalc.training.finetuning import interaction_energies, spent, start_from
 from tdncalc.training.growing import deepen, extend, grow, narrow, widen
 from tdncalc.training.loop import train
 from tdncalc.training.preparation import make_network, warn_of_unseen
@@ -199,6 +199,10 @@ def test_fine_tuning_learns_the_new_and_replay_keeps_the_old(
     card = read_card(kept.model)
     assert card["elements"] == ["Cu", "Au", "Ag"]
     assert card["from"] == {"model": "tiny", "sha256": read_card(tuned.start)["sha256"]}
+    assert (card["training"]["steps"], card["training"]["total"]["steps"]) == (60, 180)
+    seconds = [part["training"]["seconds"] for part in (card, read_card(tuned.start))]
+    assert card["training"]["total"]["seconds"] == pytest.approx(sum(seconds))
+    assert spent(str(kept.model)) == card["training"]["total"]
     assert kept.validation is not None
     assert kept.validation["valid_energy_meV_per_atom"] < 100
     old = evaluate(load_model(kept.model), ["old.extxyz"], root=tuned.folder, level="replay")
