@@ -122,6 +122,11 @@ class Potential:
         """Which evaluation runs at present, ``eager`` or ``compiled``."""
         return self.choice.name()
 
+    @property
+    def compiling(self) -> bool:
+        """Whether PyTorch evaluates only until the kernel is compiled."""
+        return self.choice.compiling()
+
     def settle(self, *, wait: bool) -> None:
         """Keep to one evaluation from now on: the kernel if it is there, or waited for."""
         self.choice.settle(wait=wait)

@@ -87,7 +87,9 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
     model = session.begin(options)
     potential = model.potential
     n_atoms = replicas.count * len(source.atoms)
-    session.settle(model, evaluations=replicas.settings.steps, n_atoms=n_atoms)
+    session.settle(
+        model, evaluations=replicas.settings.steps, n_atoms=n_atoms, quiet=replicas.report.quiet
+    )
     structures.check_elements(
         source.atoms.numbers, potential.elements, potential.name, source.label
     )

@@ -86,7 +86,9 @@ def run_one(job: Job, options: ModelOptions) -> ExitCode:
         options = dataclasses.replace(options, evaluation=recorded(files.checkpoint))
     model = session.begin(options)
     atoms, potential = job.source.atoms, model.potential
-    session.settle(model, evaluations=job.settings.steps, n_atoms=len(atoms))
+    session.settle(
+        model, evaluations=job.settings.steps, n_atoms=len(atoms), quiet=job.report.quiet
+    )
     structures.check_elements(atoms.numbers, potential.elements, potential.name, job.source.label)
     make_folder(job.output)
     if not resumes:

@@ -10,7 +10,7 @@ import click
 
 from tdncalc.cli.outputs import print_json
 from tdncalc.cli.progress import duration
-from tdncalc.cli.session import Session, naming
+from tdncalc.cli.session import Session, await_kernel, naming
 from tdncalc.structures import Source, check_elements
 from tdncalc.wording import counted
 
@@ -48,7 +48,7 @@ def preview(
     """
     described = [_describe(source, model.potential) for source in sources]
     largest = max(range(len(sources)), key=lambda i: int(described[i]["edges"]))
-    model.potential.settle(wait=True)  # the run will have the kernel that is measured
+    await_kernel(model.potential)  # the run will have the kernel that is measured
     _add_novelty(described, sources, model.potential)
     with naming(sources[largest].label):
         seconds = _time_one(sources[largest], model.calculator)

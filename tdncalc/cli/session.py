@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tdncalc
-from tdncalc.cli.failures import Console
+from tdncalc.cli.failures import Console, say
 from tdncalc.cli.options import ModelOptions
 from tdncalc.errors import OptionError, StructureError
 
@@ -87,13 +87,23 @@ def load_calculator(options: ModelOptions) -> "TDNCalculator":
     )
 
 
-def settle(model: Session, *, evaluations: int, n_atoms: int) -> None:
+def settle(model: Session, *, evaluations: int, n_atoms: int, quiet: bool) -> None:
     """Choose how a long run is evaluated, so that all of it is evaluated alike.
 
     It waits for a kernel that is still to be compiled if the run is long enough to win by that.
     """
     estimate = evaluations * (_EAGER_SECONDS + _EAGER_SECONDS_PER_ATOM * n_atoms)
-    model.potential.settle(wait=estimate > _WORTH_COMPILING)
+    if estimate > _WORTH_COMPILING:
+        await_kernel(model.potential, quiet=quiet)
+    else:
+        model.potential.settle(wait=False)
+
+
+def await_kernel(potential: "Potential", *, quiet: bool = False) -> None:
+    """Evaluate by the kernel if it can be had, and say so if it is waited for."""
+    if potential.compiling and not quiet:
+        say("the model's kernel is being compiled, once on this machine")
+    potential.settle(wait=True)
 
 
 def provenance(potential: "Potential") -> dict[str, Any]:

@@ -112,6 +112,10 @@ class GPUChoice:
         """Return None: no kernel evaluates the whole network."""
         return
 
+    def compiling(self) -> bool:
+        """Tell whether a kernel of the whole network is still to come: there is none."""
+        return False
+
     def takes_pairs(self) -> bool:
         """Tell whether graphs may list pairs beyond the cutoff at little cost."""
         return self.fused is not None

@@ -126,7 +126,7 @@ class Build:
             f" else grep -qE {shlex.quote(_PASSING)} {log} || mv {log} {kept}; fi;"
             f" rm -rf {_quoted(work)} {_quoted(self._mark)}) </dev/null >/dev/null 2>&1 &"
         )
-        self._mark.touch()
+        self._mark.write_text("")  # no longer of a process that is gone
         try:
             subprocess.run(["nice", "sh", "-c", script], check=True, start_new_session=True)
         except BaseException:

@@ -89,6 +89,10 @@ class Choice:
                 logger.info("PyTorch evaluates while the kernel is being compiled")
         return self._kernel
 
+    def compiling(self) -> bool:
+        """Tell whether the kernel is still to come."""
+        return self.kernel() is None and self._network is not None
+
     def rounds_products(self) -> bool:
         """Tell whether float32 matrices are multiplied in TF32: only GPUs do."""
         return False
@@ -102,7 +106,8 @@ class Choice:
 
         With ``wait`` a kernel that can be had is waited for; else it must be there.
         """
-        if self.kernel() is None and self._network is not None:
+        if self.compiling():
+            assert self._network is not None
             if wait and self._build.wait():
                 self._load(self._network)
             else:

@@ -25,6 +25,7 @@ class EMTPotential:
     device = CPU()
     dtype = "torch.float64"
     evaluation = "eager"
+    compiling = False
     dispersion = None
 
     def __init__(self, seconds=0.0):

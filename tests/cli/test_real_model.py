@@ -87,3 +87,20 @@ def test_terminated_run_leaves_a_checkpoint(model_folder, copper, folder):
     assert len(read("copper-md.traj@:")) == len(table.read_text().splitlines()) - 1
     facts = json.loads((folder / "copper-md.json").read_text())
     assert facts["reason"] == "stopped"
+
+
+@pytest.mark.parametrize("command", [("md", "--steps", "2"), ("energy", "--dry-run")])
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_what_waits_for_a_compiler_says_so(command, quiet, run, water, tmp_path, monkeypatch):
+    compiler = tmp_path / "compiler"
+    compiler.write_text("#!/bin/sh\nsleep 0.2; exit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("TDNCALC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TDNCALC_EVALUATION", "auto")
+    monkeypatch.setattr("tdncalc.cli.session._WORTH_COMPILING", 0.0)
+    monkeypatch.setattr("tdncalc.cli.preview._MEASURING", 0.0)
+    outcome = run(*command, water, *quiet)
+    assert outcome.code == 0
+    line = "the model's kernel is being compiled, once on this machine"
+    assert (line in outcome.err) is (not quiet or "--dry-run" in command)

@@ -115,6 +115,19 @@ def test_build_of_a_process_that_is_gone_is_taken_over(make_potential, empty_cac
     assert potential.choice.settle()
 
 
+def test_a_build_that_took_over_runs_before_its_shell_does(
+    make_potential, empty_cache, monkeypatch
+):
+    build = make_potential(torch.float32).choice._build
+    empty_cache.mkdir()
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True)
+    build.library.with_suffix(".building").write_text(f"{gone.stdout.strip()} {platform.node()}\n")
+    assert not build._running()
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)  # a shell that is late
+    assert build.start() is None
+    assert build._running()
+
+
 def test_damaged_library_leaves_pytorch(make_potential, empty_cache, tmp_path, monkeypatch):
     compiler_that(tmp_path, monkeypatch, 'for last; do :; done; echo nonsense > "$last"')
     with pytest.raises(OptionError, match="cannot be loaded"):
