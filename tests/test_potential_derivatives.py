@@ -50,7 +50,7 @@ def test_stress_is_the_strain_gradient_by_the_volume_in_voigt_order(potential, n
         return
     gradient = potential.compute(potential.graph(atoms), stress=True).strain_gradient[0].numpy()
     expected = [gradient[i, j] / atoms.get_volume() for i, j in VOIGT]
-    np.testing.assert_allclose(result["stress"], expected, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(result["stress"], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_each_shear_has_its_place(potential):
