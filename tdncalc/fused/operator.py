@@ -225,7 +225,13 @@ def gather_product_backward(
     return by_s.contiguous(), by_harmonics.contiguous(), by_weights.contiguous()
 
 
-@torch.library.custom_op("tdncalc::gather_product_double_backward", mutates_args=())
+@torch.library.custom_op(
+    "tdncalc::gather_product_double_backward",
+    mutates_args=(),
+    # in words: what PyTorch 2.6 infers from annotations knows no collections.abc.Sequence
+    schema="(Tensor[] cotangents, Tensor a, Tensor s, Tensor harmonics, Tensor weights,"
+    " Tensor source, Tensor target, str coupling) -> (Tensor, Tensor, Tensor, Tensor)",
+)
 def gather_product_double_backward(
     cotangents: Sequence[Tensor],
     a: Tensor,
