@@ -28,6 +28,8 @@ from tdncalc.workflows.subject import has_stress
 
 State = dict[str, Any]
 
+_FLAT = 1e-4  # Å: what files, and pymatgen's cells of right angles, round off
+
 
 class Integrator(Protocol):
     """One ensemble at work on one structure, aimed at the targets of the first step."""
@@ -249,7 +251,8 @@ def _require_barostat(atoms: Atoms, settings: MDSettings) -> None:
             f"ensemble={ensemble!r} moves every atom with the cell; drop the constraints, or "
             "choose nve or an nvt ensemble"
         )
-    if settings.cell == "anisotropic" and ((atoms.cell.array != 0).sum(axis=1) != 1).any():
+    along = np.abs(atoms.cell.array) > _FLAT
+    if settings.cell == "anisotropic" and (along.sum(axis=1) != 1).any():
         raise OptionError(
             "cell='anisotropic' stretches along x, y and z, and needs cell vectors along them; "
             "choose isotropic or full"

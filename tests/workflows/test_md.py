@@ -461,6 +461,12 @@ def test_axes_of_a_skewed_cell_are_no_directions_to_stretch(morse, skewed):
         run_md(skewed, calculator=morse(), settings=settings)
 
 
+def test_right_angles_that_are_rounded_are_axes_to_stretch(morse, copper):
+    copper.cell[1, [0, 2]] = 6.8e-16, 2.6e-16  # as pymatgen's Lattice.orthorhombic has them
+    settings = MDSettings(2, "npt-mtk", cell="anisotropic")
+    assert run_md(copper, calculator=morse(), settings=settings).reason == "done"
+
+
 def test_forces_that_are_no_gradient_are_refused_at_constant_energy(morse, copper):
     calculator = morse()
     calculator.direct_forces = True
