@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,10 @@ class TDNCalculator(Calculator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take a lock of its own."""
         self.__dict__.update(state, _lock=threading.RLock())
+
+    def for_a_run(self) -> "TDNCalculator":
+        """Return a calculator of the same model whose results nobody else replaces meanwhile."""
+        return copy(self)
 
     @property
     def direct_forces(self) -> bool:

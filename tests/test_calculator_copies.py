@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from tdncalc.calculator import TDNCalculator
 from tdncalc.dispersion import make_dispersion
 from tdncalc.fused.gpu_choice import GPUChoice
 from tdncalc.native.choice import Choice
+from tdncalc.workflows.md import MDSettings, run_md
+from tdncalc.workflows.relax import RelaxSettings, relax
 from tests.structures import structure
 
 
@@ -209,3 +212,27 @@ def test_threads_that_share_a_calculator_get_their_own_energies(evaluation):
     for (energy, forces), (right, true) in zip(found, expected, strict=True):
         assert energy == pytest.approx(right, abs=1e-4)
         np.testing.assert_allclose(forces, true, atol=1e-4)
+
+
+def test_runs_in_threads_that_share_a_calculator_do_not_mix_their_results():
+    calculator = TDNCalculator("organic-small", evaluation="eager")
+    settings = MDSettings(60, interval=1)
+    molecules = [molecule(name) for name in ("CH4", "CH3OH", "C2H6", "CH3CH2OH")]
+    with ThreadPoolExecutor(4) as pool:
+        go = partial(run_md, settings=settings, calculator=calculator)
+        ends = [result.atoms for result in pool.map(go, molecules)]
+    for end in ends:
+        found = end.get_potential_energy()
+        end.calc = calculator
+        assert found == pytest.approx(end.get_potential_energy(), abs=1e-4)
+
+
+@pytest.mark.parametrize("run", [run_md, relax])
+def test_an_observer_may_use_the_calculator_of_the_run(run):
+    other = molecule("H2O")
+    other.calc = TDNCalculator("organic-small", evaluation="eager")
+    settings = MDSettings(3) if run is run_md else RelaxSettings(steps=3)
+    ask = lambda _: other.get_potential_energy()  # noqa: E731
+    end = run(molecule("CH3OH"), settings=settings, calculator=other.calc, observer=ask)
+    assert end.atoms.get_forces().shape == (6, 3)
+    assert len(other.calc.results["energies"]) == 3

@@ -28,7 +28,9 @@ def working_copy(x: structures.AnyStructure, calculator: Calculator | None) -> A
     """Return a checked copy of `x` with a calculator, so that the caller's object stays as it is.
 
     The calculator is `calculator`, else the one attached to `x`, else the bundled default model.
-    Results read from a file are no calculator: they belong to one geometry.
+    Results read from a file are no calculator: they belong to one geometry. One that has
+    ``for_a_run``, as a TDNCalculator, gives one of its own: what other threads or an observer
+    compute with it meanwhile are no results of this run.
     """
     source: Atoms = structures.to_atoms(x)
     structures.check(source)
@@ -46,7 +48,7 @@ def working_copy(x: structures.AnyStructure, calculator: Calculator | None) -> A
             f"calculator={calculator!r}: must be an ASE calculator, for instance "
             "TDNCalculator('organic')"
         )
-    atoms.calc = calculator
+    atoms.calc = calculator.for_a_run() if hasattr(calculator, "for_a_run") else calculator
     return atoms
 
 

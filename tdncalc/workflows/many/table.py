@@ -110,6 +110,10 @@ class Seat(TDNCalculator):
         if potential.direct_forces:
             self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
 
+    def for_a_run(self) -> Seat:
+        """Return itself: nobody else sits there."""
+        return self
+
     def calculate(
         self,
         atoms: Atoms | None = None,
