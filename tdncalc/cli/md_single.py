@@ -109,7 +109,7 @@ def run_one(job: Job, options: ModelOptions) -> ExitCode:
     facts = {"command": "md", **model.facts(), **_record(job, result, files)}
     if not (_had_ended(job, result) and _tells_of(summary, result)):
         write_json(summary, facts)
-    if job.run.plot:
+    if job.run.plot and files.csv.stat().st_size > 0:  # a guard may end a run before its first row
         from tdncalc.workflows.run_plot import plot_md  # with it comes matplotlib
 
         title = f"{job.source.label}: {job.settings.ensemble}, {result.reason}"

@@ -200,6 +200,13 @@ def test_plot_is_drawn_and_of_a_finished_run_too(tdn, copper, files):
     assert tdn("md", copper, "--steps", "4", "--interval", "2", "--plot", "--resume").code == 0
 
 
+def test_guard_at_the_start_is_told_though_there_is_nothing_to_plot(tdn, copper, files):
+    outcome = tdn("md", copper, "--steps", "4", "--max-force", "1e-4", "--plot")
+    assert outcome.code == 4
+    assert "guard: the force" in outcome.out
+    assert "copper-md.png" not in files()
+
+
 def test_run_that_was_killed_before_its_summary_gets_one(tdn, copper, folder):
     assert tdn("md", copper, "--steps", "4").code == 0
     summary = folder / "copper-md.json"
