@@ -19,10 +19,11 @@ from tdncalc.structures import Source
 from tdncalc.wording import counted
 from tdncalc.workflows.md import MDFiles, MDResult, MDSettings, MDStep
 from tdncalc.workflows.md_checkpoint import load as load_checkpoint
-from tdncalc.workflows.md_checkpoint import previous
 
 if TYPE_CHECKING:
     from tdncalc.calculator import TDNCalculator
+
+_MOST_DIGITS = 7  # of the number of a replica
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +53,18 @@ class Replicas:
     stop: Callable[[], bool]
 
     def files(self) -> list[MDFiles]:
-        """Name the files of every replica: X-md-0.traj and so on."""
-        width = len(str(self.count - 1))
-        stems = (f"{self.source.name}-md-{place:0{width}d}" for place in range(self.count))
-        return [files_of(self.output, stem) for stem in stems]
+        """Name the files of every replica: X-md-0.traj and so on.
+
+        Those that are resumed keep their digits, however many they are now.
+        """
+        digits = len(str(self.count - 1))
+        if self.resume:
+            begun = (n for n in range(1, _MOST_DIGITS) if self._named(0, n).has_checkpoint())
+            digits = next(begun, digits)
+        return [self._named(place, digits) for place in range(self.count)]
+
+    def _named(self, place: int, digits: int) -> MDFiles:
+        return files_of(self.output, f"{self.source.name}-md-{place:0{digits}d}")
 
 
 def files_of(output: OutputOptions, stem: str) -> MDFiles:
@@ -76,8 +85,7 @@ def run_replicas(replicas: Replicas, options: ModelOptions) -> ExitCode:
     source, files = replicas.source, replicas.files()
     refuse_identical(source, replicas.settings, replicas.count)
     summary = replicas.output.output_dir / f"{source.name}-md.json"
-    checkpoints = [path for one in files for path in (one.checkpoint, previous(one.checkpoint))]
-    resumes = replicas.resume and any(path.exists() for path in checkpoints)
+    resumes = replicas.resume and any(one.has_checkpoint() for one in files)
     paths = [path for one in files for path in one.paths()]
     check_free([*paths, summary], replicas.output, replace=resumes)
     if resumes and options.evaluation == "auto":

@@ -29,7 +29,6 @@ from tdncalc.cli.signals import Stop
 from tdncalc.structures import Source
 from tdncalc.wording import counted
 from tdncalc.workflows.md import MDFiles, MDResult, MDSettings, MDStep, run_md
-from tdncalc.workflows.md_checkpoint import previous
 from tdncalc.workflows.wall_time import WallTime
 
 __all__ = ["Ending", "Job", "run_one"]
@@ -78,8 +77,7 @@ def run_one(job: Job, options: ModelOptions) -> ExitCode:
     folder, stem = job.output.output_dir, f"{job.source.name}-md"
     files = files_of(job.output, stem)
     summary, picture = folder / f"{stem}.json", folder / f"{stem}.png"
-    # A run that is killed while it renames its checkpoint has only the one before.
-    resumes = job.run.resume and (files.checkpoint.exists() or previous(files.checkpoint).exists())
+    resumes = job.run.resume and files.has_checkpoint()
     pictures = [picture] if job.run.plot else []
     _check_outputs(job, [*files.paths(), summary, *pictures], resumes=resumes)
     if job.run.resume and options.evaluation == "auto":

@@ -48,6 +48,13 @@ class MDFiles:
         older = md_checkpoint.previous(self.checkpoint)
         return self.trajectory, self.csv, self.checkpoint, older
 
+    def has_checkpoint(self) -> bool:
+        """Tell whether there is a run to go on with.
+
+        One that is killed while it renames its checkpoint has only the one before.
+        """
+        return self.checkpoint.exists() or md_checkpoint.previous(self.checkpoint).exists()
+
 
 @dataclass(frozen=True)
 class MDFrame:

@@ -27,6 +27,14 @@ def test_replicas_have_files_of_their_own_and_are_resumed(run, water, folder, fi
     ]
 
 
+def test_resumed_replicas_keep_their_names_where_more_come(run, water, folder, files):
+    assert run(water, "--steps", "2", "--replicas", "2").code == 0
+    assert run(water, "--steps", "4", "--replicas", "11", "--resume").code == 0
+    names = {f"water-md-{place}.traj" for place in range(11)}
+    assert {name for name in files() if name.endswith(".traj")} == names
+    assert all(len(read(folder / name, ":")) == 3 for name in names)
+
+
 @pytest.fixture
 def nudged_folder(make_network, tmp_path):
     """A model that differs from the other in its last bits."""
