@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -176,10 +176,13 @@ def gave_up(error: ValueError | RuntimeError) -> bool:
     return isinstance(error, ValueError) or str(error) == "Did not converge"  # of FixBondLengths
 
 
-def described(constraints: Iterable[FixConstraint]) -> str:
+def described(constraints: Sequence[FixConstraint]) -> str:
     """Return a text that is the same for the same constraints: what each is, and holds."""
     known = [c.todict() if hasattr(c, "todict") else type(c).__name__ for c in constraints]
-    return repr(known)
+    # What ASE leaves out, as it makes them of the first structure that it meets if none are given.
+    lengths = [getattr(c, "bondlengths", None) for c in constraints]
+    told = [np.asarray(one).tolist() for one in lengths if one is not None]
+    return repr(known) + (f" of {told} Å" if told else "")
 
 
 def _chosen(word: str, spec: str, atoms: Atoms) -> np.ndarray:

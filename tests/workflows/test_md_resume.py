@@ -223,6 +223,15 @@ def test_another_structure_is_refused_by_name(morse, copper, named, what):
         run_md(other, calculator=morse(), settings=SETTINGS, files=files, resume=True)
 
 
+def test_other_lengths_of_fixed_bonds_are_refused(morse, copper, named):
+    files = named("x")
+    copper.set_constraint(FixBondLengths([(0, 1)], bondlengths=[2.5]))
+    run_md(copper, calculator=morse(), settings=SETTINGS, files=files, stop=stop_after(12))
+    copper.set_constraint(FixBondLengths([(0, 1)], bondlengths=[2.6]))
+    with pytest.raises(CheckpointError, match="its constraints differ"):
+        run_md(copper, calculator=morse(), settings=SETTINGS, files=files, resume=True)
+
+
 def test_another_model_is_refused_and_nothing_cut(morse, copper, named):
     files = named("x")
     run_md(copper, calculator=morse(), settings=SETTINGS, files=files, stop=stop_after(12))
