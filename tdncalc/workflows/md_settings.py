@@ -139,6 +139,11 @@ class MDSettings:
             check.positive("temperature_K", kelvin, "300")
         for pressure in _ends(self.pressure_GPa):
             check.finite("pressure_GPa", pressure)
+        if not isinstance(self.guards, Guards):
+            raise OptionError(
+                f"guards={self.guards!r}: must be Guards, of which each limit may be None, as "
+                "Guards(max_force=None)"
+            )
         self._refuse_what_has_no_effect()
         product = self.friction_per_fs * self.timestep_fs
         if self.ensemble == "nvt-langevin" and product > _MAX_FRICTION:

@@ -325,6 +325,7 @@ def test_full_disk_leaves_a_checkpoint_to_resume_from(morse, copper, files, tmp_
         ({"temperature_K": Ramp(1.0, 9.0), "ensemble": "nve"}, "choose one with a thermostat"),
         ({"cell": "round", "ensemble": "npt-mtk"}, "must be one of isotropic, anisotropic, full"),
         ({"cell": "full"}, "cell='full' has no effect on ensemble='nvt-langevin'"),
+        ({"guards": None}, "guards=None: must be Guards, of which each limit may be None"),
     ],
 )
 def test_settings_outside_the_allowed_are_refused(wrong, message):
