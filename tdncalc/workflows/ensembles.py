@@ -21,7 +21,7 @@ from tdncalc.model_warnings import parts
 from tdncalc.workflows import velocities
 from tdncalc.workflows.barostats import Berendsen
 from tdncalc.workflows.martyna_tobias_klein import MartynaTobiasKlein
-from tdncalc.workflows.md_constraints import require_understood
+from tdncalc.workflows.md_constraints import removed, require_understood
 from tdncalc.workflows.md_settings import Ensemble, MDSettings, Targets
 from tdncalc.workflows.nose_hoover import NoseHoover
 from tdncalc.workflows.subject import has_stress
@@ -190,7 +190,7 @@ def free_momenta(atoms: Atoms, settings: MDSettings) -> int:
         _require_barostat(atoms, settings)
     free = _degrees_of_freedom(atoms, settings)
     if free == 0:
-        raise OptionError("nothing can move: every atom is fixed")
+        raise OptionError(_why_nothing_moves(atoms, settings))
     return free
 
 
@@ -233,6 +233,15 @@ def _require_gradient(atoms: Atoms) -> None:
             "choose an ensemble with a thermostat, or give --allow-direct-forces "
             "(allow_direct_forces=True)"
         )
+
+
+def _why_nothing_moves(atoms: Atoms, settings: MDSettings) -> str:
+    if removed(atoms) == 3 * len(atoms):
+        return "nothing can move: every atom is fixed"
+    return (
+        f"nothing can move: the whole is rigid, and ensemble={settings.ensemble!r} leaves it at "
+        "rest; drop constraints, or choose nvt-langevin, which turns it"
+    )
 
 
 def _require_barostat(atoms: Atoms, settings: MDSettings) -> None:

@@ -526,3 +526,9 @@ def test_all_atoms_fixed_is_refused(morse):
     atoms.set_constraint(FixAtoms([0]))
     with pytest.raises(OptionError, match="every atom is fixed"):
         run_md(atoms, calculator=morse(), settings=SHORT)
+
+
+def test_a_molecule_of_fixed_lengths_is_not_said_to_be_fixed(morse):
+    dimer = Atoms("Cu2", [[0, 0, 0], [2.3, 0, 0]], constraint=FixBondLengths([(0, 1)]))
+    with pytest.raises(OptionError, match="rigid, and ensemble='nve' leaves it at rest"):
+        run_md(dimer, calculator=morse(), settings=MDSettings(1, "nve"))
