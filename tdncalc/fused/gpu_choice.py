@@ -143,4 +143,8 @@ def _obstacle(network: object, wanted: str, dtype: torch.dtype) -> str | None:
         return "the kernels compute in float32"
     if find_spec("triton") is None:
         return "there is no Triton; install it"
+    import triton
+
+    if not hasattr(triton, "constexpr_function"):
+        return f"Triton {triton.__version__} is too old; 3.5 or newer comes with PyTorch 2.9"
     return unsupported(network)

@@ -248,3 +248,13 @@ def test_nothing_is_recorded_without_a_gpu(fused):
     first, second = fused.compute(graph), fused.compute(graph)
     assert torch.equal(first.forces, second.forces)
     assert fused.choice.repeated.record is None
+
+
+def test_machine_with_an_old_triton_evaluates_by_pytorch(make_network, monkeypatch):
+    triton = pytest.importorskip("triton")
+    monkeypatch.delenv("TDNCALC_EVALUATION")
+    monkeypatch.delattr(triton, "constexpr_function")
+    monkeypatch.setattr(triton, "__version__", "3.2.0")
+    choice = GPUChoice(make_network().float(), "auto", CPU, torch.float32)
+    reason = "Triton 3.2.0 is too old; 3.5 or newer comes with PyTorch 2.9"
+    assert (choice.name(), choice.reason) == ("eager", reason)
