@@ -112,3 +112,25 @@ def test_formal_charges_are_read(told, charge):
     )
     assert atoms.get_initial_charges().tolist() == [charge, 0]
     assert atoms.get_chemical_symbols() == ["O", "H"]
+
+
+CRYST1 = "CRYST1{0:9.3f}{0:9.3f}{0:9.3f}  90.00  90.00  90.00 {1:11}{2:>4}\n"
+
+
+def test_a_cell_with_symmetry_is_refused():
+    expected = r"^a\.pdb: has a cell of space group P 1 21/c 1 .*, or the molecule without CRYST1$"
+    with pytest.raises(StructureError, match=expected):
+        read(CRYST1.format(9, "P 1 21/c 1", 4) + line(" O", " ", 0.0))
+
+
+@pytest.mark.parametrize("group", ["P 1", "P1", ""])
+def test_a_cell_without_symmetry_is_periodic(group):
+    (atoms,) = read(CRYST1.format(9, group, 1) + line(" O", " ", 0.0))
+    assert atoms.pbc.all()
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_what_stands_for_no_cell_is_none(length):
+    (atoms,) = read(CRYST1.format(length, "P 1", 1) + line(" O", " ", 0.0))
+    assert not atoms.pbc.any()
+    assert atoms.cell.rank == 0

@@ -462,6 +462,53 @@ def test_a_res_file_without_its_end_is_refused():
         read("b.res")
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"), [("LATT 1", "LATT 1"), ("LATT -1\nSYMM -X, -Y, -Z", "SYMM -X, -Y, -Z")]
+)
+def test_a_res_file_with_symmetry_is_refused(lines, said):
+    ase.io.write("a.res", SILICON, format="res")
+    with open("a.res") as file:
+        text = file.read()
+    put("b.res", text.replace("LATT -1", lines))
+    with pytest.raises(StructureError, match=rf"^b\.res: has a cell with symmetry \({said}\)"):
+        read("b.res")
+
+
+CSSR = """3.6 3.6 3.6
+90 90 90 SPGR = {group}    OPT = 1
+1 0
+0 copper
+1 Cu 0 0 0
+"""
+
+
+def test_a_cssr_file_with_symmetry_is_refused():
+    put("a.cssr", CSSR.format(group="225 F m -3 m"))
+    with pytest.raises(StructureError, match=r"^a\.cssr: has a cell of space group 225 "):
+        read("a.cssr")
+
+
+def test_a_cssr_file_without_symmetry_is_read():
+    put("a.cssr", CSSR.format(group=" 1 P 1"))
+    (source,) = read("a.cssr")
+    assert source.atoms.pbc.all()
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "group"),
+    [("a.xsd", 'ITNumber="1"', 'ITNumber="227"'), ("a.car", "  90.00000\n", "  90.00 (FD-3M)\n")],
+)
+def test_a_file_of_materials_studio_with_symmetry_is_refused(name, stated, group):
+    kind = "xsd" if name == "a.xsd" else "dmol-car"
+    ase.io.write(name, SILICON, format=kind)
+    assert len(read(name)[0].atoms) == len(SILICON)
+    with open(name) as file:
+        text = file.read()
+    put(name, text.replace(stated, group))
+    with pytest.raises(StructureError, match=rf"^{name}: has a cell of space group (227|FD-3M) "):
+        read(name)
+
+
 CIF = """data_x
 _cell_length_a 5.6
 _cell_length_b 5.6

@@ -11,13 +11,13 @@ from ase import Atoms
 
 from tdncalc.errors import StructureError
 from tdncalc.structures.atom_names import DEUTERIUM, is_symbol, named_halogen
+from tdncalc.structures.symmetry import require_no_symmetry
 from tdncalc.wording import counted
 
 __all__ = ["read_mol2"]
 
 _SECTION = "@<TRIPOS>"
 _NAMELESS = re.compile(r"\**")
-_NO_SYMMETRY = "1"  # P 1 in International Tables
 _OF_GAFF = frozenset("CFHINOPS")
 
 
@@ -121,10 +121,6 @@ def _formal_charges(sections: dict[str, list[str]], n_atoms: int) -> list[float]
 
 def _set_cell(atoms: Atoms, sections: dict[str, list[str]]) -> None:
     for row in _rows(sections, "CRYSIN")[:1]:
-        if row[6:7] not in ([], [_NO_SYMMETRY]):
-            raise StructureError(
-                f"has a cell of space group {row[6]} and does not tell whether these are all "
-                "of its atoms; give the crystal as CIF, or the molecule without @<TRIPOS>CRYSIN"
-            )
+        require_no_symmetry("".join(row[6:7]), "@<TRIPOS>CRYSIN")
         atoms.set_cell([float(x) for x in row[:6]])
         atoms.pbc = True

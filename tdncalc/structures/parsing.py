@@ -26,6 +26,7 @@ from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
 from tdncalc.structures.mol2 import read_mol2
 from tdncalc.structures.pdb import read_pdb
+from tdncalc.structures.symmetry import KINDS, check_symmetry
 from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole, whole_frames
 
 __all__ = ["read_frames", "read_text", "read_whole_frames"]
@@ -131,6 +132,9 @@ def _read_head(path: Path) -> bytes:
 
 def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
     """Give frames; a generator, so that `_quietly` hears all that the parsers warn of."""
+    told = "cssr" if path.match("*.cssr") else kind
+    if told in KINDS:
+        check_symmetry(_read_text_file(path), told)
     if kind == "json":
         yield from _read_json(path)[which]
     elif kind in _TEXTS:

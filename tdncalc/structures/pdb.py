@@ -15,6 +15,7 @@ from ase import Atoms
 
 from tdncalc.errors import StructureError
 from tdncalc.structures.atom_names import DEUTERIUM, is_symbol, named_halogen
+from tdncalc.structures.symmetry import require_no_symmetry
 
 __all__ = ["read_pdb"]
 
@@ -23,6 +24,7 @@ _CHARGE = re.compile(r"(\d?)([+-])")
 _ATOM = ("ATOM", "HETATM")
 _FRAME = ("CRYST1", "ORIGX")  # stand once, before the first model, or in each
 _COORDINATES = 54  # columns
+_GROUP = slice(55, 66)  # columns of CRYST1
 
 
 def read_pdb(text: str) -> list[Atoms]:
@@ -31,8 +33,8 @@ def read_pdb(text: str) -> list[Atoms]:
     Raises
     ------
     StructureError
-        A model or line is cut short, or an atom has several locations or no element; the message
-        names neither file nor model.
+        A model or line is cut short, an atom has several locations or no element, or the cell has
+        symmetry; the message names neither file nor model.
     ValueError, IndexError
         A line is not as the format wants it.
     """
@@ -70,9 +72,12 @@ def _model(lines: list[str]) -> Atoms:
     charges = [_charge(row) for row in rows]
     if any(charges):
         atoms.set_initial_charges(charges)
-    # The format wants a cell of 1 Å from structures that have none.
-    if np.array_equal(atoms.cell.array, np.eye(3)):
+    # The format wants a cell of 1 Å from structures that have none; VMD gives one of 0.
+    if np.array_equal(atoms.cell.array, np.eye(3)) or not atoms.cell.array.any():
         atoms.cell, atoms.pbc = None, False
+    for line in head:
+        if atoms.pbc.any() and line.startswith("CRYST1"):
+            require_no_symmetry(line[_GROUP], "CRYST1")
     return atoms
 
 
