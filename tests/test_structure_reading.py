@@ -543,6 +543,12 @@ def test_what_a_parser_would_make_up_or_leave_out_is_refused(group, more, messag
     assert not recwarn.list
 
 
+def test_mmcif_is_told_from_cif():
+    put("a.cif", "data_4HHB\n#\n_entry.id   4HHB\nloop_\n_atom_site.Cartn_x\n1.0\n")
+    with pytest.raises(StructureError, match=r"^a\.cif: is mmCIF, .*; give PDB$"):
+        read("a.cif")
+
+
 @pytest.mark.filterwarnings("ignore:FHI-aims IO:FutureWarning")
 @pytest.mark.parametrize(("name", "kind"), [("a.db", "db"), ("a.res", "res"), ("a.in", "aims")])
 def test_files_that_a_parser_opens_itself_are_read_compressed(name, kind):

@@ -33,6 +33,7 @@ __all__ = ["read_frames", "read_text", "read_whole_frames"]
 
 _HEAD = 100_000  # bytes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MMCIF = re.compile(rb"^_(?:entry|atom_site)\.", re.MULTILINE)
 _READ_BY_PYMATGEN = ("cif", "res", "vasp", "pymatgen")
 _NAMES_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
 _TEXTS: dict[str, Callable[[str], list[Atoms]]] = {
@@ -141,6 +142,8 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
         yield from _TEXTS[kind](_read_text_file(path))[which]
     elif kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
         raise StructureError("names no elements; give its atom types Masses or Atom Type Labels")
+    elif kind == "cif" and _MMCIF.search(head):
+        raise StructureError("is mmCIF, the format of macromolecules, which is not read; give PDB")
     elif kind in _READ_BY_PYMATGEN and any(path.match(name) for name in _NAMES_OF_PYMATGEN):
         yield from _read_by_either(path, kind)[which]
     else:
