@@ -543,6 +543,14 @@ def test_what_a_parser_would_make_up_or_leave_out_is_refused(group, more, messag
     assert not recwarn.list
 
 
+@pytest.mark.parametrize(("name", "kind"), [("a.con", "eon"), ("a.sys", "sys")])
+def test_crystals_of_eon_and_qball_are_periodic(name, kind):
+    ase.io.write(name, SILICON, format=kind)
+    (source,) = read(name)
+    assert source.atoms.pbc.all()
+    np.testing.assert_allclose(source.atoms.cell.cellpar(), SILICON.cell.cellpar())
+
+
 def test_mmcif_is_told_from_cif():
     put("a.cif", "data_4HHB\n#\n_entry.id   4HHB\nloop_\n_atom_site.Cartn_x\n1.0\n")
     with pytest.raises(StructureError, match=r"^a\.cif: is mmCIF, .*; give PDB$"):

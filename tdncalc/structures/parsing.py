@@ -35,6 +35,7 @@ _HEAD = 100_000  # bytes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MMCIF = re.compile(rb"^_(?:entry|atom_site)\.", re.MULTILINE)
 _READ_BY_PYMATGEN = ("cif", "res", "vasp", "pymatgen")
+_PERIODIC = ("eon", "sys")  # of codes for crystals; ASE's readers leave pbc out
 _NAMES_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
 _TEXTS: dict[str, Callable[[str], list[Atoms]]] = {
     "sdf": read_mdl,
@@ -160,6 +161,8 @@ def _read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
                 _require_order(atoms)
             if kind == "extxyz":
                 require_values(atoms)
+            if kind in _PERIODIC:
+                atoms.pbc = True
             if kind in FORMATS_CUT_SHORT:
                 check_whole(_read_text_file(path), kind, atoms)
             yield atoms
