@@ -177,6 +177,64 @@ def test_v3000_mol_file_that_lacks_a_line_is_truncated(line):
         read("a.mol")
 
 
+DUMP = """ITEM: TIMESTEP
+0
+ITEM: NUMBER OF ATOMS
+1
+ITEM: BOX BOUNDS pp pp pp
+0 9
+0 9
+0 9
+ITEM: ATOMS id {column} x y z
+1 {value} 0 0 0
+"""
+
+
+@pytest.mark.parametrize(("column", "value"), [("element", "Si"), ("type mass", "1 28.085")])
+def test_a_lammps_dump_with_elements_is_read(column, value):
+    put("a.lammpstrj", DUMP.format(column=column, value=value))
+    (source,) = read("a.lammpstrj")
+    assert str(source.atoms.symbols) == "Si"
+
+
+def test_a_lammps_dump_of_mere_types_has_no_elements():
+    put("a.lammpstrj", DUMP.format(column="type", value="1"))
+    with pytest.raises(StructureError, match=r"^a\.lammpstrj: names no elements; dump the column"):
+        read("a.lammpstrj")
+
+
+def moving(unit):
+    """Write silicon with velocities as LAMMPS does in `unit`, and return the atoms."""
+    atoms = SILICON.copy()
+    atoms.set_velocities(np.random.default_rng(1).normal(size=(len(atoms), 3)))
+    form = {"format": "lammps-data", "masses": True, "velocities": True, "units": unit}
+    ase.io.write("a.data", atoms, **form)
+    with open("a.data") as file:
+        text = file.read().partition("\n")[2]
+    put(
+        "a.data",
+        f"LAMMPS data file via write_data, version 1, timestep = 0, units = {unit}\n{text}",
+    )
+    return atoms
+
+
+@pytest.mark.parametrize("unit", ["metal", "real", "electron"])
+def test_lammps_data_has_the_units_that_its_first_line_tells(unit):
+    atoms = moving(unit)
+    (source,) = read("a.data")
+    np.testing.assert_allclose(source.atoms.positions, atoms.positions, atol=1e-5)
+    np.testing.assert_allclose(source.atoms.get_velocities(), atoms.get_velocities(), rtol=1e-5)
+
+
+def test_lammps_data_without_a_length_are_refused():
+    moving("metal")
+    with open("a.data") as file:
+        text = file.read()
+    put("a.data", text.replace("units = metal", "units = lj"))
+    with pytest.raises(StructureError, match=r"^a\.data: is in units lj"):
+        read("a.data")
+
+
 def test_lammps_data_without_masses_has_no_elements():
     ase.io.write("a.lmp", SILICON, format="lammps-data")
     with pytest.raises(StructureError, match=r"a.lmp: names no elements; give .* Masses"):

@@ -44,6 +44,12 @@ _TEXTS: dict[str, Callable[[str], list[Atoms]]] = {
     "gromacs": read_gro,
     "proteindatabank": read_pdb,
 }
+# Where LAMMPS tells elements, and how it is brought to.
+_ELEMENTS = {
+    "lammps-data": (rb"Masses|Type Labels", "give its atom types Masses or Atom Type Labels"),
+    "lammps-dump-text": (rb"ITEM: ATOMS .*\b(element|mass)\b", "dump the column element, too"),
+}
+_LAMMPS_UNITS = re.compile(r".*, units = (\w+)")
 # What ASE and pymatgen warn of where they make something up or leave it out.
 _GUESSES = {
     "false names": "names no elements; add a line of their symbols above their numbers of atoms",
@@ -141,8 +147,8 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
         yield from _read_json(path)[which]
     elif kind in _TEXTS:
         yield from _TEXTS[kind](_read_text_file(path))[which]
-    elif kind == "lammps-data" and b"Masses" not in head and b"Type Labels" not in head:
-        raise StructureError("names no elements; give its atom types Masses or Atom Type Labels")
+    elif kind in _ELEMENTS and not re.search(_ELEMENTS[kind][0], head):
+        raise StructureError(f"names no elements; {_ELEMENTS[kind][1]}")
     elif kind == "cif" and _MMCIF.search(head):
         raise StructureError("is mmCIF, the format of macromolecules, which is not read; give PDB")
     elif kind in _READ_BY_PYMATGEN and any(path.match(name) for name in _NAMES_OF_PYMATGEN):
@@ -174,10 +180,19 @@ def _iread(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
         known = slice(None)
     elif kind == "db":  # knows no steps
         known, step = slice(which.start, which.stop), which.step
-    frames = ase.io.iread(str(path), known, format=kind, do_not_split_by_at_sign=True)
+    options = _units(path) if kind == "lammps-data" else {}
+    frames = ase.io.iread(str(path), known, format=kind, do_not_split_by_at_sign=True, **options)
     if ioformats[kind].single:
         return iter(list(frames)[which])
     return itertools.islice(frames, None, None, step)
+
+
+def _units(path: Path) -> dict[str, Any]:
+    """Return the units of LAMMPS data that its first line tells; ASE takes them for metal."""
+    told = _LAMMPS_UNITS.match(_read_text_file(path))
+    if told and told[1] == "lj":
+        raise StructureError("is in units lj, which have no length; give it in metal or real")
+    return {"units": told[1]} if told else {}
 
 
 @contextlib.contextmanager
