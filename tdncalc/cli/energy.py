@@ -89,7 +89,7 @@ def command(
 
 def _check_output(inputs: tuple[str, ...], output: OutputOptions, *, resume: bool) -> None:
     path = output.output
-    streamed = path is not None and path.suffix in STREAMED
+    streamed = path is not None and path.suffix.lower() in STREAMED
     if resume and not streamed:
         raise OptionError("--resume goes on with an extxyz file; name it with -o FILE.extxyz")
     if path is None:

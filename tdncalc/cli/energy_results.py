@@ -52,7 +52,7 @@ class EnergyResults:
     ) -> None:
         self._output, self._as_json = output, report.as_json
         self._stream: EnergyStream | None = None
-        if output.output is not None and output.output.suffix in STREAMED:
+        if output.output is not None and output.output.suffix.lower() in STREAMED:
             self._stream = EnergyStream(output.output, model, resume=resume)
         self._frames: list[Atoms] = []
         self._n_expected = 0

@@ -53,7 +53,7 @@ class RelaxStream:
     """
 
     def __init__(self, structures: Path, table: Path, *, resume: bool) -> None:
-        if structures.suffix not in (".extxyz", ".xyz"):
+        if structures.suffix.lower() not in (".extxyz", ".xyz"):
             raise OptionError(f"--output {structures}: several structures go to an .extxyz file")
         self.paths = (structures, table)
         self.resumes = resume and table.exists()

@@ -172,6 +172,12 @@ def test_odd_names_are_known_again(name, tdn, folder):
     assert (folder / "out.extxyz").read_bytes() == before
 
 
+def test_an_ending_in_capitals_is_an_extxyz_file_too(tdn, copper):
+    assert tdn("energy", copper, "-o", "OUT.XYZ").code == 0
+    outcome = tdn("energy", copper, "-o", "OUT.XYZ", "--resume")
+    assert "OUT.XYZ: already done" in outcome.err
+
+
 def test_energies_of_another_model_are_not_resumed(tdn, copper, folder):
     tdn("energy", copper, "-o", "out.extxyz")
     text = (folder / "out.extxyz").read_text()

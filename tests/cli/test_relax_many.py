@@ -121,6 +121,11 @@ def test_results_in_a_folder_of_inputs_are_no_input(tdn, folder, inputs, left, o
     assert len(read("in/relaxed.extxyz", ":")) == 3 + ("first" in inputs)
 
 
+def test_many_go_to_an_ending_in_capitals_too(run, molecules):
+    assert run("relax", f"{molecules}@:2", "--fmax", "9", "-o", "OUT.XYZ").code == 0
+    assert len(read("OUT.XYZ", ":", format="extxyz")) == 2
+
+
 def test_nothing_left_to_resume_is_told(run, molecules):
     told = "relaxed.extxyz: already done, has every structure"
     assert told not in run("relax", f"{molecules}@:2", "--fmax", "9").err
