@@ -296,7 +296,8 @@ report_options = gather(
 max_novelty_option = click.option(
     "--max-novelty",
     type=float,
-    help="Stop when an atom is as unlike the training set as this; above 1 is its outermost 0.5 %.",
+    help="Stop when an atom is as unlike the training set as this; above 1 is its outermost 0.5 % "
+    "or less.",
 )
 
 plot_option = click.option(

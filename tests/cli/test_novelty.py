@@ -83,6 +83,14 @@ def test_max_novelty_is_a_guard(real_tdn, model, metal, command):
     assert np.allclose(read("last.extxyz").positions, read(metal).positions)
 
 
+@pytest.mark.parametrize("command", ["relax", "md"])
+def test_help_says_what_is_above_1_of_every_model(tdn, command):
+    assert all(
+        cards.read_card(name)["novelty"]["quantile"] >= 0.995 for name in cards.bundled_models()
+    )
+    assert "its outermost 0.5 % or less." in " ".join(tdn(command, "--help").out.split())
+
+
 def test_calibrate_makes_it(real_tdn, model_folder, tmp_path, folder):
     frames = []
     for index in range(6):
