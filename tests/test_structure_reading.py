@@ -520,6 +520,36 @@ def test_a_res_file_without_its_end_is_refused():
         read("b.res")
 
 
+HALL = "_space_group_name_Hall '{symbol}'"
+
+
+def by_hall(symbol, beside=""):
+    text = CIF.format(group="P 1", more="")
+    stated = f"{HALL.format(symbol=symbol)}\n{beside}"
+    put("a.cif", text.replace("_symmetry_space_group_name_H-M 'P 1'", stated))
+
+
+def test_a_cif_file_with_a_group_by_hall_alone_is_refused():
+    by_hall("-P 2ybc")
+    with pytest.raises(StructureError, match=r"^a\.cif: tells .* Hall's symbol \(-P 2ybc\)"):
+        read("a.cif")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "beside", "count"), [("P 1", "", 2), ("-P 1", "_space_group_IT_number 2", 2)]
+)
+def test_a_cif_file_with_more_than_hall_is_read(symbol, beside, count):
+    by_hall(symbol, beside)
+    (source,) = read("a.cif")
+    assert len(source.atoms) == count
+
+
+def test_a_cif_file_in_another_encoding_is_read():
+    text = CIF.format(group="P 1", more="").replace("loop_", "_publ_author 'Müller'\nloop_")
+    put("a.cif", text.encode("latin1"))
+    assert len(read("a.cif")[0].atoms) == 2
+
+
 @pytest.mark.parametrize(
     ("lines", "said"), [("LATT 1", "LATT 1"), ("LATT -1\nSYMM -X, -Y, -Z", "SYMM -X, -Y, -Z")]
 )

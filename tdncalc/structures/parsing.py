@@ -142,7 +142,7 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
     """Give frames; a generator, so that `_quietly` hears all that the parsers warn of."""
     told = "cssr" if path.match("*.cssr") else kind
     if told in KINDS:
-        check_symmetry(_read_text_file(path), told)
+        check_symmetry(_read_bytes(path).decode(errors="replace"), told)
     if kind == "json":
         yield from _read_json(path)[which]
     elif kind in _TEXTS:
@@ -258,6 +258,12 @@ def _require_order(atoms: Atoms) -> None:
     for occupancy in atoms.info.get("occupancy", {}).values():
         if max(occupancy.values()) < 0.999:
             raise StructureError("has partially occupied sites; order it first")
+
+
+def _read_bytes(path: Path) -> bytes:
+    with open_with_compression(str(path), "rb") as file:
+        content: bytes = file.read()
+    return content
 
 
 def _read_text_file(path: Path) -> str:

@@ -16,7 +16,12 @@ _GROUPS = {
     "xsd": re.compile(r'\bITNumber="(\d+)"'),
     "dmol-car": re.compile(r"^PBC .*\((.*)\)", re.MULTILINE),
 }
-KINDS = ("res", *_GROUPS)
+# ASE takes operations, or a number or name of International Tables, but no symbol of Hall's.
+_HALL = re.compile(r"^_\w+_name_hall\s+(['\"]?)([^'\"\n]+)\1", re.MULTILINE | re.IGNORECASE)
+_TAKEN = re.compile(
+    r"^\s*_(?:space_group|symmetry)\S*(?:xyz|h-m|number)", re.MULTILINE | re.IGNORECASE
+)
+KINDS = ("res", "cif", *_GROUPS)
 
 
 def require_no_symmetry(group: str, molecule: str = "") -> None:
@@ -39,11 +44,21 @@ def require_no_symmetry(group: str, molecule: str = "") -> None:
 
 
 def check_symmetry(text: str, kind: str) -> None:
-    """Refuse a file of one of `KINDS` whose cell has symmetry; a StructureError names no file."""
+    """Raise a StructureError for a file of `KINDS` whose symmetry a parser would leave out."""
     if kind == "res" and (stated := _SHELX.search(text)):
         _refuse(f"with symmetry ({stated[0].strip()})", "")
+    if kind == "cif" and (stated := _HALL.search(text)) and not _TAKEN.search(text):
+        _refuse_hall(stated[2].strip())
     if kind in _GROUPS and (stated := _GROUPS[kind].search(text)):
         require_no_symmetry(stated[1])
+
+
+def _refuse_hall(symbol: str) -> None:
+    if symbol.replace(" ", "") not in (*_NONE, "?", "."):
+        raise StructureError(
+            f"tells its space group only by Hall's symbol ({symbol}), which is not read; give the "
+            "symmetry operations, or the name of the group"
+        )
 
 
 def _refuse(cell: str, molecule: str) -> None:
