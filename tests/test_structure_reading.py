@@ -73,6 +73,7 @@ FORMATS = {
     "a.extxyz.xz": (ETHANOL, compressed(lzma)),
     "a.pdb": (ETHANOL, by_ase(ETHANOL)),
     "b.pdb": (SILICON, by_ase(SILICON)),
+    "pdb1abc.ent": (SILICON, by_ase(SILICON, format="proteindatabank")),
     "a.sdf": (ETHANOL, by_ase(ETHANOL)),
     "a.mol": (ETHANOL, by_ase(ETHANOL)),
     "a.traj": (ETHANOL, by_ase(ETHANOL)),

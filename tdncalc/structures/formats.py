@@ -39,12 +39,13 @@ _OUTPUT = {
     ".gen": "gen",
     ".xsf": "xsf",
 }
+_NAMED = {".mol2": "mol2", ".ent": "proteindatabank"}  # which ASE does not know by their ending
 _INPUT = (
     *_OUTPUT,
     *_LAMMPS,
     ".data",
     ".db",
-    ".mol2",
+    *_NAMED,
     ".gro",
     ".xsd",
     ".mcif",
@@ -84,8 +85,8 @@ def input_format(path: Path, head: bytes) -> str:
     suffix = _suffix(path)
     if suffix in _LAMMPS or (suffix == ".data" and re.search(rb"^\s*\d+\s+atoms\b", head, re.M)):
         return "lammps-data"
-    if suffix == ".mol2":
-        return "mol2"
+    if suffix in _NAMED:
+        return _NAMED[suffix]
     if suffix in _OUTPUT and any(known.match_name(path.name) for known in ioformats.values()):
         return _OUTPUT[suffix]  # of POSCAR-relaxed.extxyz ASE would see the POSCAR
     kind: str = filetype(str(path))
