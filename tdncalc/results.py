@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tdncalc.geometry.graph import AtomicGraph
 
-__all__ = ["PROPERTIES", "Properties", "Results", "split_results", "voigt"]
+__all__ = ["PROPERTIES", "Properties", "Results", "split_results", "voigt", "volumes_of"]
 
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "novelty")
 
@@ -63,7 +63,7 @@ def split_results(
     forces = None if results.forces is None else _split(results.forces, sizes)
     novelties = None if results.novelties is None else _split(results.novelties, sizes)
     strain_gradient = None if results.strain_gradient is None else results.strain_gradient.cpu()
-    volumes = [0.0] * graph.n_structures if strain_gradient is None else _volumes(graph.cell)
+    volumes = [0.0] * graph.n_structures if strain_gradient is None else volumes_of(graph.cell)
     split: list[Properties] = []
     for index, energy in enumerate(results.energy.tolist()):
         one: Properties = {"energy": energy, "free_energy": energy}
@@ -86,7 +86,7 @@ def _split(values: Tensor, sizes: list[int]) -> list[NDArray[np.float64]]:
     return [part.numpy() for part in (on_cpu.split(sizes) if len(sizes) > 1 else [on_cpu])]
 
 
-def _volumes(cell: Tensor) -> list[float]:
+def volumes_of(cell: Tensor) -> list[float]:
     """Return the volumes of cells (B, 3, 3) in Å³, 0 where the vectors are linearly dependent."""
     volumes = torch.linalg.det(cell).abs()
     largest = torch.linalg.vector_norm(cell, dim=2).prod(1)

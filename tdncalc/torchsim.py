@@ -14,6 +14,7 @@ from torch_sim.models.interface import ModelInterface
 from tdncalc.checkpoint import DEFAULT_MODEL, load_model
 from tdncalc.errors import OptionError
 from tdncalc.moving_batch import MovingBatch
+from tdncalc.results import volumes_of
 from tdncalc.structures import check
 
 __all__ = ["TorchSimModel"]
@@ -93,7 +94,7 @@ class TorchSimModel(ModelInterface):
             raise fault
         results = {"energy": found.energy, "forces": found.forces}
         if found.strain_gradient is not None:
-            volumes = np.abs(np.linalg.det(cells))[:, None, None]
+            volumes = np.array(volumes_of(torch.as_tensor(cells)))[:, None, None]
             symmetric = (found.strain_gradient + found.strain_gradient.transpose(0, 2, 1)) / 2
             empty = np.zeros_like(symmetric)
             results["stress"] = np.divide(symmetric, volumes, out=empty, where=volumes > 0)
