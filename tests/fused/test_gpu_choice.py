@@ -23,7 +23,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def triton_on_cpu():
     """Let Triton's interpreter evaluate the operators on the CPU, where nothing is compiled."""
-    pytest.importorskip("triton")
+    triton = pytest.importorskip("triton")
+    if not hasattr(triton, "constexpr_function"):
+        pytest.skip("this Triton is too old")
     register_kernels("cpu", triton_kernels)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fusing, "start_build", lambda *_: None)

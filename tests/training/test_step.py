@@ -1,5 +1,7 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +122,33 @@ def test_the_compiled_step_equals_the_eager_one_at_every_size(
         assert float(other.virial_error) == pytest.approx(float(one.virial_error), rel=1e-4)
         for a, b in zip(one.gradients, other.gradients, strict=True):
             assert (a - b).norm() <= 1e-4 * a.norm() + 1e-7
+
+
+def test_a_compiler_that_is_wrong_is_told_and_left(
+    network: TDN,
+    batches: list[Batch],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def trace(function: Callable[..., list[Tensor]], *_: object) -> Callable[..., list[Tensor]]:
+        def wrong(*given: Any) -> list[Tensor]:
+            with torch.enable_grad():
+                *results, last = function(*given)
+            return [*results, 1.5 * last]
+
+        return wrong
+
+    monkeypatch.setattr("tdncalc.training.tracing._trace", trace)
+    config = replace(network.config, channels=6, edge_channels=6)  # no kernel has so many
+    network = TDN(config, network.coupling).float()
+    eager = make_step(network, WEIGHTS, compiled=False)
+    compiled = make_step(network, WEIGHTS, compiled=True)
+    for batch in batches[:2]:
+        one, other = (run(parameters(network), batch, torch.ones(2)) for run in (eager, compiled))
+        for a, b in zip(one.gradients, other.gradients, strict=True):
+            torch.testing.assert_close(a, b)
+    *_, line = caplog.messages
+    assert "gets gradients wrong: training goes on without it" in line
 
 
 def test_the_held_out_loss_is_that_of_all_structures(network: TDN, data_folder: Path) -> None:
