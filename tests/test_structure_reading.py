@@ -129,6 +129,13 @@ def test_truncated_file_is_refused_in_one_line(name, part):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["8", "O1", "D", "Qq"])
+def test_what_names_no_element_is_told(name):
+    put("a.xyz", f"1\n\n{name} 0 0 0\n")
+    with pytest.raises(StructureError, match=f"there is no element '{name}'; give a symbol alone"):
+        read("a.xyz")
+
+
 def test_pdb_of_a_molecule_has_no_cell():
     ase.io.write("a.pdb", ETHANOL)
     with open("a.pdb") as file:

@@ -298,8 +298,8 @@ def _cause(error: Exception, kind: str, head: bytes) -> str:
     is_text = kind in _TEXTS or ioformats[kind].code[1] == "F"
     if isinstance(error, UnicodeDecodeError) or (b"\0" in head and is_text):
         return f"holds binary data and cannot be read as {kind}"
-    if isinstance(error, KeyError) and re.fullmatch(r"'[A-Za-z]{1,3}'", str(error)):
-        return f"cannot be read as {kind}: there is no element {error}"
+    if isinstance(error, KeyError) and re.fullmatch(r"'(?=\w)[A-Za-z]{0,3}\d{0,4}'", str(error)):
+        return f"cannot be read as {kind}: there is no element {error}; give a symbol alone"
     return f"cannot be read as {kind}, is perhaps truncated or damaged ({_one_line(error)})"
 
 
