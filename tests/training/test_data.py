@@ -137,6 +137,14 @@ def test_bad_files_are_named(
         load_frames([name], tmp_path)
 
 
+def test_a_name_with_braces_is_told_as_it_is(tmp_path: Path) -> None:
+    columns = "species:S:1:pos:R:3:REF_forces:R:3"
+    text = f"1\nREF_energy=1.0 Properties={columns}\nH nan 0 0 0 0 0\n"
+    (tmp_path / "a{0}.xyz").write_text(text)
+    with pytest.raises(DataError, match=r"a\{0\}\.xyz: structure 0 of those to read"):
+        load_frames(["a{0}.xyz"], tmp_path)
+
+
 def test_a_missing_file_here_is_not_sought_in_a_data_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

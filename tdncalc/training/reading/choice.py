@@ -109,14 +109,16 @@ def _shapes(structure: Structure) -> tuple[tuple[int, ...], ...]:
 
 def _check(part: Frames, path: Path, before: int) -> None:
     """Refuse a structure that nothing can be learned from; its stress may be unknown."""
-    label = f"{path}: structure {{}} of those to read"
+
+    def label(index: int) -> str:
+        return f"{path}: structure {before + index} of those to read"
+
     for good, what in _conditions_met(part):
         if not good.all():
-            first = before + int(np.flatnonzero(~good)[0])
-            raise DataError(f"{label.format(first)} {what}; remove it")
+            raise DataError(f"{label(int(np.flatnonzero(~good)[0]))} {what}; remove it")
     for index in np.flatnonzero(part.pbc.any(axis=1) | _crowded(part)):
         try:
-            check(part.atoms(int(index)), label.format(before + index))
+            check(part.atoms(int(index)), label(int(index)))
         except StructureError as error:
             raise DataError(str(error)) from None
 
