@@ -9,7 +9,7 @@ import click
 from tdncalc import structures
 from tdncalc.cli import session
 from tdncalc.cli.cluster import dask_option, worker_model
-from tdncalc.cli.energy_results import STREAMED, EnergyResults
+from tdncalc.cli.energy_results import EnergyResults
 from tdncalc.cli.failures import ExitCode, named, say
 from tdncalc.cli.inputs import Inputs
 from tdncalc.cli.options import (
@@ -22,7 +22,13 @@ from tdncalc.cli.options import (
     one_output_options,
     report_options,
 )
-from tdncalc.cli.outputs import check_format, check_free, print_json, refuse_inputs
+from tdncalc.cli.outputs import (
+    check_format,
+    check_free,
+    is_streamed,
+    print_json,
+    refuse_inputs,
+)
 from tdncalc.cli.preview import preview
 from tdncalc.cli.progress import Progress
 from tdncalc.cli.session import Session
@@ -89,7 +95,7 @@ def command(
 
 def _check_output(inputs: tuple[str, ...], output: OutputOptions, *, resume: bool) -> None:
     path = output.output
-    streamed = path is not None and path.suffix.lower() in STREAMED
+    streamed = path is not None and is_streamed(path)
     if resume and not streamed:
         raise OptionError("--resume goes on with an extxyz file; name it with -o FILE.extxyz")
     if path is None:

@@ -13,6 +13,7 @@ from tdncalc import structures
 from tdncalc.cli.energy_stream import EnergyStream
 from tdncalc.cli.failures import heard_or_not, warn_of_novelty
 from tdncalc.cli.options import OutputOptions, ReportOptions
+from tdncalc.cli.outputs import is_streamed
 from tdncalc.workflows.subject import with_results
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from tdncalc.structures import Source
 
-STREAMED = (".extxyz", ".xyz")
 _HEADER = (
     f"{'energy (eV)':>16} {'max force (eV/Å)':>17} {'pressure (GPa)':>15} {'novelty':>8} "
     f"{'atoms':>7}  structure"
@@ -52,7 +52,7 @@ class EnergyResults:
     ) -> None:
         self._output, self._as_json = output, report.as_json
         self._stream: EnergyStream | None = None
-        if output.output is not None and output.output.suffix.lower() in STREAMED:
+        if output.output is not None and is_streamed(output.output):
             self._stream = EnergyStream(output.output, model, resume=resume)
         self._frames: list[Atoms] = []
         self._n_expected = 0

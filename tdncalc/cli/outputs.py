@@ -82,6 +82,11 @@ def _files_of(names: set[str]) -> set[Path]:
     return {Path(name).resolve() for name in files | names}
 
 
+def is_streamed(path: Path) -> bool:
+    """Tell whether structures are appended to a file one by one: to extxyz they can be."""
+    return path.suffix.lower() in (".extxyz", ".xyz")
+
+
 def is_result(path: Path) -> bool:
     """Tell whether a file is empty, or begins with a structure that says what it was made of."""
     with path.open("rb") as file:

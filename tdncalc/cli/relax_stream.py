@@ -14,7 +14,7 @@ import ase.io
 from tdncalc.cards import IN_RECORDS
 from tdncalc.cli.done import Done
 from tdncalc.cli.failures import warn
-from tdncalc.cli.outputs import as_json
+from tdncalc.cli.outputs import as_json, is_streamed
 from tdncalc.errors import CheckpointError, OptionError
 from tdncalc.structures.extxyz import storable, writable
 from tdncalc.structures.losses import what_is_lost
@@ -53,7 +53,7 @@ class RelaxStream:
     """
 
     def __init__(self, structures: Path, table: Path, *, resume: bool) -> None:
-        if structures.suffix.lower() not in (".extxyz", ".xyz"):
+        if not is_streamed(structures):
             raise OptionError(f"--output {structures}: several structures go to an .extxyz file")
         self.paths = (structures, table)
         self.resumes = resume and table.exists()

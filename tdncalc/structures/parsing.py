@@ -189,7 +189,8 @@ def _iread(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
 
 def _units(path: Path) -> dict[str, Any]:
     """Return the units of LAMMPS data that its first line tells; ASE takes them for metal."""
-    told = _LAMMPS_UNITS.match(_read_text_file(path))
+    with open_with_compression(str(path), "rt") as file:
+        told = _LAMMPS_UNITS.match(file.readline())
     if told and told[1] == "lj":
         raise StructureError("is in units lj, which have no length; give it in metal or real")
     return {"units": told[1]} if told else {}

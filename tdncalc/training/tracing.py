@@ -33,31 +33,36 @@ class CompiledStep:
     ) -> list[Tensor]:
         """Return what the function returns."""
         if self._run is None:
-            self._run = _trace(self._function, parameters, batch, balance)
-            found = self._evaluate(parameters, batch, balance)
+            self._run = _compiled(self._function, parameters, batch, balance)
             expected = self._function(parameters, batch, balance)
-            if _alike(found, expected):
-                return found
-            logger.warning(
-                "the compiler of PyTorch %s gets gradients wrong: training goes on without it, "
-                "more slowly; install a newer PyTorch",
-                torch.__version__,
-            )
-            self._run = self._function
-        return self._evaluate(parameters, batch, balance)
+            if not _alike(self._run(parameters, batch, balance), expected):
+                logger.warning(
+                    "the compiler of PyTorch %s gets gradients wrong: training goes on without "
+                    "it, more slowly; install a newer PyTorch",
+                    torch.__version__,
+                )
+                self._run = self._function
+        return self._run(parameters, batch, balance)
 
-    def _evaluate(
-        self, parameters: list[Tensor], batch: list[Tensor], balance: Tensor
-    ) -> list[Tensor]:
-        assert self._run is not None
-        if self._run is self._function:
-            return self._run(parameters, batch, balance)
+
+def _compiled(
+    function: Callable[..., list[Tensor]],
+    parameters: list[Tensor],
+    batch: list[Tensor],
+    balance: Tensor,
+) -> Callable[..., list[Tensor]]:
+    """Return the function compiled for these parameters and batches of any size."""
+    traced = _trace(function, parameters, batch, balance)
+
+    def run(parameters: list[Tensor], batch: list[Tensor], balance: Tensor) -> list[Tensor]:
         for tensor in batch:
             torch._dynamo.maybe_mark_dynamic(
                 tensor, tensor.dim() - 1 if tensor.dtype == torch.int64 else 0
             )
         with torch.no_grad():
-            return self._run(parameters, batch, balance)
+            return traced(parameters, batch, balance)
+
+    return run
 
 
 def _alike(found: list[Tensor], expected: list[Tensor]) -> bool:
