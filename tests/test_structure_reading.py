@@ -630,6 +630,7 @@ Cl1 0.5 0.5 0.5
         ("Q q q", "", "its space group is not known"),
         ("P 1", "Br1 0.5 0.5 0.5", "two of its atoms are at one point"),
         ("P 1", "Wat1 0.2 0.2 0.2", "has hydrogen atoms without positions"),
+        ("P 1", "Br1 ? ? ?", r"has atoms without coordinates \(\?\)"),
     ],
 )
 def test_what_a_parser_would_make_up_or_leave_out_is_refused(group, more, message, recwarn):
@@ -645,6 +646,18 @@ def test_crystals_of_eon_and_qball_are_periodic(name, kind):
     (source,) = read(name)
     assert source.atoms.pbc.all()
     np.testing.assert_allclose(source.atoms.cell.cellpar(), SILICON.cell.cellpar())
+
+
+@pytest.mark.parametrize("charge", [0, 1])
+def test_charge_of_a_gaussian_input_is_kept(charge):
+    put(
+        "a.gjf",
+        f"# b3lyp/6-31g(d)\n\nHydroxide or not\n\n{charge} 1\nO 0.0 0.0 0.0\nH 0.0 0.0 0.97\n\n",
+    )
+    (source,) = read("a.gjf")
+    assert source.atoms.info == ({"charge": 1} if charge else {})
+    assert source.atoms.calc is None
+    assert source.atoms.get_distance(0, 1) == pytest.approx(0.97)
 
 
 def test_mmcif_is_told_from_cif():

@@ -1,13 +1,9 @@
 """The parsers of ASE and pymatgen, with whatever they raise said in one line."""
 
-import contextlib
 import io
-import itertools
 import json
 import logging
 import re
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,15 +15,16 @@ from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compressio
 
 from tdncalc.errors import StructureError
 from tdncalc.patterns import is_pattern
+from tdncalc.structures.ase_reading import bytes_of, read_by_ase, text_of
 from tdncalc.structures.conversion import to_atoms
 from tdncalc.structures.extxyz import require_values
-from tdncalc.structures.formats import COMPRESSED, READABLE, input_format
+from tdncalc.structures.formats import READABLE, input_format
 from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
 from tdncalc.structures.mol2 import read_mol2
 from tdncalc.structures.pdb import read_pdb
 from tdncalc.structures.symmetry import KINDS, check_symmetry
-from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole, whole_frames
+from tdncalc.structures.truncation import whole_frames
 
 __all__ = ["read_frames", "read_text", "read_whole_frames"]
 
@@ -35,7 +32,6 @@ _HEAD = 100_000  # bytes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MMCIF = re.compile(rb"^_(?:entry|atom_site)\.", re.MULTILINE)
 _READ_BY_PYMATGEN = ("cif", "res", "vasp", "pymatgen")
-_PERIODIC = ("eon", "sys")  # of codes for crystals; ASE's readers leave pbc out
 _NAMES_OF_PYMATGEN = ("*.cif", "*.mcif", "*.cssr", "*.res", "*.vasp", "*POSCAR*", "*CONTCAR*")
 _TEXTS: dict[str, Callable[[str], list[Atoms]]] = {
     "sdf": read_mdl,
@@ -49,7 +45,6 @@ _ELEMENTS = {
     "lammps-data": (rb"Masses|Type Labels", "give its atom types Masses or Atom Type Labels"),
     "lammps-dump-text": (rb"ITEM: ATOMS .*\b(element|mass)\b", "dump the column element, too"),
 }
-_LAMMPS_UNITS = re.compile(r".*, units = (\w+)")
 # What ASE and pymatgen warn of where they make something up or leave it out.
 _GUESSES = {
     "false names": "names no elements; add a line of their symbols above their numbers of atoms",
@@ -142,11 +137,11 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
     """Give frames; a generator, so that `_quietly` hears all that the parsers warn of."""
     told = "cssr" if path.match("*.cssr") else kind
     if told in KINDS:
-        check_symmetry(_read_bytes(path).decode(errors="replace"), told)
+        check_symmetry(bytes_of(path).decode(errors="replace"), told)
     if kind == "json":
         yield from _read_json(path)[which]
     elif kind in _TEXTS:
-        yield from _TEXTS[kind](_read_text_file(path))[which]
+        yield from _TEXTS[kind](text_of(path))[which]
     elif kind in _ELEMENTS and not re.search(_ELEMENTS[kind][0], head):
         raise StructureError(f"names no elements; {_ELEMENTS[kind][1]}")
     elif kind == "cif" and _MMCIF.search(head):
@@ -154,64 +149,12 @@ def _parse(path: Path, which: slice, kind: str, head: bytes) -> Iterator[Atoms]:
     elif kind in _READ_BY_PYMATGEN and any(path.match(name) for name in _NAMES_OF_PYMATGEN):
         yield from _read_by_either(path, kind)[which]
     else:
-        yield from _read_by_ase(path, kind, which)
-
-
-def _read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
-    if kind == "pymatgen":
-        raise UnknownFileTypeError
-    with _unpacked(path, kind) as plain:
-        for atoms in _iread(plain, kind, which):
-            if kind == "cif":
-                _require_cell(atoms)
-                _require_order(atoms)
-            if kind == "extxyz":
-                require_values(atoms)
-            if kind in _PERIODIC:
-                atoms.pbc = True
-            if kind in FORMATS_CUT_SHORT:
-                check_whole(_read_text_file(path), kind, atoms)
-            yield atoms
-
-
-def _iread(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
-    known, step = which, None
-    if ioformats[kind].single:
-        known = slice(None)
-    elif kind == "db":  # knows no steps
-        known, step = slice(which.start, which.stop), which.step
-    options = _units(path) if kind == "lammps-data" else {}
-    frames = ase.io.iread(str(path), known, format=kind, do_not_split_by_at_sign=True, **options)
-    if ioformats[kind].single:
-        return iter(list(frames)[which])
-    return itertools.islice(frames, None, None, step)
-
-
-def _units(path: Path) -> dict[str, Any]:
-    """Return the units of LAMMPS data that its first line tells; ASE takes them for metal."""
-    with open_with_compression(str(path), "rt") as file:
-        told = _LAMMPS_UNITS.match(file.readline())
-    if told and told[1] == "lj":
-        raise StructureError("is in units lj, which have no length; give it in metal or real")
-    return {"units": told[1]} if told else {}
-
-
-@contextlib.contextmanager
-def _unpacked(path: Path, kind: str) -> Iterator[Path]:
-    """Give a file that a parser can open which takes no stream."""
-    if ioformats[kind].acceptsfd or path.suffix.lower() not in COMPRESSED:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / path.stem
-        with open_with_compression(str(path), "rb") as packed, plain.open("wb") as file:
-            shutil.copyfileobj(packed, file)
-        yield plain
+        yield from read_by_ase(path, kind, which)
 
 
 def _read_by_either(path: Path, kind: str) -> list[Atoms]:
     try:
-        return list(_read_by_ase(path, kind, slice(None)))
+        return list(read_by_ase(path, kind, slice(None)))
     except StructureError:
         raise
     except Exception:
@@ -233,7 +176,7 @@ def _read_by_pymatgen(path: Path) -> Atoms | None:
 
 
 def _read_json(path: Path) -> list[Atoms]:
-    content = json.loads(_read_text_file(path))
+    content = json.loads(text_of(path))
     documents = content if isinstance(content, list) else [content]
     if all(isinstance(document, dict) and "sites" in document for document in documents):
         return [_from_pymatgen(document) for document in documents]
@@ -246,31 +189,6 @@ def _from_pymatgen(document: dict[str, Any]) -> Atoms:
     from pymatgen.core.structure import Molecule, Structure
 
     return to_atoms((Structure if "lattice" in document else Molecule).from_dict(document))
-
-
-def _require_cell(atoms: Atoms) -> None:
-    # ASE then takes the fractional coordinates for positions in Å.
-    if atoms.cell.rank < 3:
-        raise StructureError("its cell is incomplete; give all lengths and angles")
-
-
-def _require_order(atoms: Atoms) -> None:
-    # ASE keeps the most probable element of a site and notes the others.
-    for occupancy in atoms.info.get("occupancy", {}).values():
-        if max(occupancy.values()) < 0.999:
-            raise StructureError("has partially occupied sites; order it first")
-
-
-def _read_bytes(path: Path) -> bytes:
-    with open_with_compression(str(path), "rb") as file:
-        content: bytes = file.read()
-    return content
-
-
-def _read_text_file(path: Path) -> str:
-    with open_with_compression(str(path), "rt") as file:
-        text: str = file.read()
-    return text
 
 
 def _quietly(frames: Iterator[Atoms]) -> Iterator[Atoms]:
@@ -299,6 +217,8 @@ def _cause(error: Exception, kind: str, head: bytes) -> str:
     is_text = kind in _TEXTS or ioformats[kind].code[1] == "F"
     if isinstance(error, UnicodeDecodeError) or (b"\0" in head and is_text):
         return f"holds binary data and cannot be read as {kind}"
+    if kind == "cif" and isinstance(error, TypeError) and "'matmul'" in str(error):
+        return "has atoms without coordinates (?); give theirs, or remove these atoms"
     if isinstance(error, KeyError) and re.fullmatch(r"'(?=\w)[A-Za-z]{0,3}\d{0,4}'", str(error)):
         return f"cannot be read as {kind}: there is no element {error}; give a symbol alone"
     return f"cannot be read as {kind}, is perhaps truncated or damaged ({_one_line(error)})"

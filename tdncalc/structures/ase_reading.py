@@ -1,0 +1,122 @@
+"""Files by ASE's readers: what these leave out or make up of a format is mended or refused."""
+
+import contextlib
+import itertools
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compression
+
+from tdncalc.errors import StructureError
+from tdncalc.structures.extxyz import require_values
+from tdncalc.structures.formats import COMPRESSED
+from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole
+
+__all__ = ["bytes_of", "read_by_ase", "text_of"]
+
+_PERIODIC = ("eon", "sys")  # of codes for crystals; ASE's readers leave pbc out
+_OPTIONS: dict[str, dict[str, Any]] = {"gaussian-in": {"attach_calculator": True}}
+_LAMMPS_UNITS = re.compile(r".*, units = (\w+)")
+
+
+def read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
+    """Read some frames of a file whose format ASE calls `kind`.
+
+    Raises
+    ------
+    StructureError
+        It does not tell all of a structure; names no file.
+    Exception
+        Whatever a reader raises; UnknownFileTypeError if there is none.
+    """
+    if kind == "pymatgen":
+        raise UnknownFileTypeError
+    with _unpacked(path, kind) as plain:
+        for atoms in _iread(plain, kind, which):
+            if kind == "cif":
+                _require_cell(atoms)
+                _require_order(atoms)
+            if kind == "extxyz":
+                require_values(atoms)
+            if kind == "gaussian-in":
+                _keep_charge(atoms)
+            if kind in _PERIODIC:
+                atoms.pbc = True
+            if kind in FORMATS_CUT_SHORT:
+                check_whole(text_of(path), kind, atoms)
+            yield atoms
+
+
+def _iread(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
+    known, step = which, None
+    if ioformats[kind].single:
+        known = slice(None)
+    elif kind == "db":  # knows no steps
+        known, step = slice(which.start, which.stop), which.step
+    options = _units(path) if kind == "lammps-data" else _OPTIONS.get(kind, {})
+    frames = ase.io.iread(str(path), known, format=kind, do_not_split_by_at_sign=True, **options)
+    if ioformats[kind].single:
+        return iter(list(frames)[which])
+    return itertools.islice(frames, None, None, step)
+
+
+def _units(path: Path) -> dict[str, Any]:
+    """Return the units of LAMMPS data that its first line tells; ASE takes them for metal."""
+    with open_with_compression(str(path), "rt") as file:
+        told = _LAMMPS_UNITS.match(file.readline())
+    if told and told[1] == "lj":
+        raise StructureError("is in units lj, which have no length; give it in metal or real")
+    return {"units": told[1]} if told else {}
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path, kind: str) -> Iterator[Path]:
+    """Give a file that a parser can open which takes no stream."""
+    if ioformats[kind].acceptsfd or path.suffix.lower() not in COMPRESSED:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.stem
+        with open_with_compression(str(path), "rb") as packed, plain.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+        yield plain
+
+
+def _keep_charge(atoms: Atoms) -> None:
+    """Note the charge of a molecule where messages look for it; ASE gives it to a calculator."""
+    if charge := atoms.calc.parameters.get("charge"):
+        atoms.info["charge"] = charge
+    atoms.calc = None
+
+
+def _require_cell(atoms: Atoms) -> None:
+    # ASE then takes the fractional coordinates for positions in Å.
+    if atoms.cell.rank < 3:
+        raise StructureError("its cell is incomplete; give all lengths and angles")
+
+
+def _require_order(atoms: Atoms) -> None:
+    # ASE keeps the most probable element of a site and notes the others.
+    for occupancy in atoms.info.get("occupancy", {}).values():
+        if max(occupancy.values()) < 0.999:
+            raise StructureError("has partially occupied sites; order it first")
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return what a file, perhaps a compressed one, holds."""
+    with open_with_compression(str(path), "rb") as file:
+        content: bytes = file.read()
+    return content
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file, perhaps of a compressed one."""
+    with open_with_compression(str(path), "rt") as file:
+        text: str = file.read()
+    return text
