@@ -1,3 +1,5 @@
+import functools
+import operator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,35 @@ from tests.structures import structure
 from tests.transformations import CHANGES
 
 NAMES = bundled_models()
+# What each is to reach, by the entries of its card: at most, but a rank correlation at least.
+ORGANIC = {
+    "errors.test.energy_MAE_meV_per_atom": 0.8,
+    "errors.test.forces_MAE_meV_per_A": 25,
+    "physics.geometries.rmsd_median_A": 0.03,
+    "physics.geometries.bond_length_MAE_A": 0.003,
+    "physics.conformer_energies.spearman_median": 0.95,
+    "physics.dimers.at_minimum_kcal_MAE": 0.4,
+    "physics.torsions.MAE_kcal": 0.3,
+}
+AIMS = {
+    "organic": ORGANIC,
+    "organic-large": ORGANIC,
+    "organic-small": {
+        "errors.test.energy_MAE_meV_per_atom": 1.6 * 0.8,
+        "errors.test.forces_MAE_meV_per_A": 1.6 * 25,
+    },
+    "metals": {
+        **{
+            f"errors.test.by_element.{symbol}.forces_MAE_meV_per_A": most
+            for symbol, most in [("Cu", 15), ("Ni", 15), ("Li", 15), ("Ge", 60), ("Si", 60)]
+        },
+        "errors.mlearn-Mo.forces_MAE_meV_per_A": 150,
+        "physics.solids.a_largest_percent": 0.5,
+        "physics.solids.B_largest_percent": 5,
+        **{f"physics.solids.{name}_largest_percent": 10 for name in ("C11", "C12", "C44")},
+        "physics.solids.vacancy_largest_percent": 5,
+    },
+}
 
 
 def sample(name):
@@ -41,6 +72,19 @@ def test_bundled_model_is_whole(name):
     card = read_card(name)
     assert card["name"] == name
     assert {"description", "theory", "licence", "source", "errors", "training"} <= set(card)
+
+
+@pytest.mark.parametrize("name", AIMS)
+def test_card_tells_what_was_not_reached(name):
+    card = read_card(name)
+    missed = {}
+    for path, aim in AIMS[name].items():
+        reached = functools.reduce(operator.getitem, path.split("."), card)
+        if reached < aim if "spearman" in path else reached > aim:
+            missed[path] = {"reached": float(f"{reached:.4g}"), "aim": pytest.approx(aim)}
+    stated = {path: dict(entry) for path, entry in card["not_reached"].items()}
+    assert all(entry.pop("next") for entry in stated.values())
+    assert stated == missed
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
