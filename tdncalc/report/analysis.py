@@ -108,9 +108,12 @@ def unwrapped(
 ) -> Floats:
     """Follow atoms through the boundaries of a cell that may change, one frame after another.
 
-    r(t+1) = r(t) + the shortest image of w(t+1) − w(t), w being the positions in the cell: the
-    displacement of atoms in a cell that breathes stays their own (von Bülow, Bullerjahn and Hummer,
-    J. Chem. Phys. 153, 021101 (2020)). An atom must move less than half a cell between two frames.
+    r(t+1) = r(t) + the shortest image of (s(t+1) − s(t)) h(t+1), s being the positions in units of
+    the cell h: what p/m moves them, without the flow of the whole with its cell. Differences of s h
+    would take what the cell does far from the origin, and those of positions wrapped into the cell
+    (von Bülow, Bullerjahn and Hummer, J. Chem. Phys. 153, 021101 (2020)) what it has done between
+    two crossings of a face, so that a crystal would seem to diffuse. An atom must move less than
+    half a cell between two frames.
 
     Parameters
     ----------
@@ -127,11 +130,15 @@ def unwrapped(
         Positions of the frames that are kept, (F, N, 3), in the order of the trajectory.
     """
     wanted, result = set(kept), []
-    before = path = np.empty((0, 3))
+    before = path = upright = np.empty((0, 3))
     for number, (positions, cell) in enumerate(frames):
-        inside = wrapped(positions, cell, pbc)
-        path = path + minimum_image(inside - before, cell, pbc) if number else inside
-        before = inside
+        if number == 0:
+            path, upright = wrapped(positions, cell, pbc), complete_cell(cell, pbc)
+        whole = np.where(pbc[:, None], cell, upright)
+        scaled = positions @ np.linalg.inv(whole)
+        if number:
+            path = path + minimum_image((scaled - before) @ whole, cell, pbc)
+        before = scaled
         if number in wanted:
             result.append(path)
     return np.array(result)

@@ -81,10 +81,44 @@ def test_unwrapping_undoes_wrapping_in_a_skewed_cell():
 
 
 def test_atoms_that_stand_still_in_a_breathing_cell_do_not_diffuse():
-    still = np.random.default_rng(6).random((8, 3)) * 5
-    cells = np.array([np.eye(3) * (10 + np.sin(k)) for k in range(50)])
-    far = np.array([still + cell @ [3, 0, -2] for cell in cells])  # images that move with the cell
-    found = analysis.unwrapped(zip(far, cells, strict=True), PERIODIC, range(50))
+    still = np.random.default_rng(6).uniform(-3, 3, (8, 3))
+    strains = [np.diag([1 + 0.1 * np.sin(k), 1, 1.1]) for k in range(50)]
+    strained = [(still @ SKEWED @ strain, SKEWED @ strain) for strain in strains]
+    found = analysis.unwrapped(strained, PERIODIC, range(50))
+    assert np.ptp(found, axis=0).max() < 1e-9
+
+
+def test_atoms_at_a_face_of_a_cell_that_moves_go_no_further_than_the_others():
+    rng = np.random.default_rng(8)
+    crystal = bulk("Cu", cubic=True) * (3, 1, 1)
+    frames = []
+    for _ in range(2000):
+        strained = crystal.copy()
+        strained.set_cell(crystal.cell * (1 + 0.01 * rng.normal()), scale_atoms=True)
+        strained.positions += 0.05 * rng.normal(size=(12, 3))
+        frames.append((strained.positions, strained.cell.array))
+    paths = analysis.unwrapped(frames, PERIODIC, range(2000))
+    squares = analysis.squared_displacements(paths)[1:1000]
+    assert squares == pytest.approx(6 * 0.05**2, rel=0.3)
+
+
+def test_atoms_that_walk_in_a_breathing_cell_go_as_far_as_they_step():
+    steps = 0.2 * np.random.default_rng(9).normal(size=(100, 5, 3))
+    positions, path = np.zeros((5, 3)), []
+    for k, step in enumerate(steps):
+        growth = (1 + 0.05 * np.sin(k + 1)) / (1 + 0.05 * np.sin(k))
+        positions = growth * positions + step
+        cell = SKEWED * (1 + 0.05 * np.sin(k + 1))
+        path.append((analysis.wrapped(positions, cell, PERIODIC), cell))
+    found = analysis.unwrapped(path, PERIODIC, range(100))
+    assert found[1:] - found[0] == pytest.approx(np.cumsum(steps[1:], axis=0), abs=1e-9)
+
+
+def test_an_open_direction_is_no_part_of_a_cell_that_moves():
+    atoms = np.random.default_rng(10).random((6, 3)) @ SKEWED
+    cells = [np.diag([9.0, 8.0, height]) for height in (10.0, 20.0, 5.0)]
+    open_z = np.array([True, True, False])
+    found = analysis.unwrapped(((atoms, cell) for cell in cells), open_z, range(3))
     assert np.ptp(found, axis=0).max() < 1e-9
 
 
