@@ -1,8 +1,10 @@
 """The page as a reader has it, in headless Chromium."""
 
 import io
+import itertools
 import re
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import matplotlib.image
@@ -16,6 +18,7 @@ from ase.io import read, write
 from tdncalc.report import build_page, read_runs
 
 sync_api = pytest.importorskip("playwright.sync_api")
+GEOMETRY = files("tdncalc.report") / "assets/js/geometry.js"
 LIQUID = Path(__file__).parents[2] / "examples/water.extxyz"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -340,3 +343,16 @@ def test_a_relaxation_has_whole_steps_and_no_negative_zero(opened, folder):
     plot = opened("a-relax").locator("[data-key=potential_eV]")
     assert plot.locator("text[text-anchor=middle]").all_text_contents() == ["0", "1"]
     assert plot.locator(".value").inner_text() == "0.00 eV"
+
+
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, True, False), (False, False, True)])
+def test_distances_are_to_the_nearest_image_in_a_cell_however_skewed(chromium, pbc):
+    cell = np.array([[4.0, 0, 0], [18.0, 5.0, 0], [9.0, -14.0, 6.0]])
+    vectors = np.random.default_rng(7).uniform(-6, 6, (30, 3))
+    reach = [range(-n, n + 1) if p else [0] for n, p in zip((60, 14, 4), pbc, strict=True)]
+    shifts = np.array(list(itertools.product(*reach))) @ cell
+    shortest = [np.linalg.norm(vector + shifts, axis=1).min() for vector in vectors]
+    measure = "vectors.map(v => measured([0, 0, 0, ...v], [0, 1], new Lattice(cell, pbc)))"
+    script = f"([vectors, cell, pbc]) => {{ {GEOMETRY.read_text()}; return {measure}; }}"
+    found = chromium.new_page().evaluate(script, [vectors.tolist(), cell.ravel().tolist(), pbc])
+    assert found == pytest.approx(shortest)

@@ -29,23 +29,58 @@ const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a
 const norm = (a) => Math.sqrt(dot(a, a));
 const at = (positions, i) => [positions[3 * i], positions[3 * i + 1], positions[3 * i + 2]];
 
-/** Periodic directions of one cell: shortest images and places in the cell. */
+/** A vector less whole multiples of others, at most two, as short as it can be. */
+function shortened(vector, others) {
+  const along = (v, other) => Math.round(dot(v, other) / dot(other, other));
+  const less = (v, other, count) => v.map((x, c) => x - count * other[c]);
+  const rounded = others.reduce((v, other) => less(v, other, along(v, other)), vector);
+  const add = (found, other) => found.flatMap((v) => [-1, 0, 1].map((count) => less(v, other, count)));
+  return others.reduce(add, [rounded]).reduce((best, v) => (norm(v) < norm(best) ? v : best), vector);
+}
+
+/** The periodic vectors of a cell, made as short as they can be (Minkowski's). */
+function reduced(cell, pbc) {
+  const vectors = [0, 1, 2].filter((k) => pbc[k]).map((k) => cell.slice(3 * k, 3 * k + 3));
+  for (let k = 0, kept = 0; kept < vectors.length; k = (k + 1) % vectors.length) {
+    const shorter = shortened(vectors[k], vectors.filter((_, j) => j !== k));
+    kept = norm(shorter) < (1 - 1e-9) * norm(vectors[k]) ? 0 : kept + 1;
+    if (!kept) vectors[k] = shorter;
+  }
+  return vectors;
+}
+
+/** Three vectors that begin with some, one at least; the others are upright to these. */
+function completed(vectors) {
+  const all = [...vectors];
+  while (all.length < 3) {
+    const aside = all[1] || (Math.abs(all[0][0]) < 0.9 * norm(all[0]) ? [1, 0, 0] : [0, 1, 0]);
+    const upright = cross(all[0], aside);
+    all.push(upright.map((x) => x / norm(upright)));
+  }
+  return all;
+}
+
+/** Periodic directions, one at least, of one cell: shortest images and places in the cell. */
 class Lattice {
   constructor(cell, pbc) {
     this.cell = cell;
     this.pbc = pbc;
     this.inverse = inverse(cell);
+    const vectors = reduced(cell, pbc);
+    this.periods = vectors.length;
+    this.short = completed(vectors).flat();
+    this.shortInverse = inverse(this.short);
     this.shifts = [];
-    const reach = (k) => (pbc[k] ? [-1, 0, 1] : [0]);
+    const reach = (k) => (k < this.periods ? [-1, 0, 1] : [0]);
     for (const a of reach(0)) for (const b of reach(1)) for (const c of reach(2)) {
-      this.shifts.push(times([a, b, c], cell));
+      this.shifts.push(times([a, b, c], this.short));
     }
   }
 
   /** The shortest image of a vector, in a cell however skewed; `fast` trusts rounding. */
   shortest(vector, fast) {
-    const scaled = times(vector, this.inverse).map((x, k) => (this.pbc[k] ? x - Math.round(x) : x));
-    const rounded = times(scaled, this.cell);
+    const scaled = times(vector, this.shortInverse);
+    const rounded = times(scaled.map((x, k) => (k < this.periods ? x - Math.round(x) : x)), this.short);
     if (fast) return rounded;
     let best = rounded;
     for (const s of this.shifts) {
