@@ -79,12 +79,18 @@ def _report(settings: "TrainConfig", result: "loop.TrainResult", *, as_json: boo
     if as_json:
         print_json(_record(result) | {"levels": levels})
     else:
-        errors = _errors(result.validation) if result.validation else "not validated yet"
         steps = counted(result.step, "step")
         rate = f"{result.atoms_per_second:.0f} atoms/s"
-        click.echo(f"{name}: {result.reason}, {steps}, {rate}, {errors}; {result.model}")
+        click.echo(f"{name}: {result.reason}, {steps}, {rate}, {_kept(result)}")
         if len(levels) > 1:
             click.echo(f"{name}: {_about_levels(*levels)}")
+
+
+def _kept(result: "loop.TrainResult") -> str:
+    """Say which model there is, and its errors."""
+    if result.validation is None:
+        return "not validated yet, so there is no model; go on with --resume"
+    return f"{_errors(result.validation)}; {result.model}"
 
 
 def _about_levels(own: str, *others: str) -> str:
@@ -115,7 +121,7 @@ def _record(result: "loop.TrainResult") -> dict[str, Any]:
         "command": "train",
         "reason": result.reason,
         "steps": result.step,
-        "model": str(result.model),
+        "model": None if result.validation is None else str(result.model),
         "atoms_per_second": result.atoms_per_second,
         "validation": result.validation,
     }

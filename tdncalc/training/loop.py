@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from tdncalc.checkpoint import save_model
+from tdncalc.checkpoint import read_card, save_model
 from tdncalc.errors import CheckpointError, DataError, OutputError, TDNError
 from tdncalc.tdn import TDN
 from tdncalc.training.calibration import calibrate
@@ -60,7 +60,7 @@ class TrainResult:
     step, reason
         Steps done, and why it ended.
     model, validation
-        Folder of the best model, and the last row of the log.
+        Folder of the best model, and the held-out errors in its card; None before there is one.
     atoms_per_second
         Throughput of this start, of all processes together.
     """
@@ -224,8 +224,9 @@ class _Run:
             level(model, self.data.frames, self.valid.frames, self.config.data.levels())
         if ended and isinstance(self.network, TDN):
             calibrate(model, self.data.frames, self.valid.frames, device=str(self.device))
-        last = state.rows[-1] if state.rows else None
-        return TrainResult(state.step, reason, model, last, meter.rate())
+        known = processes.first and model.is_dir()  # others would read while the first writes
+        kept = read_card(model)["validation"] if known else None
+        return TrainResult(state.step, reason, model, kept, meter.rate())
 
     def _batches(self) -> Iterator[Data]:
         config, step = self.config, self.state.step

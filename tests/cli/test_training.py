@@ -98,6 +98,15 @@ def test_bad_configuration_is_one_line(content, culprit, real_tdn, labeled, fold
     assert files() == before
 
 
+def test_a_run_without_a_model_yet_names_none(real_tdn, config, monkeypatch):
+    monkeypatch.setattr("tdncalc.cli.signals.Stop.__call__", lambda _self: True)
+    outcome = real_tdn("train", config)
+    assert outcome.code == 130
+    assert outcome.out.rstrip().endswith("so there is no model; go on with --resume")
+    stopped = real_tdn("train", config, "--run-dir", "other", "--json")
+    assert json.loads(stopped.out)["model"] is None
+
+
 @pytest.mark.slow
 def test_signal_ends_training_with_a_checkpoint(config, folder):
     (folder / config).write_text(CONFIG.format(steps=100_000))

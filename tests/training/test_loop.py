@@ -93,6 +93,7 @@ def test_the_model_kept_is_that_of_the_lowest_loss(
     monkeypatch.setattr("tdncalc.training.loop.held_out_errors", lambda *_, **__: found.pop(0))
     result = train(with_steps(load_config(config_file), 60), run_dir=tmp_path / "run")
     assert read_card(result.model)["validation"]["step"] == 40
+    assert result.validation == read_card(result.model)["validation"]
 
 
 def test_a_stopped_run_resumes_as_if_it_had_not_stopped(config_file: Path, tmp_path: Path) -> None:
