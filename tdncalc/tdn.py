@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tdncalc.errors import ConfigError
 from tdncalc.nn.bound import bounded_below
-from tdncalc.nn.coupling import Coupling
+from tdncalc.nn.coupling import EXACT_RANKS, Coupling
 from tdncalc.nn.equivariant import scaled_normal
 from tdncalc.nn.interaction import Edges, Interaction, LayerSizes
 from tdncalc.nn.radial import BesselBasis, envelope, saturate
@@ -76,8 +76,9 @@ class TDNConfig:
         if not chemical_symbols(self.elements, "model: elements"):
             raise ConfigError("model: elements is empty, but must name those of the data")
         above_zero(self, _POSITIVE, "model")
-        if self.l_max < 0:
-            raise ConfigError(f"model: l_max is {self.l_max}, but must be 0 or more")
+        highest = max(EXACT_RANKS["O3", "gaunt"])
+        if not 0 <= self.l_max <= highest:
+            raise ConfigError(f"model: l_max is {self.l_max}, but must be 0 to {highest}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

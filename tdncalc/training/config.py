@@ -35,6 +35,7 @@ _NOT_NEGATIVE = (
     *("energy_weight", "final_energy_weight", "forces_weight", "stress_weight", "weight_decay"),
     *("warmup_steps", "checkpoint_seconds", "seed"),
 )
+_SEEDS = 2**64  # that torch takes
 
 Sets = dict[str, tuple[str, ...]]
 
@@ -51,8 +52,9 @@ class DataConfig:
         name of their set: energies of different theory have reference levels of their own, and the
         first set to train on is the one whose level the model has. A mere list is one set.
     root
-        Folder that relative paths start from; the environment variable TDNCALC_DATA goes before it,
-        and without both it is the folder of the configuration.
+        Folder that relative paths start from, itself relative to that of the configuration, which
+        it is if empty. The environment variable TDNCALC_DATA, relative to the current folder as in
+        any shell, goes before it.
     valid_fraction
         In place of ``valid``: so many of the structures to train on, drawn by the run's seed, are
         held out. They tell little where the data are frames of one trajectory, which resemble each
@@ -162,8 +164,8 @@ class TrainConfig:
     folder
         Where the configuration lies.
     start
-        Model to go on from, by name or path; in the file ``from``. See
-        :mod:`tdncalc.training.finetuning`.
+        Model to go on from, by name or path, which starts from the current folder as with
+        ``--model``; in the file ``from``. See :mod:`tdncalc.training.finetuning`.
     """
 
     name: str
@@ -177,10 +179,11 @@ class TrainConfig:
 
     def data_root(self) -> Path:
         """Return the folder that relative data paths start from."""
-        root = os.environ.get(DATA_ROOT_VARIABLE) or self.data.root
+        named = os.environ.get(DATA_ROOT_VARIABLE)
+        root = named or self.data.root
         if root.startswith("~/"):
             return Path(root).expanduser()
-        return self.folder / root if root else self.folder
+        return Path(root) if named else self.folder / root
 
 
 def load_config(path: str | Path, start: str | None = None) -> TrainConfig:
@@ -228,6 +231,10 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
     if unknown := sorted(set(sections) - set(allowed)):
         raise ConfigError(f"unknown setting {unknown[0]!r}; allowed: {', '.join(allowed)}")
     named = sections.pop("from", "")
+    if not isinstance(named, str):
+        raise ConfigError(
+            f"from is {named!r}, but must be the name of a bundled model or the path of a folder"
+        )
     start = str(start or named)
     data = {
         key: _listed(value, key) for key, value in mapping(sections.get("data"), "data").items()
@@ -276,6 +283,8 @@ def _check_optimizer(optimizer: OptimizerConfig) -> None:
             raise ConfigError(
                 f"optimizer: {name} is {getattr(optimizer, name)}, but must be 0 or more"
             )
+    if optimizer.seed >= _SEEDS:
+        raise ConfigError(f"optimizer: seed is {optimizer.seed}, but must be below 2^64")
     for name in ("decay", "ema_decay"):
         if not 0 <= getattr(optimizer, name) <= 1:
             raise ConfigError(

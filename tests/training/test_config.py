@@ -47,6 +47,8 @@ def test_the_environment_names_the_data_root(
 ) -> None:
     monkeypatch.setenv("TDNCALC_DATA", "/somewhere")
     assert load_config(config_file).data_root() == Path("/somewhere")
+    monkeypatch.setenv("TDNCALC_DATA", "here")
+    assert load_config(config_file).data_root() == Path("here")
 
 
 def test_a_data_root_may_lie_in_the_home_folder(
@@ -80,6 +82,8 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
         ("model", True, "red", "model: setting True has no text as its name"),
         ("", "architecture", ["tdn"], r"architecture \['tdn'\] is not known; allowed: tdn"),
         ("", "start", "organic", "unknown setting 'start'; allowed: from, "),
+        ("", "from", None, "from is None, but must be the name of a bundled model or the path"),
+        ("", "from", ["organic"], r"from is \['organic'\], but must be the name of a bundled"),
         ("optimizer", "stepps", 3, "optimizer: unknown setting 'stepps'"),
         ("optimizer", "steps", "many", "optimizer: steps is 'many', but must be an integer"),
         ("optimizer", "steps", 0, "steps is 0, but must be above 0"),
@@ -88,13 +92,15 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
         ("optimizer", "weight_decay", -0.1, "weight_decay is -0.1, but must be 0 or more"),
         ("optimizer", "ema_decay", 1.5, "ema_decay is 1.5, but must lie in 0 to 1"),
         ("optimizer", "seed", -1, "seed is -1, but must be 0 or more"),
+        ("optimizer", "seed", 2**64, "seed is 18446744073709551616, but must be below 2\\^64"),
         ("optimizer", "method", "sgd", "method is 'sgd'; allowed: muon, adam"),
         ("optimizer", "stress_weight", float("inf"), "stress_weight is inf, but must be 0 or more"),
         ("optimizer", "clip_norm", 0, "clip_norm is 0.0, but must be above 0"),
         ("model", "layers", 3, "model: unknown setting 'layers'; allowed: elements, cutoff"),
         ("model", "channels", 0, "model: channels is 0, but must be above 0"),
         ("model", "channels", "64", "model: channels is '64', but must be an integer"),
-        ("model", "l_max", -1, "model: l_max is -1, but must be 0 or more"),
+        ("model", "l_max", -1, "model: l_max is -1, but must be 0 to 6"),
+        ("model", "l_max", 7, "model: l_max is 7, but must be 0 to 6"),
         ("model", "cutoff", "5 A", "model: cutoff is '5 A', but must be a number"),
         ("model", "cutoff", float("nan"), "model: cutoff is nan, but must be above 0"),
         ("model", "edge_product", "foo", "model: edge_product is 'foo'; allowed: dense, cp, cg"),
