@@ -221,7 +221,8 @@ def check_known(frames: Frames, network: Network) -> None:
     if missing := sorted(_held(frames) - set(network.config.elements)):
         known = " ".join(network.config.elements)
         raise ConfigError(
-            f"the data hold {missing[0]}, which is not among the model's elements ({known})"
+            f"the data hold {missing[0]}, which is not among the model's elements ({known}); add "
+            "it to elements under model, or leave out the structures that hold it"
         )
 
 

@@ -122,6 +122,8 @@ def test_files_join_in_order(tmp_path: Path, data_folder: Path) -> None:
     ("name", "content", "message"),
     [
         ("gone.npz", None, "no such data file"),
+        ("all.extxyz@:3", None, "no such data file; of data no frames are picked by @, but by F"),
+        ("folder", None, "a folder without LMDB or packed data; name its files, such as"),
         ("a.npz", b"PK\x03\x04 cut", "not a packed shard"),
         ("a.extxyz", b"2\n\nH 0 0 0\n", "cannot be read as labeled structures"),
         ("a.extxyz", b"1\nProperties=species:S:1:pos:R:3\nH 0 0 0\n", "needs energy and forces"),
@@ -131,6 +133,8 @@ def test_files_join_in_order(tmp_path: Path, data_folder: Path) -> None:
 def test_bad_files_are_named(
     tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "all.extxyz").touch()
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name}.*{message}"):
@@ -157,6 +161,14 @@ def test_a_shard_whose_arrays_do_not_fit_is_refused(tmp_path: Path) -> None:
     pack(tmp_path / "a.npz", n=np.array([2, 2], np.uint16))
     with pytest.raises(DataError, match="do not fit each other"):
         load_frames(["a.npz"], tmp_path)
+
+
+def test_arrays_of_another_layout_are_told_from_those_of_a_shard(tmp_path: Path) -> None:
+    np.savez(tmp_path / "md17.npz", R=np.zeros(3), E=np.zeros(1))
+    with pytest.raises(
+        DataError, match=r"packed shard \(it has R, E but no n; it needs n, z, x, e"
+    ):
+        load_frames(["md17.npz"], tmp_path)
 
 
 def test_a_shard_with_pickled_objects_is_never_executed(tmp_path: Path) -> None:

@@ -164,9 +164,19 @@ def paths_of(name: str, root: Path) -> list[Path]:
     names = matches(name, root) if is_pattern(name) else [name]
     found = [root / one for one in names]
     if not found or not (found[0].is_file() or _is_folder_of_data(found[0])):
-        start = f"; paths start from {root} (set TDNCALC_DATA)" if root != Path() else ""
-        raise DataError(f"{root / name}: no such data file{start}")
+        raise DataError(f"{root / name}: {_no_data(name, root)}")
     return found
+
+
+def _no_data(name: str, root: Path) -> str:
+    """Say why a name means no data, and what would."""
+    if (root / name).is_dir():
+        return "a folder without LMDB or packed data; name its files, such as 'FOLDER/*.extxyz'"
+    if (root / name.rpartition("@")[0]).is_file():
+        return "no such data file; of data no frames are picked by @, but by FILE#key=value"
+    return "no such data file" + (
+        f"; paths start from {root} (set TDNCALC_DATA)" if root != Path() else ""
+    )
 
 
 def _is_folder_of_data(path: Path) -> bool:

@@ -10,6 +10,7 @@ from tdncalc.training.frames import Frames
 
 __all__ = ["read"]
 
+_ARRAYS = ("n", "z", "x", "e", "f", "kind")
 _NUMBERS = np.arange(1, 119)
 
 
@@ -17,7 +18,12 @@ def read(path: Path) -> Frames:
     """Read a packed shard: n, z, x (0.001 Å), e (eV), f (0.001 eV/Å), kind."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
-            n, z, x, e, f, kind = (shard[key] for key in ("n", "z", "x", "e", "f", "kind"))
+            if missing := [key for key in _ARRAYS if key not in shard]:
+                raise ValueError(
+                    f"it has {', '.join(shard)} but no {missing[0]}; it needs "
+                    f"{', '.join(_ARRAYS)}, so convert other data to extxyz"
+                )
+            n, z, x, e, f, kind = (shard[key] for key in _ARRAYS)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: not a packed shard ({error})") from error
     size, places = n.size, (z.size, 3)
