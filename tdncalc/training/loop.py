@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -109,7 +110,7 @@ def train(
         The folder cannot be written.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(config.optimizer.threads)
+    torch.set_num_threads(_threads(config.optimizer.threads))
     try:
         if not resume and checkpoints(run_dir):
             raise CheckpointError(
@@ -129,6 +130,16 @@ def train(
         ) from error
     finally:
         torch.set_num_threads(before)
+
+
+def _threads(asked: int) -> int:
+    """Return how many threads to take: no more than there are processors."""
+    processors = os.cpu_count() or 1
+    if asked > processors:
+        logger.warning(
+            "threads: %d are asked for, of %d processors; taking these", asked, processors
+        )
+    return min(asked, processors)
 
 
 class _Run:

@@ -210,9 +210,17 @@ def set_shortest_distances(network: TDN, frames: Frames, n_known: int = 0) -> No
 
 
 def average_neighbors(frames: Frames, cutoff: float) -> float:
-    """Return the mean number of neighbors of an atom, over evenly spaced structures."""
+    """Return the mean number of neighbors of an atom, over evenly spaced structures.
+
+    Raises a ConfigError if of the atoms that are not alone none has a neighbor.
+    """
     sample = frames.evenly(_SAMPLE)
     edges = sum(sample.edges(index, cutoff)[0].shape[1] for index in range(len(sample)))
+    if edges == 0 and (sample.n_atoms() > 1).any():
+        raise ConfigError(
+            f"model: cutoff is {cutoff:g} Å, and no two atoms of the data are as near; 4.5 to 6 Å "
+            "is usual"
+        )
     return max(float(edges) / len(sample.numbers), 1.0)
 
 

@@ -47,7 +47,7 @@ def model_card(
     learned from by :func:`counted_structures`, and the model that it went on from, with which the
     ``total`` of the seconds and steps is counted.
     """
-    row, threads = state.rows[-1], config.optimizer.threads
+    row, threads = state.rows[-1], torch.get_num_threads()
     training: dict[str, Any] = {
         "seconds": row["seconds"],
         "steps": state.step,

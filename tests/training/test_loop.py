@@ -250,6 +250,13 @@ def test_an_element_outside_the_model_is_named(config_file: Path, tmp_path: Path
         train(config, run_dir=tmp_path / "run")
 
 
+def test_a_cutoff_within_which_nothing_lies_is_refused(config_file: Path, tmp_path: Path) -> None:
+    config = load_config(config_file)
+    config = replace(config, model={**config.model, "cutoff": 0.5})
+    with pytest.raises(ConfigError, match=r"cutoff is 0\.5 Å, and no two atoms .*; 4\.5 to 6 Å"):
+        train(config, run_dir=tmp_path / "run")
+
+
 def without_cell(atoms: Atoms) -> None:
     atoms.calc.results["stress"] = np.ones(6)
     atoms.cell[:], atoms.pbc = 0.0, False
@@ -300,6 +307,20 @@ def test_a_folder_that_cannot_be_made_is_named(config_file: Path, tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file/run: cannot be written"):
         train(load_config(config_file), run_dir=tmp_path / "file" / "run")
+
+
+def test_training_takes_no_more_threads_than_there_are_processors(
+    config_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    config = load_config(config_file)
+    config = replace(config, optimizer=replace(config.optimizer, threads=1000, validate_every=1))
+    model = train(config, run_dir=tmp_path / "run", stop=StopAt(1)).model
+    assert "1000 are asked for, of 2 processors" in caplog.text
+    assert ", 2 thread," in read_card(model)["training"]["machine"]
 
 
 def test_training_leaves_the_number_of_threads(config_file: Path, tmp_path: Path) -> None:
