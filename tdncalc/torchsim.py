@@ -25,7 +25,8 @@ class TorchSimModel(ModelInterface):
 
     States are float64, whatever precision the network has. The lists of neighbors are kept from
     call to call while the systems of the state are the same, with a skin. Positions are compared
-    and lists searched on the CPU.
+    and lists searched on the CPU. torch-sim knows systems that are periodic along all cell vectors
+    or along none, and makes the latter of a slab that is periodic along two.
 
     Parameters
     ----------
