@@ -33,7 +33,7 @@ class CompiledStep:
     ) -> list[Tensor]:
         """Return what the function returns."""
         if self._run is None:
-            self._run = _compiled(self._function, parameters, batch, balance)
+            self._run = _trace(self._function, parameters, batch, balance)
             expected = self._function(parameters, batch, balance)
             if not _alike(self._run(parameters, batch, balance), expected):
                 logger.warning(
@@ -43,26 +43,6 @@ class CompiledStep:
                 )
                 self._run = self._function
         return self._run(parameters, batch, balance)
-
-
-def _compiled(
-    function: Callable[..., list[Tensor]],
-    parameters: list[Tensor],
-    batch: list[Tensor],
-    balance: Tensor,
-) -> Callable[..., list[Tensor]]:
-    """Return the function compiled for these parameters and batches of any size."""
-    traced = _trace(function, parameters, batch, balance)
-
-    def run(parameters: list[Tensor], batch: list[Tensor], balance: Tensor) -> list[Tensor]:
-        for tensor in batch:
-            torch._dynamo.maybe_mark_dynamic(
-                tensor, tensor.dim() - 1 if tensor.dtype == torch.int64 else 0
-            )
-        with torch.no_grad():
-            return traced(parameters, batch, balance)
-
-    return run
 
 
 def _alike(found: list[Tensor], expected: list[Tensor]) -> bool:
@@ -82,13 +62,18 @@ def _multiply_and_sum(a: Tensor, b: Tensor) -> Tensor:
 _FUSABLE = {torch.ops.aten.bmm.default: _multiply_and_sum}
 
 
+def _varies(tensor: Tensor) -> int:
+    """Return the dimension of a part of a batch that goes with the batch's size."""
+    return tensor.dim() - 1 if tensor.dtype == torch.int64 else 0
+
+
 def _trace(
     function: Callable[..., list[Tensor]],
     parameters: list[Tensor],
     batch: list[Tensor],
     balance: Tensor,
 ) -> Callable[..., list[Tensor]]:
-    """Trace to one graph of plain operators: parameters of fixed sizes, a batch of symbolic."""
+    """Compile one graph of plain operators: parameters of fixed sizes, a batch of symbolic."""
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
 
     def fake(tensor: Tensor, dynamic: int | None) -> Tensor:
@@ -99,7 +84,15 @@ def _trace(
         return mode.from_tensor(tensor.detach(), symbolic_context=context)
 
     fake_parameters = [fake(tensor, None) for tensor in parameters]
-    fake_batch = [fake(t, t.dim() - 1 if t.dtype == torch.int64 else 0) for t in batch]
+    fake_batch = [fake(tensor, _varies(tensor)) for tensor in batch]
     with mode:
         graph = make_fx(function, _FUSABLE)(fake_parameters, fake_batch, fake(balance, None))
-    return torch.compile(graph)
+    compiled: Callable[..., list[Tensor]] = torch.compile(graph)
+
+    def run(parameters: list[Tensor], batch: list[Tensor], balance: Tensor) -> list[Tensor]:
+        for tensor in batch:
+            torch._dynamo.maybe_mark_dynamic(tensor, _varies(tensor))
+        with torch.no_grad():
+            return compiled(parameters, batch, balance)
+
+    return run
