@@ -40,7 +40,7 @@ from tdncalc.training.preparation import (
 )
 from tdncalc.training.processes import Processes, joined
 from tdncalc.training.progress import Meter, Progress
-from tdncalc.training.record import counted_structures, fingerprint, model_card
+from tdncalc.training.record import counted_structures, kept_settings, model_card
 from tdncalc.training.sampling import batches_of
 from tdncalc.training.schedule import energy_weight, learning_rate
 from tdncalc.training.state import RunState, checkpoints, load_state, save_state
@@ -173,7 +173,7 @@ class _Run:
             weight_decay=self.options.weight_decay,
             compiled=fast,
         )
-        self.fingerprint = fingerprint(config, network, processes)
+        self.settings = kept_settings(config, network, processes)
         average = [p.detach().clone() for p in self.parameters]
         self.state = RunState(network, average, optimizer, levels)
         self.state.learned, self.state.held_out = train_frames.digest(), valid_frames.digest()
@@ -192,7 +192,7 @@ class _Run:
         )
 
     def start(self) -> None:
-        if load_state(self.folder, self.state, self.fingerprint):
+        if load_state(self.folder, self.state, self.settings):
             logger.info("resumed at step %d", self.state.step)
 
     def go(
@@ -282,7 +282,7 @@ class _Run:
 
     def _save(self) -> None:
         if self.processes.first:
-            save_state(self.folder, self.state, self.fingerprint)
+            save_state(self.folder, self.state, self.settings)
 
     def _progress(self, meter: "Meter") -> Progress:
         return Progress(

@@ -1,6 +1,5 @@
 """What a run says of itself: which run it is, and the card of its model."""
 
-import hashlib
 import json
 import platform
 from dataclasses import asdict
@@ -15,20 +14,30 @@ from tdncalc.training.frames import Frames
 from tdncalc.training.processes import Processes
 from tdncalc.training.state import RunState
 
-__all__ = ["counted_structures", "fingerprint", "model_card"]
+__all__ = ["counted_structures", "kept_settings", "model_card"]
 
 # What a resumed run may change of its optimizer.
 _FREE = {"steps", "checkpoint_seconds", "validate_every", "compiled", "threads"}
 
 
-def fingerprint(config: TrainConfig, network: Network, processes: Processes) -> str:
-    """Return a digest of the settings that a resumed run may not change."""
-    options = {k: v for k, v in asdict(config.optimizer).items() if k not in _FREE}
-    data: list[object] = [config.data.train, config.data.replay, config.start]
+def kept_settings(config: TrainConfig, network: Network, processes: Processes) -> dict[str, object]:
+    """Return the settings that a resumed run may not change, as JSON has them."""
+    data: dict[str, object] = {
+        "train": config.data.train,
+        "replay": config.data.replay,
+        "from": config.start,
+    }
     if config.data.replay:
-        data.append(config.data.replay_fraction)
-    kept = [network.config.to_dict(), data, options, processes.size]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        data["replay_fraction"] = config.data.replay_fraction
+    options = {k: v for k, v in asdict(config.optimizer).items() if k not in _FREE}
+    kept = {
+        "model": network.config.to_dict(),
+        "data": data,
+        "optimizer": options,
+        "processes": processes.size,
+    }
+    plain: dict[str, object] = json.loads(json.dumps(kept))
+    return plain
 
 
 def counted_structures(frames: Frames) -> dict[str, int]:

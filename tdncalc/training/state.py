@@ -1,6 +1,9 @@
 """Everything a training run needs to go on: weights, their average, optimizer, position, log."""
 
+import hashlib
+import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,10 +63,10 @@ class RunState:
     spent: dict[str, float] = field(default_factory=dict)
 
 
-def save_state(folder: Path, state: RunState, fingerprint: str) -> None:
+def save_state(folder: Path, state: RunState, settings: Mapping[str, object]) -> None:
     """Write the state beside the last one, keep the last one, and move the new one in its place."""
     content = {
-        "fingerprint": fingerprint,
+        "settings": settings,
         "network": state.network.state_dict(),
         "average": state.average,
         "optimizer": state.optimizer.state_dict(),
@@ -85,8 +88,10 @@ def checkpoints(folder: Path) -> list[Path]:
     return [folder / name for name in (_FILE, _PREVIOUS) if (folder / name).exists()]
 
 
-def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
+def load_state(folder: Path, state: RunState, settings: Mapping[str, object]) -> bool:
     """Fill the state from the newest readable checkpoint; False where there is none.
+
+    The settings are those that a resumed run may not change.
 
     Raises
     ------
@@ -103,9 +108,10 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
             f"{paths[0]}: damaged, and so is the one before; start in another folder"
         )
     content = contents[0]
-    if content["fingerprint"] != fingerprint:
+    if changed := _changed(content, settings):
         raise CheckpointError(
-            f"{folder}: its checkpoint belongs to another configuration; use another run folder"
+            f"{folder}: its checkpoint belongs to another configuration ({changed}); go on with "
+            "what it began with, or use another run folder"
         )
     data = content.get("data", {})  # older checkpoints have none
     if data.get("learned", state.learned) != state.learned:
@@ -128,6 +134,31 @@ def load_state(folder: Path, state: RunState, fingerprint: str) -> bool:
     if data.get("held_out") != state.held_out:
         state.best = float("inf")  # of another validation set
     return True
+
+
+def _changed(content: Mapping[str, Any], settings: Mapping[str, object]) -> str:
+    """Tell which settings of a checkpoint are others, three at most; nothing if none are."""
+    if "settings" not in content:  # an older one has but a digest of them
+        same = content["fingerprint"] == _digest(settings)
+        return "" if same else "which setting is another, this older one does not tell"
+    found = list(_differences(content["settings"], settings))
+    rest = [f"and {len(found) - 3} more"] if len(found) > 3 else []
+    return ", ".join(found[:3] + rest)
+
+
+def _differences(old: object, new: object, name: str = "") -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(old.get(key), new.get(key), f"{name}: {key}" if name else key)
+    elif old != new:
+        simple = not any(isinstance(value, list | Mapping) for value in (old, new))
+        yield f"{name} was {old!r} and is {new!r}" if simple else f"{name} is another"
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    kept = [settings["model"], list(settings["data"].values())]
+    kept += [settings["optimizer"], settings["processes"]]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
 import csv
 import errno
+import hashlib
+import json
 import math
 import shutil
 import sys
@@ -230,8 +232,32 @@ def test_a_run_of_another_configuration_is_not_resumed(config_file: Path, tmp_pa
     config = with_steps(load_config(config_file), 2)
     train(config, run_dir=tmp_path / "run")
     other = replace(config, optimizer=replace(config.optimizer, learning_rate=0.5))
-    with pytest.raises(CheckpointError, match="belongs to another configuration"):
+    told = rf"\(optimizer: learning_rate was {config.optimizer.learning_rate} and is 0.5"
+    with pytest.raises(CheckpointError, match=f"another configuration {told}"):
         train(other, run_dir=tmp_path / "run", resume=True)
+    twice = {name: files * 2 for name, files in config.data.train.items()}
+    other = replace(other, data=replace(config.data, train=twice))
+    with pytest.raises(CheckpointError, match=r"data: train: .* another, optimizer: learning_rate"):
+        train(other, run_dir=tmp_path / "run", resume=True)
+
+
+def test_a_checkpoint_that_has_but_a_digest_of_its_settings_is_resumed(
+    config_file: Path, tmp_path: Path
+) -> None:
+    config = with_steps(load_config(config_file), 2)
+    train(config, run_dir=tmp_path / "run")
+    for path in (tmp_path / "run").glob("state*.pt"):
+        content = torch.load(path, weights_only=True)
+        kept = content.pop("settings")
+        digested = [kept["model"], [*kept["data"].values()], kept["optimizer"], kept["processes"]]
+        text = json.dumps(digested, sort_keys=True)
+        content["fingerprint"] = hashlib.sha256(text.encode()).hexdigest()
+        torch.save(content, path)
+    other = replace(config, optimizer=replace(config.optimizer, seed=5))
+    with pytest.raises(CheckpointError, match=r"another configuration .*older"):
+        train(other, run_dir=tmp_path / "run", resume=True)
+    train(with_steps(config, 3), run_dir=tmp_path / "run", resume=True)
+    assert read_card(tmp_path / "run" / "model")["training"]["steps"] == 3
 
 
 def test_nothing_readable_to_resume_from_is_an_error(config_file: Path, tmp_path: Path) -> None:
