@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms, units
 
 from tdncalc.report.run import Floats, Kind
+from tdncalc.workflows import velocities
 
 
 def frame_columns(
@@ -45,6 +46,7 @@ def is_constant(values: Floats) -> bool:
 
 
 _G_PER_CM3 = float(units._amu) * 1e27  # of one amu/Å³
+_ROUNDING = 1e-4  # also of numbers in a text; a million random vectors add to ten times as much
 _MEASURED = (
     "temperature_K",
     "potential_eV",
@@ -77,7 +79,7 @@ def _measure(atoms: Atoms) -> dict[str, float]:
         row["novelty"] = float(atoms.info["novelty"])
     if atoms.has("momenta") and atoms.get_momenta().any():
         row["kinetic_eV"] = float(atoms.get_kinetic_energy())
-        row["temperature_K"] = float(atoms.get_temperature())
+        row["temperature_K"] = velocities.temperature(atoms, _free_momenta(atoms))
         if "energy" in results:
             row["total_eV"] = row["potential_eV"] + row["kinetic_eV"]
     if atoms.cell.rank == 3 and atoms.pbc.all():
@@ -85,6 +87,28 @@ def _measure(atoms: Atoms) -> dict[str, float]:
         if "stress" in results:
             row["pressure_GPa"] = _pressure(atoms, row.get("kinetic_eV", 0.0))
     return row
+
+
+def _free_momenta(atoms: Atoms) -> int:
+    """Count those that constraints leave, without those of a whole at rest.
+
+    Dynamics that keep a whole at rest have fewer, and of a frame alone this is not known otherwise.
+    """
+    free = int(atoms.get_number_of_degrees_of_freedom())
+    momenta = atoms.get_momenta()
+    lengths = np.linalg.norm(momenta, axis=1)
+    if _cancels(momenta, lengths) and velocities.translates(atoms):
+        free -= 3
+    arms = atoms.positions - atoms.get_center_of_mass()
+    lengths *= np.linalg.norm(arms, axis=1)
+    if velocities.rotates(atoms) and _cancels(np.cross(arms, momenta), lengths):
+        free -= 2 if len(atoms) == 2 else 3
+    return max(free, 0)
+
+
+def _cancels(vectors: Floats, lengths: Floats) -> bool:
+    """Tell whether vectors (N, 3), of such lengths at most, add to what rounding leaves of them."""
+    return bool(np.linalg.norm(vectors.sum(axis=0)) <= _ROUNDING * lengths.sum())
 
 
 def _pressure(atoms: Atoms, kinetic: float) -> float:
