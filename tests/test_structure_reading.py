@@ -262,6 +262,40 @@ def test_partially_occupied_sites_are_refused(name):
         read(name)
 
 
+CHLOROFORM = """data_x
+_cell_length_a 8
+_cell_length_b 8
+_cell_length_c 8
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_disorder_assembly
+_atom_site_disorder_group
+C 0.1 0.1 0.1 . ?
+Cl 0.3 0.1 0.1 {} {}
+Cl 0.1 0.3 0.1 {} {}
+"""
+
+
+@pytest.mark.parametrize("alternatives", [("A", 1, "A", 2), (".", 1, ".", 2), (".", -1, ".", -1)])
+def test_alternatives_without_occupancies_are_refused(alternatives):
+    put("a.cif", CHLOROFORM.format(*alternatives))
+    with pytest.raises(StructureError, match=r"^a\.cif: has disordered atoms \(groups .*1.*\)"):
+        read("a.cif")
+
+
+@pytest.mark.parametrize("arrangement", [("A", 1, "A", 1), ("A", 1, "B", 2), (".", ".", "?", "?")])
+def test_one_arrangement_of_disordered_atoms_is_read(arrangement):
+    put("a.cif", CHLOROFORM.format(*arrangement))
+    (source,) = read("a.cif")
+    assert source.atoms.get_chemical_formula() == "CCl2"
+
+
 def test_warning_of_a_parser_is_logged_and_no_more(monkeypatch, caplog):
     def iread(*args, **options):
         warnings.warn("obscure", UserWarning, stacklevel=1)

@@ -6,11 +6,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import ase.io
 from ase import Atoms
+from ase.io.cif import CIFBlock, parse_cif
 from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compression
 
 from tdncalc.errors import StructureError
@@ -38,6 +40,8 @@ def read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
     if kind == "pymatgen":
         raise UnknownFileTypeError
     with _unpacked(path, kind) as plain:
+        if kind == "cif":
+            _require_no_alternatives(plain)
         for atoms in _iread(plain, kind, which):
             if kind == "cif":
                 _require_cell(atoms)
@@ -106,6 +110,26 @@ def _require_order(atoms: Atoms) -> None:
     for occupancy in atoms.info.get("occupancy", {}).values():
         if max(occupancy.values()) < 0.999:
             raise StructureError("has partially occupied sites; order it first")
+
+
+def _require_no_alternatives(path: Path) -> None:
+    """Refuse atoms of which only some are there at a time, whether occupancies tell it or not."""
+    tags = "_atom_site_disorder_assembly", "_atom_site_disorder_group"
+    for block in parse_cif(BytesIO(bytes_of(path))):
+        groups = [str(group) for group in _column(block, tags[1])]
+        assemblies = _column(block, tags[0]) or ["."] * len(groups)
+        told = {pair for pair in zip(assemblies, groups, strict=True) if pair[1] not in ".?"}
+        symmetric = any(group.startswith("-") for _assembly, group in told)
+        if symmetric or len(told) > len({assembly for assembly, _group in told}):
+            raise StructureError(
+                f"has disordered atoms (groups {', '.join(sorted({g for _a, g in told}))}); give "
+                "one of their arrangements"
+            )
+
+
+def _column(block: CIFBlock, tag: str) -> list[Any]:
+    value = block.get(tag, [])
+    return value if isinstance(value, list) else [value]
 
 
 def bytes_of(path: Path) -> bytes:
