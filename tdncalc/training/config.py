@@ -262,6 +262,8 @@ def _parse(content: object, folder: Path, start: str | None) -> TrainConfig:
         "start": start,
     }
     config = build(TrainConfig, {**sections, **parsed}, "the file")
+    if not config.name.strip():
+        raise ConfigError("name is empty; give the model one")
     _check_optimizer(config.optimizer)
     _check_sets(config.data)
     return config

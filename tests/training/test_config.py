@@ -81,6 +81,7 @@ def test_data_paths_start_from_the_configuration_without_a_root(config_file: Pat
         ("", 1, "red", "the file: setting 1 has no text as its name"),
         ("model", True, "red", "model: setting True has no text as its name"),
         ("", "architecture", ["tdn"], r"architecture \['tdn'\] is not known; allowed: tdn"),
+        ("", "name", " ", "name is empty; give the model one"),
         ("", "start", "organic", "unknown setting 'start'; allowed: from, "),
         ("", "from", None, "from is None, but must be the name of a bundled model or the path"),
         ("", "from", ["organic"], r"from is \['organic'\], but must be the name of a bundled"),
