@@ -55,6 +55,7 @@ class EnergyResults:
         if output.output is not None and is_streamed(output.output):
             self._stream = EnergyStream(output.output, model, resume=resume)
         self._frames: list[Atoms] = []
+        self._first: Atoms | None = None
         self._n_expected = 0
         self.n_done = 0
         self.rows: list[dict[str, Any]] = []
@@ -70,6 +71,8 @@ class EnergyResults:
         self._n_expected += 1
         structures.require_writable(self._output.output, source.atoms)
         structures.require_room(self._output.output, self._n_expected)
+        self._first = self._first or source.atoms
+        structures.require_beside(self._output.output, self._first, source.atoms)
 
     def add(self, source: "Source", results: dict[str, Any]) -> None:
         """Keep the results of a structure."""

@@ -4,6 +4,7 @@ from tdncalc.structures.checks import check, check_elements
 from tdncalc.structures.conversion import AnyStructure, like, require_several, to_atoms
 from tdncalc.structures.reading import Source, read_inputs
 from tdncalc.structures.writing import (
+    require_beside,
     require_different,
     require_new,
     require_room,
@@ -18,6 +19,7 @@ __all__ = [
     "check_elements",
     "like",
     "read_inputs",
+    "require_beside",
     "require_different",
     "require_new",
     "require_room",

@@ -11,6 +11,7 @@ from tdncalc.structures.extxyz import unstorable
 __all__ = [
     "require_cell",
     "require_columns",
+    "require_one_system",
     "require_periodicity",
     "what_is_lost",
     "where_kept",
@@ -58,6 +59,7 @@ _ARRAYS = frozenset(  # that ASE's own files have
         *("initial_magmoms", "initial_charges", "novelties"),
     }
 )
+_ONE_SYSTEM = ("proteindatabank", "xsf")  # ASE writes the first frame's elements and periodicity
 _ISOTOPES = ("sdf", "mol")  # have mass numbers, but no masses
 # Å: beyond these a coordinate is wider than its columns and shifts all that follow.
 _COLUMNS = {
@@ -149,6 +151,28 @@ def require_periodicity(kind: str, atoms: Atoms, label: str) -> None:
             f"{label}: the format is for structures periodic along none, a, a and b, or all of "
             f"their cell vectors, not {names}; use .extxyz"
         )
+
+
+def require_one_system(kind: str, first: Atoms, atoms: Atoms, label: str) -> None:
+    """Refuse PDB and XSF, which are for trajectories of one system, for a frame of another.
+
+    Raises
+    ------
+    OutputError
+        Names what is different from the first frame.
+    """
+    if kind not in _ONE_SYSTEM:
+        return
+    if not np.array_equal(atoms.numbers, first.numbers):
+        other = "other atoms"
+    elif not np.array_equal(atoms.pbc, first.pbc):
+        other = "another periodicity"
+    else:
+        return
+    raise OutputError(
+        f"{label}: a frame has {other} than the first, and the format holds one system; use "
+        ".extxyz or .traj"
+    )
 
 
 def require_columns(kind: str, atoms: Atoms, label: str) -> None:

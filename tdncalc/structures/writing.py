@@ -16,13 +16,21 @@ from tdncalc.structures.formats import WRITABLE, output_format
 from tdncalc.structures.losses import (
     require_cell,
     require_columns,
+    require_one_system,
     require_periodicity,
     what_is_lost,
     where_kept,
 )
 from tdncalc.structures.viewers import VIEWER_FORMATS, require_library, write_viewer
 
-__all__ = ["require_different", "require_new", "require_room", "require_writable", "write"]
+__all__ = [
+    "require_beside",
+    "require_different",
+    "require_new",
+    "require_room",
+    "require_writable",
+    "write",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,6 +64,7 @@ def write(path: str | Path, frames: Atoms | Sequence[Atoms], *, overwrite: bool 
     require_room(target, len(images))
     for image in images:
         require_writable(target, image)
+        require_beside(target, images[0], image)
     _replace(target.resolve(), images, kind, target)
     losses = [(what_is_lost(kind, image), image) for image in images]
     if lost := dict.fromkeys(what for found, _ in losses for what in found):
@@ -78,6 +87,11 @@ def require_writable(path: Path, atoms: Atoms) -> None:
     require_periodicity(kind, atoms, str(path))
     if kind in VIEWER_FORMATS.values():
         require_library()
+
+
+def require_beside(path: Path, first: Atoms, atoms: Atoms) -> None:
+    """Make sure that a structure can follow the first in a file of that name; an OutputError."""
+    require_one_system(output_format(path), first, atoms, str(path))
 
 
 def require_room(path: Path, count: int) -> None:
