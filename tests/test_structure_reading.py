@@ -301,10 +301,10 @@ def test_warning_of_a_parser_is_logged_and_no_more(monkeypatch, caplog):
         warnings.warn("obscure", UserWarning, stacklevel=1)
         yield ETHANOL
 
-    ase.io.write("a.xyz", ETHANOL)
+    ase.io.write("a.traj", ETHANOL)
     monkeypatch.setattr(ase.io, "iread", iread)
     with caplog.at_level("DEBUG", "tdncalc"):
-        assert len(read("a.xyz")) == 1
+        assert len(read("a.traj")) == 1
     assert caplog.messages == ["obscure"]
 
 
@@ -439,6 +439,29 @@ def test_standard_input_is_extxyz():
 def test_one_structure_on_standard_input_is_called_stdin():
     (source,) = read_inputs(["-"], stdin=io.StringIO("1\n\nC 0 0 0\n"))
     assert (source.name, source.label) == ("stdin", "stdin")
+
+
+BETWEEN_BLANK_LINES = (
+    "\n1\n\nC 0 0 0\n\n \n2\n\nH 0 0 0\nH 0 0 1\nVEC1 9 0 0\nVEC2 0 9 0\n\n1\n\nN 0 0 0\n\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "formulas"),
+    [
+        ("-", ["C", "H2", "N"]),
+        ("a.xyz", ["C", "H2", "N"]),
+        ("a.xyz@-1", ["N"]),
+        ("a.xyz@-2", ["H2"]),
+        ("a.xyz@1:", ["H2", "N"]),
+        ("a.xyz@::-1", ["N", "H2", "C"]),
+    ],
+)
+def test_a_blank_line_between_frames_of_extxyz_ends_nothing(spec, formulas):
+    put("a.xyz", BETWEEN_BLANK_LINES)
+    sources = list(read_inputs([spec], stdin=io.StringIO(BETWEEN_BLANK_LINES)))
+    assert [str(source.atoms.symbols) for source in sources] == formulas
+    assert [source.atoms.cell.rank for source in sources] == [2 * (f == "H2") for f in formulas]
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "hello\nworld\n", "3\n\nC 0 0 0\n"])

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -16,7 +17,7 @@ from ase.io.cif import CIFBlock, parse_cif
 from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compression
 
 from tdncalc.errors import StructureError
-from tdncalc.structures.extxyz import require_values
+from tdncalc.structures.extxyz import frame_texts, parse_frame
 from tdncalc.structures.formats import COMPRESSED
 from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole
 
@@ -46,8 +47,6 @@ def read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
             if kind == "cif":
                 _require_cell(atoms)
                 _require_order(atoms)
-            if kind == "extxyz":
-                require_values(atoms)
             if kind == "gaussian-in":
                 _keep_charge(atoms)
             if kind in _PERIODIC:
@@ -58,6 +57,8 @@ def read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
 
 
 def _iread(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
+    if kind == "extxyz":
+        return _iread_extxyz(path, which)
     known, step = which, None
     if ioformats[kind].single:
         known = slice(None)
@@ -68,6 +69,15 @@ def _iread(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
     if ioformats[kind].single:
         return iter(list(frames)[which])
     return itertools.islice(frames, None, None, step)
+
+
+def _iread_extxyz(path: Path, which: slice) -> Iterator[Atoms]:
+    count = sys.maxsize
+    if min(which.start or 0, which.stop or 0) < 0:
+        with open_with_compression(str(path), "rt") as file:
+            count = sum(1 for _ in frame_texts(file))
+    with open_with_compression(str(path), "rt") as file:
+        yield from map(parse_frame, itertools.islice(frame_texts(file), *which.indices(count)))
 
 
 def _units(path: Path) -> dict[str, Any]:

@@ -1,24 +1,60 @@
 """What extxyz can hold: its lines are cut at blanks, and ASE's writer does not look."""
 
+import io
 import re
 import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
-from ase.io.extxyz import SPECIAL_3_3_KEYS, key_val_dict_to_str, key_val_str_to_dict
+from ase.io.extxyz import SPECIAL_3_3_KEYS, key_val_dict_to_str, key_val_str_to_dict, read_xyz
 
 from tdncalc.errors import StructureError
 
-__all__ = ["require_values", "storable", "unstorable", "writable"]
+__all__ = ["frame_texts", "parse_frame", "require_values", "storable", "unstorable", "writable"]
 
 # Words of the comment line that mean something to a reader.
 _RESERVED = {"Properties", "pbc", *SPECIAL_3_3_KEYS, *all_properties}
 _NAME = re.compile(r"[^\s:=\"'{}\[\]\\]+")
 _ENTRY = re.compile(r"(?:REF_)?(\w+)=")
 _INT32 = np.iinfo(np.int32)  # readers take no larger integers
+
+
+def frame_texts(lines: Iterable[str]) -> Iterator[str]:
+    """Give the text of each frame; at a blank line between two ASE would take the file to end.
+
+    Raises
+    ------
+    ValueError
+        A frame does not begin with a number of atoms.
+    """
+    rest = iter(lines)
+    head = next(rest, None)
+    while head is not None:
+        frame = [head, *islice(rest, _count(head) + 1)] if head.strip() else []
+        head = next(rest, None)
+        while frame and head is not None and head.lstrip().startswith("VEC"):  # of its cell
+            frame.append(head)
+            head = next(rest, None)
+        if frame:
+            yield "".join(frame)
+
+
+def parse_frame(text: str) -> Atoms:
+    """Read the text of one frame.
+
+    Raises
+    ------
+    StructureError
+        A value in its comment line is empty.
+    """
+    atoms: Atoms = next(read_xyz(io.StringIO(text)))
+    require_values(atoms)
+    return atoms
 
 
 def storable(atoms: Atoms) -> Atoms:
@@ -66,6 +102,13 @@ def require_values(atoms: Atoms) -> None:
 def writable(text: str) -> str:
     """Escape what UTF-8 has no letter for: the bytes of a file's name in another encoding."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def _count(head: str) -> int:
+    try:
+        return int(head)
+    except ValueError:
+        raise ValueError(f"{head.strip()!r} where a number of atoms is expected") from None
 
 
 def _is_empty(value: Any) -> bool:  # noqa: ANN401 - whatever info holds

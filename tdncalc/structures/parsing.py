@@ -17,7 +17,7 @@ from tdncalc.errors import StructureError
 from tdncalc.patterns import is_pattern
 from tdncalc.structures.ase_reading import bytes_of, read_by_ase, text_of
 from tdncalc.structures.conversion import to_atoms
-from tdncalc.structures.extxyz import require_values
+from tdncalc.structures.extxyz import frame_texts, parse_frame
 from tdncalc.structures.formats import READABLE, input_format
 from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
@@ -91,9 +91,7 @@ def read_text(stream: TextIO | None, label: str) -> Iterator[Atoms]:
         text = text.removeprefix("\ufeff")
         if not text.strip():
             raise StructureError("is empty; send structures as extxyz")
-        for atoms in _quietly(ase.io.iread(io.StringIO(text), ":", format="extxyz")):
-            require_values(atoms)
-            yield atoms
+        yield from _quietly(map(parse_frame, frame_texts(io.StringIO(text))))
     except StructureError as error:
         raise StructureError(f"{label}: {error}") from error.__cause__
     except Exception as error:

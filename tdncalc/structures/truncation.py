@@ -53,8 +53,8 @@ def whole_frames(text: str) -> str:
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
     end = 0
-    while end < len(lines) and lines[end].strip():
-        following = end + 2 + int(lines[end])
+    while end < len(lines):
+        following = end + 2 + int(lines[end]) if lines[end].strip() else end + 1
         if following > len(lines):
             break
         end = following

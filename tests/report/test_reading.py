@@ -304,6 +304,14 @@ def test_records_of_structures_cut_off_in_the_first_are_shown(structures):
     assert "the 0 structures before are shown" in run.warnings[0]
 
 
+def test_blank_lines_between_frames_cut_nothing_off(structures):
+    lines = Path("relaxed.extxyz").read_text().splitlines(keepends=True)
+    behind = 2 + int(lines[0])
+    Path("relaxed.extxyz").write_text("".join([*lines[:behind], "\n", *lines[behind:]]))
+    (run,) = read_runs(["."])
+    assert (len(run.frames), run.warnings) == (4, [])
+
+
 def test_any_extxyz_that_is_cut_off_is_shown_as_far_as_it_goes(folder):
     write("all.extxyz", [molecule(name) for name in ("H2O", "CH4", "NH3")])
     cut("all.extxyz", 90)

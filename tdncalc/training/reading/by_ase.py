@@ -3,8 +3,6 @@
 import gzip
 import lzma
 from collections.abc import Iterator, Sequence
-from io import StringIO
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,10 @@ import numpy as np
 from ase import Atoms
 from ase.db import connect
 from ase.io import iread
-from ase.io.extxyz import read_xyz
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from tdncalc.errors import DataError
-from tdncalc.structures.extxyz import require_values
+from tdncalc.structures.extxyz import frame_texts, parse_frame
 from tdncalc.training.frames import Floats, Structure
 
 __all__ = ["read"]
@@ -50,12 +47,7 @@ def _frames(path: Path) -> Iterator[Atoms]:
         with opener(path, "rt") as file:
             # one frame at a time: ASE looks through the whole file and then goes back for each
             # frame, which takes hours where it is compressed
-            for count in file:
-                if count.strip():  # a blank line may stand between two frames
-                    frame = count + "".join(islice(file, int(count) + 1))
-                    for atoms in read_xyz(StringIO(frame)):
-                        require_values(atoms)
-                        yield atoms
+            yield from map(parse_frame, frame_texts(file))
 
 
 def _labeled(atoms: Atoms, label: str) -> Structure:
