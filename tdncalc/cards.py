@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tdncalc.errors import DamagedModelError, ModelNotFoundError, OptionError
+from tdncalc.errors import DamagedModelError, ModelNotFoundError, OptionError, OutputError
 
 __all__ = [
     "CARD",
@@ -92,14 +92,21 @@ def eclipsed(name: str) -> str | None:
 
 
 def require_own(model: str, change: str) -> None:
-    """Refuse to change a bundled model.
+    """Refuse, before any work, to change a bundled model, or one whose folder cannot be written.
 
     Raises
     ------
     OptionError
-        It is one; `change` is what would be done to it.
+        It is bundled; `change` is what would be done to it.
+    OutputError
+        Its folder cannot be written.
     """
     if model not in bundled_models():
+        if Path(model).is_dir() and not os.access(model, os.W_OK | os.X_OK):
+            raise OutputError(
+                f"{change} would write into {model}, which cannot be written; give the folder of a "
+                "copy"
+            )
         return
     mine = f"'./{model}' for the folder here" if Path(model).is_dir() else "the folder of a copy"
     raise OptionError(

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import signal
@@ -176,6 +177,20 @@ def test_cards_of_bundled_models_are_not_written_to(real_tdn, labeled, model):
     assert outcome.code == 2
     name = model[1] if model else "organic"
     assert outcome.err.startswith(f"Error: --card would write into the model {name}, which is b")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"), [(["evaluate"], ["--card", "test"]), (["models", "calibrate"], [])]
+)
+def test_a_model_that_cannot_be_written_to_is_refused_before_any_work(
+    command, options, real_tdn, model_folder, folder, monkeypatch
+):
+    shutil.copytree(model_folder, "locked")
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "locked")
+    model = ["locked"] if not options else ["--model", "locked"]
+    outcome = real_tdn(*command, *model, "missing.extxyz", *options)
+    assert outcome.code == 1
+    assert "would write into locked, which cannot be written; give the folder" in outcome.err
 
 
 def test_errors_go_into_the_card_under_a_name(real_tdn, labeled, model_folder, folder):
