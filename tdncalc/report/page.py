@@ -1,5 +1,6 @@
 """The page: runs as data, and the template, style and scripts that show them."""
 
+import itertools
 import json
 import string
 from collections.abc import Sequence
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import tdncalc
+from tdncalc.errors import StructureError
 from tdncalc.report import comparison, facts, listing, plots, scene
 from tdncalc.report.displacement import displacement
 from tdncalc.report.packing import Packer, deflated
 from tdncalc.report.run import Run
+from tdncalc.structures.checks import check_finite
 
 _ASSETS = files("tdncalc.report") / "assets"
 
@@ -33,7 +36,7 @@ def build_page(runs: Sequence[Run], *, created: str) -> str:
         "version": tdncalc.__version__,
         "created": created,
         "elements": scene.elements(runs),
-        "runs": [_run(run, name, packer) for run, name in zip(runs, names, strict=True)],
+        "runs": [_named(run, name, packer) for run, name in zip(runs, names, strict=True)],
         "comparison": comparison.compare(runs, packer),
         "viewer": vendored("3Dmol"),
     }
@@ -65,6 +68,16 @@ def vendored(name: str) -> dict[str, str]:
     described: dict[str, str] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     licence = (folder / f"{name}.LICENSE").read_text(encoding="utf-8")
     return described | {"text": licence}
+
+
+def _named(run: Run, name: str, packer: Packer) -> dict[str, Any]:
+    """Describe a run; of several it is told which cannot be shown."""
+    for number, atoms in zip(run.rows or itertools.count(), run.frames, strict=False):
+        check_finite(atoms, f"{run.paths.frames}@{number}")
+    try:
+        return _run(run, name, packer)
+    except StructureError as error:
+        raise StructureError(f"{run.paths.frames}: {error}") from error
 
 
 def _run(run: Run, name: str, packer: Packer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 import tdncalc
+from tdncalc.errors import StructureError
 from tdncalc.report import build_page, read_runs
 from tdncalc.report.page import short_names, vendored
 
@@ -45,6 +46,23 @@ def test_a_force_without_bounds_hides_no_run(folder, unpacking):
     assert sizes[0] == pytest.approx(np.sqrt(3), abs=1e-3)
     assert sizes[1].min() == 1000.0
     assert not sizes[2].any()
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.nan, r"^lost.extxyz@1: the position of H \(atom 2\) is NaN"),
+        (1e9, r"^lost.extxyz: positions are not finite or lie too far"),
+    ],
+)
+@pytest.mark.parametrize("other", ["H2O", "CH4"], ids=["frames", "structures"])
+def test_what_cannot_be_shown_is_named(other, x, message, folder):
+    lost = molecule("H2O")
+    lost.positions[2, 0] = x
+    write("good.extxyz", [molecule("H2O"), molecule("H2O")])
+    write("lost.extxyz", [molecule(other), lost])
+    with pytest.raises(StructureError, match=message):
+        page_of("good.extxyz", "lost.extxyz")
 
 
 def test_runs_are_named_by_what_tells_them_apart(dynamics, folder):
