@@ -11,7 +11,7 @@ from tdncalc.cli.models_calibrate import calibrate_model
 from tdncalc.cli.models_import import import_model
 from tdncalc.cli.options import ReportOptions, report_options
 from tdncalc.cli.outputs import print_json
-from tdncalc.errors import DamagedModelError
+from tdncalc.errors import DamagedModelError, ModelNotFoundError
 from tdncalc.wording import counted
 
 
@@ -78,7 +78,7 @@ def verify(names: tuple[str, ...], report: ReportOptions) -> ExitCode:
     for name in names or checkpoint.bundled_models():
         try:
             checkpoint.verify(name)
-        except DamagedModelError as error:
+        except (DamagedModelError, ModelNotFoundError) as error:
             complain(str(error))
             results.append({"model": name, "intact": False, "error": str(error)})
             continue

@@ -104,6 +104,13 @@ def test_verify_finds_bundled_models_intact(tdn, bundled):
     assert outcome.out.startswith("tiny: intact, sha256 ")
 
 
+def test_verify_goes_on_behind_a_model_that_is_not_there(tdn, bundled):
+    outcome = tdn("models", "verify", "nonsense", "tiny")
+    assert outcome.code == 1
+    assert outcome.err.startswith("Error: no model 'nonsense'")
+    assert outcome.out.startswith("tiny: intact, sha256 ")
+
+
 def flip_a_bit(folder):
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
