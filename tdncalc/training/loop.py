@@ -124,9 +124,9 @@ def train(
     except OSError as error:
         if isinstance(error, TDNError):
             raise
-        reason = error.strerror or error
+        rest = "its checkpoint is intact" if checkpoints(run_dir) else "name another folder"
         raise OutputError(
-            f"{run_dir}: cannot be written ({reason}); its checkpoint is intact"
+            f"{run_dir}: cannot be written ({error.strerror or error}); {rest}"
         ) from error
     finally:
         torch.set_num_threads(before)
