@@ -84,6 +84,16 @@ def test_what_is_lost_is_told_in_one_line(name, slab, caplog):
     assert record.message == f"{name}: has no place for {LOST[name]}; .extxyz and .traj do"
 
 
+@pytest.mark.parametrize("name", ["a.pdb", "a.sdf", "a.gen", "a.json", "a.traj", "a.extxyz"])
+def test_a_lost_total_charge_is_told(name, caplog):
+    write(name, Atoms("OH", [[0, 0, 0], [0, 0, 1.0]], info={"charge": -1}))
+    kept = read(name).info.get("charge") == -1
+    told = {"a.json": "a.json: has no place for 'charge'"}.get(name, "total charge")
+    assert (told in caplog.text) == (not kept)
+    write("b.pdb", Atoms("OH", [[0, 0, 0], [0, 0, 1.0]], info={"charge": 0}))
+    assert "b.pdb" not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["a.traj", "a.json"])
 def test_columns_that_only_extxyz_has_are_told(name, slab, caplog):
     slab.arrays["site"] = np.arange(len(slab))

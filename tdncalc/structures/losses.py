@@ -26,6 +26,7 @@ _ALL = frozenset(
         "velocities",
         "constraints",
         "charges",
+        "total charge",
         "magnetic moments",
         "masses",
     }
@@ -78,6 +79,7 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
         "velocities": atoms.has("momenta") and bool(np.any(atoms.get_momenta())),
         "constraints": bool(atoms.constraints),
         "charges": bool(np.any(atoms.get_initial_charges())),
+        "total charge": bool(np.any(atoms.info.get("charge", 0))),
         "magnetic moments": bool(np.any(atoms.get_initial_magnetic_moments())),
         "masses": _has_masses(kind, atoms),
     }
