@@ -7,13 +7,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import ase.io
 from ase import Atoms
-from ase.io.cif import CIFBlock, parse_cif
 from ase.io.formats import UnknownFileTypeError, ioformats, open_with_compression
 
 from tdncalc.errors import StructureError
@@ -24,7 +22,10 @@ from tdncalc.structures.truncation import FORMATS_CUT_SHORT, check_whole
 __all__ = ["bytes_of", "read_by_ase", "text_of"]
 
 _PERIODIC = ("eon", "sys")  # of codes for crystals; ASE's readers leave pbc out
-_OPTIONS: dict[str, dict[str, Any]] = {"gaussian-in": {"attach_calculator": True}}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "gaussian-in": {"attach_calculator": True},
+    "cif": {"store_tags": True},
+}
 _LAMMPS_UNITS = re.compile(r".*, units = (\w+)")
 
 
@@ -41,12 +42,11 @@ def read_by_ase(path: Path, kind: str, which: slice) -> Iterator[Atoms]:
     if kind == "pymatgen":
         raise UnknownFileTypeError
     with _unpacked(path, kind) as plain:
-        if kind == "cif":
-            _require_no_alternatives(plain)
         for atoms in _iread(plain, kind, which):
             if kind == "cif":
                 _require_cell(atoms)
                 _require_order(atoms)
+                _require_no_alternatives(atoms)
             if kind == "gaussian-in":
                 _keep_charge(atoms)
             if kind in _PERIODIC:
@@ -122,23 +122,22 @@ def _require_order(atoms: Atoms) -> None:
             raise StructureError("has partially occupied sites; order it first")
 
 
-def _require_no_alternatives(path: Path) -> None:
+def _require_no_alternatives(atoms: Atoms) -> None:
     """Refuse atoms of which only some are there at a time, whether occupancies tell it or not."""
-    tags = "_atom_site_disorder_assembly", "_atom_site_disorder_group"
-    for block in parse_cif(BytesIO(bytes_of(path))):
-        groups = [str(group) for group in _column(block, tags[1])]
-        assemblies = _column(block, tags[0]) or ["."] * len(groups)
-        told = {pair for pair in zip(assemblies, groups, strict=True) if pair[1] not in ".?"}
-        symmetric = any(group.startswith("-") for _assembly, group in told)
-        if symmetric or len(told) > len({assembly for assembly, _group in told}):
-            raise StructureError(
-                f"has disordered atoms (groups {', '.join(sorted({g for _a, g in told}))}); give "
-                "one of their arrangements"
-            )
+    tags = {name: atoms.info.pop(name) for name in list(atoms.info) if name.startswith("_")}
+    groups = [str(group) for group in _column(tags, "_atom_site_disorder_group")]
+    assemblies = _column(tags, "_atom_site_disorder_assembly") or ["."] * len(groups)
+    told = {pair for pair in zip(assemblies, groups, strict=True) if pair[1] not in ".?"}
+    symmetric = any(group.startswith("-") for _assembly, group in told)
+    if symmetric or len(told) > len({assembly for assembly, _group in told}):
+        raise StructureError(
+            f"has disordered atoms (groups {', '.join(sorted({g for _a, g in told}))}); give "
+            "one of their arrangements"
+        )
 
 
-def _column(block: CIFBlock, tag: str) -> list[Any]:
-    value = block.get(tag, [])
+def _column(tags: dict[str, Any], name: str) -> list[Any]:
+    value = tags.get(name, [])
     return value if isinstance(value, list) else [value]
 
 
