@@ -101,8 +101,8 @@ def _free_momenta(atoms: Atoms) -> int:
         free -= 3
     arms = atoms.positions - atoms.get_center_of_mass()
     lengths *= np.linalg.norm(arms, axis=1)
-    if velocities.rotates(atoms) and _cancels(np.cross(arms, momenta), lengths):
-        free -= 2 if len(atoms) == 2 else 3
+    if _cancels(np.cross(arms, momenta), lengths):
+        free -= velocities.rotations(atoms)
     return max(free, 0)
 
 

@@ -41,6 +41,13 @@ def rotates(atoms: Atoms) -> bool:
     return translates(others)
 
 
+def rotations(atoms: Atoms) -> int:
+    """Return how many momenta the free rotation of the whole has; 0 of what does not rotate."""
+    if not rotates(atoms):
+        return 0
+    return 2 if len(atoms) == 2 else 3
+
+
 def degrees_of_freedom(atoms: Atoms, *, pushed: bool) -> int:
     """Return how many momenta are free when the total momentum is zero and stays so.
 
@@ -55,8 +62,8 @@ def degrees_of_freedom(atoms: Atoms, *, pushed: bool) -> int:
     free = 3 * len(atoms) - removed(atoms)
     if translates(atoms) or not pushed:
         free -= int(free_axes(atoms).sum())
-    if rotates(atoms) and not pushed:
-        free -= 2 if len(atoms) == 2 else 3
+    if not pushed:
+        free -= rotations(atoms)
     return max(free, 0)
 
 
