@@ -15,7 +15,15 @@ from ase.io.extxyz import SPECIAL_3_3_KEYS, key_val_dict_to_str, key_val_str_to_
 
 from tdncalc.errors import StructureError
 
-__all__ = ["frame_texts", "parse_frame", "require_values", "storable", "unstorable", "writable"]
+__all__ = [
+    "frame_texts",
+    "parse_frame",
+    "require_values",
+    "storable",
+    "unstorable",
+    "whole_frame_texts",
+    "writable",
+]
 
 # Words of the comment line that mean something to a reader.
 _RESERVED = {"Properties", "pbc", *SPECIAL_3_3_KEYS, *all_properties}
@@ -42,6 +50,24 @@ def frame_texts(lines: Iterable[str]) -> Iterator[str]:
             head = next(rest, None)
         if frame:
             yield "".join(frame)
+
+
+def whole_frame_texts(lines: Iterable[str]) -> tuple[list[str], bool]:
+    """Give the text of each frame before one that was cut off, and tell whether one was.
+
+    A frame is whole with all of its lines, each with its end.
+
+    Raises
+    ------
+    ValueError
+        A frame does not begin with a number of atoms: this is no extxyz, or damaged elsewhere.
+    """
+    whole: list[str] = []
+    for text in frame_texts(lines):
+        if text.count("\n") < _count(text.partition("\n")[0]) + 2:
+            return whole, True
+        whole.append(text)
+    return whole, False
 
 
 def parse_frame(text: str) -> Atoms:

@@ -17,14 +17,13 @@ from tdncalc.errors import StructureError
 from tdncalc.patterns import is_pattern
 from tdncalc.structures.ase_reading import bytes_of, read_by_ase, text_of
 from tdncalc.structures.conversion import to_atoms
-from tdncalc.structures.extxyz import frame_texts, parse_frame
+from tdncalc.structures.extxyz import frame_texts, parse_frame, whole_frame_texts
 from tdncalc.structures.formats import READABLE, input_format
 from tdncalc.structures.gromacs import read_gro
 from tdncalc.structures.mdl import read_mdl
 from tdncalc.structures.mol2 import read_mol2
 from tdncalc.structures.pdb import read_pdb
 from tdncalc.structures.symmetry import KINDS, check_symmetry
-from tdncalc.structures.truncation import whole_frames
 
 __all__ = ["read_frames", "read_text", "read_whole_frames"]
 
@@ -108,11 +107,10 @@ def read_whole_frames(path: Path) -> tuple[list[Atoms], bool]:
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-        whole = whole_frames(text)
+        whole, is_cut = whole_frame_texts(io.StringIO(text))
     except (OSError, ValueError) as error:
         raise StructureError(f"{path}: {_cause(error, 'extxyz', b'')}") from error
-    frames = list(read_text(io.StringIO(whole), str(path))) if whole else []
-    return frames, bool(text[len(whole) :].strip())
+    return list(read_text(io.StringIO("".join(whole)), str(path))) if whole else [], is_cut
 
 
 def _read_head(path: Path) -> bytes:

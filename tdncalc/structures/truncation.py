@@ -1,4 +1,4 @@
-"""Files cut short: those that parsers take as they are, and what is whole of those they refuse."""
+"""Files cut short that parsers take as they are."""
 
 import re
 
@@ -7,7 +7,7 @@ from ase import Atoms
 from tdncalc.errors import StructureError
 from tdncalc.wording import counted
 
-__all__ = ["FORMATS_CUT_SHORT", "check_whole", "whole_frames"]
+__all__ = ["FORMATS_CUT_SHORT", "check_whole"]
 
 FORMATS_CUT_SHORT = ("gen", "res", "vasp")
 
@@ -37,25 +37,3 @@ def _has_rows(lines: list[str], count: int) -> bool:
     counts = 5 if lines[5].split()[0].isdigit() else 6  # elements need not be named
     kind = counts + 1 + lines[counts + 1].strip().lower().startswith("s")  # selective dynamics
     return all(len(line.split()) >= 3 for line in lines[kind + 1 : kind + 1 + count])
-
-
-def whole_frames(text: str) -> str:
-    """Return an extxyz text without what is behind its last whole frame.
-
-    A frame is whole with all of its lines, each with its end.
-
-    Raises
-    ------
-    ValueError
-        A frame does not begin with a number of atoms: the text is no extxyz, or damaged elsewhere.
-    """
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-    end = 0
-    while end < len(lines):
-        following = end + 2 + int(lines[end]) if lines[end].strip() else end + 1
-        if following > len(lines):
-            break
-        end = following
-    return "".join(lines[:end])

@@ -320,6 +320,15 @@ def test_any_extxyz_that_is_cut_off_is_shown_as_far_as_it_goes(folder):
     assert "all.extxyz is cut off" in run.warnings[0]
 
 
+@pytest.mark.parametrize("letter", ["\f", "\x85", "\u2028"])  # ends a line in Python, not here
+def test_letters_that_end_no_line_of_a_file_cut_nothing_off(letter, folder):
+    write("all.extxyz", [molecule(name) for name in ("H2O", "CH4", "NH3")])
+    text = Path("all.extxyz").read_text().replace("pbc=", f'note="a{letter}b" pbc=')
+    Path("all.extxyz").write_text(text[:-90])
+    (run,) = read_runs(["all.extxyz"])
+    assert [str(atoms.symbols) for atoms in run.frames] == ["OH2", "CH4"]
+
+
 @pytest.mark.parametrize("spec", ["relaxed.extxyz", "x.extxyz"])
 def test_what_is_damaged_elsewhere_is_refused(spec, structures):
     shutil.copy("relaxed.extxyz", "x.extxyz")
