@@ -22,7 +22,6 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
@@ -84,9 +83,10 @@ def _moved(
 
 def heated(atoms: Atoms, temperature: float, rng: np.random.Generator) -> Langevin:
     """Return dynamics of atoms with a calculator at a temperature in K, in steps of 2 fs."""
-    MaxwellBoltzmannDistribution(atoms, temperature_K=1.5 * temperature, rng=rng)
-    friction = 0.02 / ase.units.fs
-    return Langevin(atoms, 2 * ase.units.fs, temperature_K=temperature, friction=friction, rng=rng)
+    widths = np.sqrt(ase.units.kB * 1.5 * temperature / atoms.get_masses())[:, None]
+    atoms.set_velocities(widths * rng.standard_normal((len(atoms), 3)))
+    bath = {"temperature_K": temperature, "friction": 0.02 / ase.units.fs, "rng": rng}
+    return Langevin(atoms, 2 * ase.units.fs, fixcm=False, **bath)
 
 
 def _too_close(atoms: Atoms, model: Potential) -> bool:
