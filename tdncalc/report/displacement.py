@@ -8,6 +8,7 @@ from ase.constraints import FixBondLengths, FixCom, FixInternals, FixLinearTriat
 
 from tdncalc.report import analysis
 from tdncalc.report.run import Floats, Run
+from tdncalc.structures.bonds import Bonds, connected
 
 # Of the simulated time: before, atoms rattle in their cages; behind, few time origins are left.
 _FIT_FROM, _FIT_TO = 0.1, 0.5
@@ -30,7 +31,7 @@ class Diffusion:
     coefficient
         A sixth of the slope of its mean squared displacement, Å²/ps.
     error
-        Its standard error, from the scatter over the atoms, Å²/ps.
+        Its standard error, from the scatter over molecules or atoms, Å²/ps.
     """
 
     symbol: str
@@ -89,10 +90,12 @@ def displacement(run: Run) -> Displacement | None:
     positions = free_paths(run)[:n]
     squares, diffusion = {}, []
     symbols = np.array(run.frames[0].get_chemical_symbols())
+    moving_together = _molecules(run, positions)
     for symbol in map(str, sorted(set(symbols))):
-        of_atoms = analysis.squared_displacements(positions[:, symbols == symbol])[:half]
+        own = symbols == symbol
+        of_atoms = analysis.squared_displacements(positions[:, own])[:half]
         squares[symbol] = of_atoms.mean(axis=1)
-        found = self_diffusion(symbol, lags[fitted], of_atoms[fitted])
+        found = self_diffusion(symbol, lags[fitted], of_atoms[fitted], moving_together[own])
         if found is not None and _is_steady(run):
             diffusion.append(found)
     ends = float(lags[fitted][0]), float(lags[fitted][-1])
@@ -108,8 +111,12 @@ def free_paths(run: Run) -> Floats:
     return analysis.without_drift(paths, run.frames[0].get_masses())
 
 
-def self_diffusion(symbol: str, lags: Floats, squares: Floats) -> Diffusion | None:
+def self_diffusion(
+    symbol: str, lags: Floats, squares: Floats, molecules: np.ndarray
+) -> Diffusion | None:
     """Fit D = (1/6) d⟨|r(t) − r(0)|²⟩/dt (A. Einstein, Ann. Phys. 322, 549 (1905)).
+
+    Atoms of one molecule go the same way: what scatters, and tells the error, are molecules.
 
     Parameters
     ----------
@@ -119,14 +126,18 @@ def self_diffusion(symbol: str, lags: Floats, squares: Floats) -> Diffusion | No
         Times, ps, (L,).
     squares
         Squared displacements of each atom averaged over time origins, Å², (L, N).
+    molecules
+        The number of the molecule that each atom stays in, (N,).
 
     Returns
     -------
     Diffusion or None
-        None where the mean does not grow linearly, atoms have not left their places, or they are
-        too few for a coefficient that is better known than to a quarter.
+        None where the mean does not grow linearly, atoms have not left their places, or molecules
+        are too few for a coefficient that is better known than to a quarter.
     """
-    if len(lags) < _FEWEST or squares.shape[1] < 2:
+    members = np.unique(molecules, return_inverse=True)[1]
+    count = members.max(initial=-1) + 1
+    if len(lags) < _FEWEST or count < 2:
         return None
     mean = squares.mean(axis=1)
     if mean[-1] < _SHORTEST or mean.min() <= 0 or not _grows_linearly(lags, mean):
@@ -134,8 +145,18 @@ def self_diffusion(symbol: str, lags: Floats, squares: Floats) -> Diffusion | No
     centered = lags - lags.mean()
     of_atoms = centered @ squares / (centered**2).sum() / 6
     coefficient = float(of_atoms.mean())
-    error = float(of_atoms.std(ddof=1) / np.sqrt(len(of_atoms)))
+    of_molecules = np.bincount(members, weights=of_atoms - coefficient)
+    error = float(np.sqrt((of_molecules**2).sum() * count / (count - 1)) / len(of_atoms))
     return Diffusion(symbol, coefficient, error) if error < _LARGEST_ERROR * coefficient else None
+
+
+def _molecules(run: Run, positions: Floats) -> np.ndarray:
+    """Return the molecule of each atom, (N,), by the bonds of the first frame that last."""
+    first, last = run.frames[0].copy(), run.frames[len(positions) - 1]
+    first.positions = positions[0]
+    bonds = Bonds(first)
+    lasting = bonds.lengths(positions[-1], last.cell.array) < bonds.longest
+    return connected(len(first), bonds.i[lasting], bonds.j[lasting])
 
 
 def _grows_linearly(lags: Floats, mean: Floats) -> bool:

@@ -173,8 +173,9 @@ def _self_diffusion(moved: Displacement) -> str:
     start, end = moved.fit
     return (
         f" Self-diffusion coefficient, a sixth of the slope from {start:.3g} to {end:.3g} ps, with "
-        f"the standard error over the atoms: {found} × 10⁻⁵ cm²/s. In a cell of finite size it is "
-        "too small (Yeh and Hummer, J. Phys. Chem. B 108, 15873 (2004))."
+        f"the standard error over the molecules, or atoms that stay in none: {found} × 10⁻⁵ cm²/s. "
+        "In a cell of finite size it is too small (Yeh and Hummer, J. Phys. Chem. B 108, 15873 "
+        "(2004))."
         + (" The friction of Langevin dynamics lowers it too." if moved.has_friction else "")
     )
 

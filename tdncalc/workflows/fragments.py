@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-_BOND = 1.25  # of the sum of covalent radii: what is nearer is bonded
+from tdncalc.structures.bonds import Bonds, connected
 
 
 class Molecules:
@@ -25,21 +22,18 @@ class Molecules:
     """
 
     def __init__(self, atoms: Atoms) -> None:
-        radii = list(_BOND * covalent_radii[atoms.numbers])
-        self._i, self._j, self._shift = neighbor_list("ijS", atoms, radii)
-        self._molecule = _components(len(atoms), self._i, self._j)
+        self._bonds = Bonds(atoms)
+        self._molecule = connected(len(atoms), self._bonds.i, self._bonds.j)
 
     def lost(self, atoms: Atoms, gap: float) -> np.ndarray | None:
         """Return the atoms of a piece that is `gap` (Å) from everything else, or None.
 
         `atoms` are the same atoms, moved, and not wrapped into the cell since.
         """
-        bonds = atoms.positions[self._j] + self._shift @ atoms.cell.array
-        bonds -= atoms.positions[self._i]
-        if (np.einsum("ij,ij->i", bonds, bonds) <= gap**2).all():
+        if (self._bonds.lengths(atoms.positions, atoms.cell.array) <= gap).all():
             return None  # every molecule hangs together
         i, j = neighbor_list("ij", atoms, gap)
-        piece = _components(len(atoms), i, j)
+        piece = connected(len(atoms), i, j)
         # a piece is alone if all its atoms are of one molecule, and lost if others are elsewhere
         parts = [np.flatnonzero(piece == index) for index in range(piece.max() + 1)]
         alone = [part for part in parts if self._is_broken_off(part)]
@@ -49,9 +43,3 @@ class Molecules:
         molecule = self._molecule[part]
         whole = (self._molecule == molecule[0]).sum()
         return bool((molecule == molecule[0]).all() and len(part) < whole)
-
-
-def _components(n_atoms: int, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Return which connected part each atom belongs to, (N,), given pairs of atoms."""
-    graph = coo_array((np.ones(len(i)), (i, j)), shape=(n_atoms, n_atoms))
-    return np.asarray(connected_components(graph, directed=False)[1])

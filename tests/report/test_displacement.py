@@ -11,6 +11,7 @@ from ase.io import read
 from ase.io.trajectory import Trajectory
 
 from tdncalc.report import read_runs
+from tdncalc.report.analysis import squared_displacements
 from tdncalc.report.displacement import displacement, self_diffusion
 from tdncalc.report.facts import outcome
 from tdncalc.report.plots import series, structural
@@ -71,16 +72,43 @@ def test_diffusion_of_a_random_walk_is_that_of_its_steps(at_most, folder):
     assert found["Ne"].coefficient > 1.5 * found["Ar"].coefficient
 
 
-def test_error_is_the_scatter_of_the_coefficient():
+@pytest.mark.parametrize("size", [1, 3])
+def test_error_is_the_scatter_of_the_coefficient_of_molecules(size):
     lags = np.arange(1, 51) * INTERVAL
     rng = np.random.default_rng(2)
+    molecules = np.repeat(np.arange(7, 47), size)
     off = []
     for _ in range(300):
-        slopes = 6 * rng.gamma(4.0, size=40)  # mean 4, standard deviation 2
-        one = self_diffusion("Ar", lags, lags[:, None] * slopes)
+        slopes = 6 * rng.gamma(4.0, size=40).repeat(size)  # mean 4, standard deviation 2
+        one = self_diffusion("Ar", lags, lags[:, None] * slopes, molecules)
         off.append((one.coefficient - 4.0) / one.error)
         assert one.error == pytest.approx(2 / np.sqrt(40), rel=0.6)
     assert np.std(off) == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize(("length", "stretch"), [(0.74, 1.0), (0.74, 9.0), (2.5, 1.0)])
+def test_atoms_whose_bonds_last_are_one_molecule(length, stretch, folder):
+    rng = np.random.default_rng(3)
+    centers = rng.uniform(0, 12, (50, 3)) + np.cumsum(0.3 * rng.normal(size=(200, 50, 3)), axis=0)
+    apart = np.linspace(length, stretch * length, 200)[:, None, None] * [0.0, 0.0, 1.0]
+    paths = np.stack([centers, centers + apart], axis=2).reshape(200, 100, 3)
+    write_run(paths, ["H"] * 100, edge=12.0)
+    moved = displacement(read_runs(["x-md"])[0])
+    molecule = np.repeat(np.arange(50), 2)
+    last = length * stretch < 0.8
+    alike = [molecule, np.arange(100)] if last else [np.arange(100)]
+    errors = [error_of(moved, paths, labels) for labels in alike]
+    assert moved.diffusion[0].error == pytest.approx(errors[0], rel=1e-6)
+    if last:
+        assert errors[0] == pytest.approx(np.sqrt(2) * errors[1], rel=0.02)
+
+
+def error_of(moved, paths, labels):
+    free = paths - paths.mean(axis=1, keepdims=True)
+    lags, (start, end) = moved.lags, moved.fit
+    fitted = (lags > start - 1e-9) & (lags < end + 1e-9)
+    squares = squared_displacements(free)[: len(lags)][fitted]
+    return self_diffusion("H", lags[fitted], squares, labels).error
 
 
 def moving(exponent, size):
@@ -96,14 +124,17 @@ def moving(exponent, size):
     ids=["diffusion", "free flight", "cages", "crystal", "still at their places"],
 )
 def test_nothing_is_told_of_what_is_no_diffusion(exponent, size, given):
-    assert (self_diffusion("Ar", *moving(exponent, size)) is not None) is given
+    assert (self_diffusion("Ar", *moving(exponent, size), np.arange(30)) is not None) is given
 
 
 def test_nothing_is_told_of_few_atoms_or_few_lags():
     lags, squares = moving(1.0, 5.0)
-    assert self_diffusion("Ar", lags, squares[:, :1]) is None
-    assert self_diffusion("Ar", lags[:5], squares[:5]) is None
-    assert self_diffusion("Ar", lags, squares * np.linspace(0, 9, 30) ** 6) is None
+    each = np.arange(30)
+    assert self_diffusion("Ar", lags, squares[:, :0], each[:0]) is None
+    assert self_diffusion("Ar", lags, squares[:, :1], each[:1]) is None
+    assert self_diffusion("Ar", lags, squares, 0 * each) is None
+    assert self_diffusion("Ar", lags[:5], squares[:5], each) is None
+    assert self_diffusion("Ar", lags, squares * np.linspace(0, 9, 30) ** 6, each) is None
 
 
 @pytest.mark.parametrize(
