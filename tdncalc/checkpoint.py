@@ -253,16 +253,15 @@ def _writing(folder: Path, what: str) -> Iterator[None]:
 
 def _replace(files: Mapping[Path, bytes]) -> None:
     """Write files that belong together: all of them are there before the first is replaced."""
-    temporary = {path: path.with_name(path.name + ".tmp") for path in files}
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     try:
         for path, data in files.items():
             temporary[path].write_bytes(data)
         for path, written in temporary.items():
             os.replace(written, path)
-    except OSError:
+    finally:
         for written in temporary.values():
             written.unlink(missing_ok=True)
-        raise
 
 
 def _read_weights(folder: Path, card: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load, save
 
 from tdncalc.checkpoint import (
+    add_errors,
     find_device,
     load_model,
     load_network,
@@ -108,14 +110,14 @@ def test_saving_into_a_file_is_refused(make_network, tmp_path):
         save_model(tmp_path / "taken", make_network(("H",)), {"name": "m"})
 
 
-@pytest.mark.parametrize("full", ["model.safetensors.tmp", "card.json.tmp"])
+@pytest.mark.parametrize("full", ["model.safetensors", "card.json"])
 def test_a_full_disk_leaves_the_model_that_was_there(make_network, tmp_path, monkeypatch, full):
     folder, write = tmp_path / "m", Path.write_bytes
     save_model(folder, make_network(("H",)), {"name": "old"})
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def fill(path, data):
-        if path.name != full:
+        if full not in path.name:
             return write(path, data)
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -125,6 +127,21 @@ def test_a_full_disk_leaves_the_model_that_was_there(make_network, tmp_path, mon
         save_model(folder, make_network(("H", "C")), {"name": "new"})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     verify(folder)
+
+
+def test_writers_of_one_card_do_not_meet(folder, monkeypatch):
+    replace, pid = os.replace, os.getpid()
+
+    def let_another_write(source, target):
+        monkeypatch.undo()
+        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+        add_errors(folder, "other", {"n": 1})
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", let_another_write)
+    add_errors(folder, "own", {"n": 2})
+    assert read_card(folder)["errors"]["own"] == {"n": 2}
+    assert not list(folder.glob("*.tmp")) + list(folder.glob(".*.tmp"))
 
 
 def test_whole_model_is_verified(model_folder):

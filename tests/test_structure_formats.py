@@ -94,6 +94,15 @@ def test_a_lost_total_charge_is_told(name, caplog):
     assert "b.pdb" not in caplog.text
 
 
+@pytest.mark.parametrize("pbc", [False, [True, False, False], True], ids=["none", "one", "all"])
+@pytest.mark.parametrize("name", ["a.pdb", "a.gen", "a.xsf", "a.cif", "a.json", "a.extxyz"])
+def test_a_lost_cell_is_told(name, pbc, caplog):
+    write(name, Atoms("OH", [[0, 0, 0], [0, 0, 1.0]], cell=[5, 6, 7], pbc=pbc))
+    kept = read(name).cell.rank == 3
+    assert ("has no place for cell" in caplog.text) == (not kept)
+    assert kept or not np.any(pbc)
+
+
 @pytest.mark.parametrize("name", ["a.traj", "a.json"])
 def test_columns_that_only_extxyz_has_are_told(name, slab, caplog):
     slab.arrays["site"] = np.arange(len(slab))

@@ -53,6 +53,7 @@ _KEPT_CONSTRAINTS = {
     "vasp": "fixed atoms and components along cell vectors",
 }
 _NEEDS_CELL = ("cif", "vasp")
+_CELL_OF_PERIODIC = ("proteindatabank", "gen", "xsf")  # ASE writes none along no direction
 _KEEP_ALL = ("extxyz", "traj")
 _ARRAYS = frozenset(  # that ASE's own files have
     {
@@ -84,6 +85,8 @@ def what_is_lost(kind: str, atoms: Atoms) -> list[str]:
         "masses": _has_masses(kind, atoms),
     }
     keeps = _KEEPS.get(kind, frozenset())
+    if kind in _CELL_OF_PERIODIC and not atoms.pbc.any():
+        keeps -= {"cell"}
     if "cell" not in keeps:
         keeps |= {_PARTIAL}  # goes without saying
     lost = [what for what, there in has.items() if there and what not in keeps]
