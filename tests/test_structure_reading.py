@@ -308,6 +308,19 @@ def test_warning_of_a_parser_is_logged_and_no_more(monkeypatch, caplog):
     assert caplog.messages == ["obscure"]
 
 
+@pytest.mark.parametrize("index", ["", "@0"])
+def test_a_cube_tells_that_it_is_taken_for_a_crystal(index, caplog):
+    water = molecule("H2O", vacuum=3.0)
+    ase.io.write("w.cube", water, data=np.zeros((4, 4, 4)))
+    ase.io.write("w.xyz", water)
+    (source,) = read_inputs(["w.cube" + index])
+    assert source.atoms.pbc.all()
+    (record,) = caplog.records
+    assert record.message.startswith("w.cube: its format does not tell what is periodic; taken for")
+    list(read_inputs(["w.xyz"]))
+    assert len(caplog.records) == 1
+
+
 def test_note_called_occupancy_is_no_trouble():
     put("a.xyz", "1\noccupancy=0.5\nC 0 0 0\n")
     assert len(read("a.xyz")) == 1

@@ -69,6 +69,12 @@ def read_frames(path: Path, which: slice) -> Iterator[Atoms]:
         kind = input_format(path, head)
     except UnknownFileTypeError:
         kind = "pymatgen"
+    if kind == "cube":
+        _log.warning(
+            "%s: its format does not tell what is periodic; taken for a crystal whose cell is that "
+            "of its grid; give a molecule as .xyz",
+            path,
+        )
     try:
         yield from _quietly(_parse(path, which, kind, head))
     except StructureError as error:
